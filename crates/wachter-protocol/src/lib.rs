@@ -24,6 +24,7 @@ mod mechanism;
 pub mod module;
 mod path;
 mod permissions;
+mod schema;
 
 pub use grant::{Allowance, Excess, Grant, GrantId};
 pub use ip_range::{IpRange, IpRangeError};
@@ -36,6 +37,7 @@ pub use manifest::{Manifest, ManifestError, Runtime, RuntimeKind};
 pub use mechanism::{Mechanism, Profile};
 pub use path::{AbsolutePath, PathError, RelativePath};
 pub use permissions::{Endpoint, EndpointError, FilesystemAsked, HostView, Permissions};
+pub use schema::schemas;
 
 /// The version of the module protocol and of the manifest that this build speaks.
 pub const MODULE_PROTOCOL: u32 = 1;

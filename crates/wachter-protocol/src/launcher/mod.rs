@@ -1,6 +1,6 @@
 //! Launcher protocol, version 1: what a node may ask of the launcher, and what it is told.
 //!
-//! Packets over a `SOCK_SEQPACKET` unix socket, one JSON value each, at most [`MAX_PACKET`] bytes.
+//! Packets over a `SOCK_SEQPACKET` unix socket, one JSON value each, at most 64 KiB.
 //! The launcher says [`Hello`](ToNode::Hello) first. It takes no path, no command line, no
 //! environment and no permission from the node: a run is named by the digest of a module that the
 //! launcher verifies itself, and by the grant that it works out itself.
@@ -11,18 +11,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wachter_model::{Digest, Duration, RunId};
+use wachter_model::{Digest, Duration, ModuleName, RunId};
 
 use crate::{Endpoint, GrantId, Mechanism, Profile};
 
 /// The version of the launcher protocol that this build speaks.
 pub const LAUNCHER_PROTOCOL: u32 = 1;
 
-/// The most bytes of one packet.
-pub const MAX_PACKET: usize = 64 << 10;
-
-/// The most descriptors beside one packet.
-pub const MAX_DESCRIPTORS: usize = 32;
 
 /// What the node asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +37,9 @@ pub enum ToLauncher {
 pub struct Launch {
     /// The run, a name that was not used before.
     pub run: RunId,
-    /// The module: SHA-256 of its `module.digests`.
+    /// The module.
+    pub name: ModuleName,
+    /// Which of its versions: SHA-256 of its `module.digests`.
     pub module: Digest,
     /// The grant that the node worked out. The launcher works it out as well and refuses if it
     /// comes to another.

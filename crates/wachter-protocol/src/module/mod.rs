@@ -14,8 +14,10 @@
 //! ends without a result, writes something else, or more than its limits, has failed; what it said
 //! until then is kept, but no event, finding or state of it is accepted.
 //!
-//! Limits: a line has at most [`MAX_LINE`] bytes, the state at most [`MAX_STATE`].
+//! Limits: a request has at most [`MAX_REQUEST`] bytes, a line at most [`MAX_LINE`], the state at most
+//! [`MAX_STATE`].
 
+pub mod host;
 mod message;
 mod request;
 
@@ -23,6 +25,9 @@ pub use message::{
     LogLine, Message, MessageError, Metric, ModuleResult, Outcome, Progress, parse_line,
 };
 pub use request::{HostViews, ModuleIdentity, Request};
+
+/// The most bytes of a request.
+pub const MAX_REQUEST: usize = 16 << 20;
 
 /// The most bytes of one line of output, without its line feed.
 pub const MAX_LINE: usize = 1 << 20;

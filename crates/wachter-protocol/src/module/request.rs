@@ -48,8 +48,9 @@ pub struct ModuleIdentity {
 /// Snapshots of the host, taken by the node just before the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostViews {
-    /// A snapshot for each view granted, as `wachter-protocol`'s host view types have it.
+    /// A snapshot for each view granted, of the types in [`host`](super::host).
     #[serde(default)]
+    #[schemars(with = "super::host::ViewsSchema")]
     pub views: BTreeMap<HostView, Value>,
     /// What could not be seen, and why: one sentence each.
     #[serde(default)]

@@ -1,0 +1,392 @@
+//! Control groups: limits over all processes of a run together, version 2 or 1 of the interface
+//! (cgroups(7)), whichever holds the controller.
+//!
+//! Layout: one group a run below the launcher's own, `…/wachter/run-<id>`. In version 2 the launcher
+//! first moves itself to `…/supervisor`, since a group with controllers for its children may hold no
+//! process. Groups left over from a launcher that was killed are removed at the next start.
+//!
+//! On a hybrid host the version 2 tree may have no controller and still offers `cgroup.kill`, which
+//! ends all processes of a run at once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wachter_model::RunId;
+use wachter_protocol::{Limits, Mechanism};
+
+use crate::jail::fault::{Attempt, Fault};
+
+/// A controller that this uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Controller {
+    Memory,
+    Cpu,
+    Pids,
+}
+
+const CONTROLLERS: [(Controller, &str, Mechanism); 3] = [
+    (Controller::Memory, "memory", Mechanism::CgroupMemory),
+    (Controller::Cpu, "cpu", Mechanism::CgroupCpu),
+    (Controller::Pids, "pids", Mechanism::CgroupProcesses),
+];
+
+/// Where groups for runs can be made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cgroups {
+    /// Version 1: the folder for each controller.
+    first: BTreeMap<Controller, PathBuf>,
+    /// Version 2: the folder, and the controllers it has.
+    second: Option<(PathBuf, Vec<Controller>)>,
+    /// Why there is less than there could be.
+    reason: String,
+}
+
+/// The groups of one run. Dropping it leaves them; [`RunGroup::remove`] ends and removes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunGroup {
+    first: BTreeMap<Controller, PathBuf>,
+    second: Option<PathBuf>,
+}
+
+/// What a run used, as its groups tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GroupUsage {
+    pub(crate) cpu_microseconds: Option<u64>,
+    pub(crate) peak_memory_bytes: Option<u64>,
+    /// A process was ended for want of memory.
+    pub(crate) out_of_memory: bool,
+}
+
+impl Cgroups {
+    /// Looks for groups that this process may make, and prepares them.
+    pub(crate) fn find() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self::find_in(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), std::process::id())
+    }
+
+    fn find_in(mounts: &str, own: &str, process: u32) -> Self {
+        let mut found = Self::default();
+        let mut reasons = Vec::new();
+        for (mount, options) in mounted(mounts, "cgroup") {
+            for (controller, name, _) in CONTROLLERS {
+                if !options.split(',').any(|option| option == name) {
+                    continue;
+                }
+                let base = mount.join(own_path(own, Some(name)).trim_start_matches('/')).join("wachter");
+                match fs::create_dir_all(&base) {
+                    Ok(()) => drop(found.first.insert(controller, base)),
+                    Err(error) => reasons.push(format!("{}: {error}", base.display())),
+                }
+            }
+        }
+        if let Some((mount, _)) = mounted(mounts, "cgroup2").into_iter().next() {
+            let base = mount.join(own_path(own, None).trim_start_matches('/'));
+            match prepare_second(&base, process) {
+                Ok(controllers) => found.second = Some((base.join("wachter"), controllers)),
+                Err(error) => reasons.push(format!("{}: {error}", base.display())),
+            }
+        }
+        found.reason = if reasons.is_empty() { "no cgroup file system is mounted".to_owned() } else { reasons.join("; ") };
+        found.sweep();
+        found
+    }
+
+    /// For each mechanism that is absent, why.
+    pub(crate) fn absent(&self) -> BTreeMap<Mechanism, String> {
+        CONTROLLERS
+            .iter()
+            .filter(|(controller, ..)| !self.has(*controller))
+            .map(|(_, _, mechanism)| (*mechanism, self.reason.clone()))
+            .collect()
+    }
+
+    fn has(&self, controller: Controller) -> bool {
+        self.first.contains_key(&controller)
+            || self.second.as_ref().is_some_and(|(_, controllers)| controllers.contains(&controller))
+    }
+
+    /// Makes the groups of a run and sets its limits.
+    ///
+    /// # Errors
+    /// The kernel refused; nothing is left behind.
+    pub(crate) fn make(&self, run: RunId, limits: &Limits) -> Result<RunGroup, Fault> {
+        let name = format!("run-{run}");
+        let mut group = RunGroup::default();
+        let made = self.fill(&mut group, &name, limits);
+        if made.is_err() {
+            group.remove();
+        }
+        made.map(|()| group)
+    }
+
+    fn fill(&self, group: &mut RunGroup, name: &str, limits: &Limits) -> Result<(), Fault> {
+        let make = |base: &Path| {
+            let path = base.join(name);
+            fs::create_dir(&path).attempt(|| format!("make {}", path.display())).map(|()| path)
+        };
+        for (controller, base) in &self.first {
+            let path = make(base)?;
+            group.first.insert(*controller, path.clone());
+            for (file, value) in first_settings(*controller, limits) {
+                set(&path, file, &value)?;
+            }
+        }
+        if let Some((base, controllers)) = &self.second {
+            let path = make(base)?;
+            group.second = Some(path.clone());
+            for controller in controllers {
+                for (file, value) in second_settings(*controller, limits) {
+                    set(&path, file, &value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes groups that an earlier launcher left, with what may still run in them.
+    fn sweep(&self) {
+        let bases = self.first.values().chain(self.second.as_ref().map(|(base, _)| base));
+        for base in bases {
+            for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with("run-") {
+                    end_all(&entry.path());
+                    let _ = fs::remove_dir(entry.path());
+                }
+            }
+        }
+    }
+}
+
+impl RunGroup {
+    /// Puts the calling process into the groups.
+    pub(crate) fn join(&self) -> Result<(), Fault> {
+        self.paths().try_for_each(|path| set(path, "cgroup.procs", "0"))
+    }
+
+    /// Ends every process of the run, if the kernel offers to.
+    pub(crate) fn end(&self) {
+        self.paths().for_each(|path| end_all(path));
+    }
+
+    /// What was used.
+    pub(crate) fn usage(&self) -> GroupUsage {
+        let number = |path: &Path, file: &str| {
+            fs::read_to_string(path.join(file)).ok()?.trim().parse::<u64>().ok()
+        };
+        let keyed = |path: &Path, file: &str, key: &str| {
+            let text = fs::read_to_string(path.join(file)).ok()?;
+            let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+            lines.find(|(name, _)| *name == key)?.1.trim().parse::<u64>().ok()
+        };
+        let mut usage = GroupUsage::default();
+        if let Some(path) = self.first.get(&Controller::Memory) {
+            usage.peak_memory_bytes = number(path, "memory.max_usage_in_bytes");
+            usage.out_of_memory = keyed(path, "memory.oom_control", "oom_kill").is_some_and(|kills| kills > 0);
+        }
+        if let Some(path) = self.first.get(&Controller::Cpu) {
+            usage.cpu_microseconds = number(path, "cpuacct.usage").map(|nanoseconds| nanoseconds / 1_000);
+        }
+        if let Some(path) = &self.second {
+            usage.cpu_microseconds = usage.cpu_microseconds.or_else(|| keyed(path, "cpu.stat", "usage_usec"));
+            usage.peak_memory_bytes = usage.peak_memory_bytes.or_else(|| number(path, "memory.peak"));
+            usage.out_of_memory |= keyed(path, "memory.events", "oom_kill").is_some_and(|kills| kills > 0);
+        }
+        usage
+    }
+
+    /// Removes the groups. False while the kernel still holds a process in one of them.
+    pub(crate) fn remove(&self) -> bool {
+        let gone = |path: &PathBuf| match fs::remove_dir(path) {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        // All of them, also when the first is busy.
+        let (first, second) = (self.first.values().map(gone).collect::<Vec<_>>(), self.second.as_ref().is_none_or(gone));
+        first.into_iter().all(|gone| gone) && second
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.first.values().chain(&self.second)
+    }
+}
+
+fn set(group: &Path, file: &str, value: &str) -> Result<(), Fault> {
+    let path = group.join(file);
+    fs::write(&path, value).attempt(|| format!("write `{value}` to {}", path.display()))
+}
+
+fn end_all(group: &Path) {
+    // Version 2 alone has this file.
+    let _ = fs::write(group.join("cgroup.kill"), "1");
+}
+
+/// The period of processor shares, in microseconds.
+const PERIOD: u64 = 100_000;
+
+fn quota(limits: &Limits) -> u64 {
+    (u64::from(limits.cpu.as_millicores()) * PERIOD / 1_000).max(1_000)
+}
+
+/// One process beside the module's own: those that set it up.
+fn processes(limits: &Limits) -> u64 {
+    u64::from(limits.processes) + 2
+}
+
+fn first_settings(controller: Controller, limits: &Limits) -> Vec<(&'static str, String)> {
+    match controller {
+        Controller::Memory => vec![("memory.limit_in_bytes", limits.memory.as_bytes().to_string())],
+        Controller::Cpu => vec![
+            ("cpu.cfs_period_us", PERIOD.to_string()),
+            ("cpu.cfs_quota_us", quota(limits).to_string()),
+        ],
+        Controller::Pids => vec![("pids.max", processes(limits).to_string())],
+    }
+}
+
+fn second_settings(controller: Controller, limits: &Limits) -> Vec<(&'static str, String)> {
+    match controller {
+        Controller::Memory => vec![
+            ("memory.max", limits.memory.as_bytes().to_string()),
+            ("memory.swap.max", "0".to_owned()),
+            ("memory.oom.group", "1".to_owned()),
+        ],
+        Controller::Cpu => vec![("cpu.max", format!("{} {PERIOD}", quota(limits)))],
+        Controller::Pids => vec![("pids.max", processes(limits).to_string())],
+    }
+}
+
+/// Mount points of a kind of file system, with their super options (proc_pid_mountinfo(5)).
+fn mounted(mounts: &str, kind: &str) -> Vec<(PathBuf, String)> {
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let (fields, after) = line.split_once(" - ")?;
+            let mut after = after.split(' ');
+            let (found, options) = (after.next()?, after.nth(1)?);
+            let place = fields.split(' ').nth(4)?;
+            (found == kind).then(|| (PathBuf::from(place), options.to_owned()))
+        })
+        .collect()
+}
+
+/// This process's group, in the hierarchy of a version 1 controller or in version 2.
+fn own_path<'a>(own: &'a str, controller: Option<&str>) -> &'a str {
+    own.lines()
+        .filter_map(|line| {
+            let mut fields = line.splitn(3, ':');
+            let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+            let meant = match controller {
+                Some(name) => controllers.split(',').any(|other| other == name),
+                None => controllers.is_empty(),
+            };
+            meant.then_some(path)
+        })
+        .next()
+        .unwrap_or("/")
+}
+
+/// Makes a group of version 2 ready for runs: which controllers they will have.
+fn prepare_second(base: &Path, process: u32) -> io::Result<Vec<Controller>> {
+    let runs = base.join("wachter");
+    fs::create_dir_all(&runs)?;
+    let available = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
+    let wanted: Vec<(Controller, &str)> = CONTROLLERS
+        .iter()
+        .filter(|(_, name, _)| available.split_whitespace().any(|found| found == *name))
+        .map(|(controller, name, _)| (*controller, *name))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let supervisor = base.join("supervisor");
+    fs::create_dir_all(&supervisor)?;
+    fs::write(supervisor.join("cgroup.procs"), process.to_string())?;
+    let enable: Vec<String> = wanted.iter().map(|(_, name)| format!("+{name}")).collect();
+    for group in [base, &runs] {
+        fs::write(group.join("cgroup.subtree_control"), enable.join(" "))?;
+    }
+    Ok(wanted.into_iter().map(|(controller, _)| controller).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 24 0:26 / /sys/fs/cgroup ro,nosuid shared:5 - tmpfs tmpfs ro,mode=755
+31 30 0:27 / ROOT/unified rw,nosuid shared:6 - cgroup2 cgroup2 rw
+35 30 0:31 / ROOT/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct
+36 30 0:32 / ROOT/memory rw shared:10 - cgroup cgroup rw,memory
+";
+
+    fn run() -> (RunId, Limits) {
+        (RunId::new(), Limits::DEFAULT)
+    }
+
+    fn text(path: PathBuf) -> String {
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    #[test]
+    fn version_1_has_a_folder_for_each_controller() {
+        let root = tempfile::tempdir().unwrap();
+        let own = "4:cpu,cpuacct:/user\n3:memory:/user\n0::/user\n";
+        fs::create_dir_all(root.path().join("unified/user")).unwrap();
+        let mounts = HYBRID.replace("ROOT", root.path().to_str().unwrap());
+        let groups = Cgroups::find_in(&mounts, own, 1);
+        assert_eq!(groups.absent().keys().copied().collect::<Vec<_>>(), [Mechanism::CgroupProcesses]);
+        let (id, limits) = run();
+        let group = groups.make(id, &limits).unwrap();
+        let memory = root.path().join(format!("memory/user/wachter/run-{id}/memory.limit_in_bytes"));
+        assert_eq!(text(memory), (256 << 20).to_string());
+        let cpu = root.path().join(format!("cpu,cpuacct/user/wachter/run-{id}/cpu.cfs_quota_us"));
+        assert_eq!(text(cpu), "100000");
+        group.join().unwrap();
+        assert_eq!(text(root.path().join(format!("memory/user/wachter/run-{id}/cgroup.procs"))), "0");
+        group.end();
+        assert_eq!(text(root.path().join(format!("unified/user/wachter/run-{id}/cgroup.kill"))), "1");
+    }
+
+    #[test]
+    fn version_2_moves_the_launcher_aside_and_enables_controllers() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("system.slice/launcher.service");
+        fs::create_dir_all(&base).unwrap();
+        fs::write(base.join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
+        let mounts = format!("31 30 0:27 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
+        let groups = Cgroups::find_in(&mounts, "0::/system.slice/launcher.service\n", 77);
+        assert!(groups.absent().is_empty());
+        assert_eq!(text(base.join("supervisor/cgroup.procs")), "77");
+        assert_eq!(text(base.join("wachter/cgroup.subtree_control")), "+memory +cpu +pids");
+        let (id, limits) = run();
+        groups.make(id, &limits).unwrap();
+        let of_run = base.join(format!("wachter/run-{id}"));
+        assert_eq!(text(of_run.join("memory.max")), (256 << 20).to_string());
+        assert_eq!(text(of_run.join("cpu.max")), "100000 100000");
+        assert_eq!(text(of_run.join("pids.max")), "66");
+    }
+
+    #[test]
+    fn usage_is_read_from_either_version() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("cpu.stat"), "usage_usec 1500\nuser_usec 1000\n").unwrap();
+        fs::write(root.path().join("memory.peak"), "4096\n").unwrap();
+        fs::write(root.path().join("memory.events"), "low 0\noom 1\noom_kill 1\n").unwrap();
+        let group = RunGroup { first: BTreeMap::new(), second: Some(root.path().to_owned()) };
+        let expected = GroupUsage {
+            cpu_microseconds: Some(1500),
+            peak_memory_bytes: Some(4096),
+            out_of_memory: true,
+        };
+        assert_eq!(group.usage(), expected);
+    }
+
+    #[test]
+    fn absence_says_why() {
+        let groups = Cgroups::find_in("", "", 1);
+        assert_eq!(groups.absent().len(), 3);
+        assert!(groups.absent().values().all(|reason| reason == "no cgroup file system is mounted"));
+    }
+}

@@ -1,0 +1,48 @@
+//! Limits that each process carries with it (getrlimit(2)). What must hold over all processes of a
+//! run is a cgroup's business.
+
+use rustix::process::{Resource, Rlimit};
+use wachter_protocol::Limits;
+
+use super::fault::{Attempt, Fault};
+
+/// Open descriptors of one process.
+const DESCRIPTORS: u64 = 1_024;
+/// Locked memory of one process: enough for a key, not for a hoard.
+const LOCKED: u64 = 64 << 10;
+
+/// Sets what may be set before the run has its own user namespace. `memory_for_each` stands in
+/// where no cgroup limits the memory of all processes together.
+pub(crate) fn set(limits: &Limits, memory_for_each: bool) -> Result<(), Fault> {
+    let seconds = limits.timeout.as_millis().div_ceil(1_000).max(1);
+    let cpu = (u64::from(limits.cpu.as_millicores()) * seconds).div_ceil(1_000).max(1) + 1;
+    let mut all = vec![
+        (Resource::Core, 0),
+        (Resource::Nofile, DESCRIPTORS),
+        (Resource::Memlock, LOCKED),
+        (Resource::Fsize, limits.disk.as_bytes()),
+        (Resource::Cpu, cpu),
+        // POSIX message queues: none.
+        (Resource::Msgqueue, 0),
+        (Resource::Nice, 0),
+        (Resource::Rtprio, 0),
+    ];
+    if memory_for_each {
+        all.push((Resource::As, limits.memory.as_bytes()));
+    }
+    all.into_iter().try_for_each(|(resource, most)| lower(resource, most))
+}
+
+/// Limits processes. Counted for each user and user namespace, so it is set last: before, it would
+/// count all that the user runs on the host.
+pub(crate) fn set_processes(limits: &Limits) -> Result<(), Fault> {
+    lower(Resource::Nproc, u64::from(limits.processes))
+}
+
+/// Lowers a limit for good; one that is lower already stays.
+fn lower(resource: Resource, most: u64) -> Result<(), Fault> {
+    let now = rustix::process::getrlimit(resource);
+    let most = now.maximum.map_or(most, |now| now.min(most));
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    rustix::process::setrlimit(resource, limit).attempt(|| format!("limit {resource:?} to {most}"))
+}

@@ -1,0 +1,163 @@
+//! `wachter-launcher`: the only part of Wachter that may be root, and small enough to be read.
+//!
+//! It verifies a module's signature, digest and grant, puts it into a jail and starts it. It has no
+//! network, parses nothing that is not signed, root's own or in its own protocol, and does one thing
+//! at a time.
+//!
+//! # Invariants
+//! - One thread. No asynchronous runtime. No library that starts either.
+//! - No path, command line, environment or permission comes from the node.
+//! - Nothing is parsed before its signature holds, but the protocol and the owner's local file.
+//! - Nothing outlives it: every run ends when it does, however it ends.
+
+mod arguments;
+mod authority;
+mod cgroup;
+mod describe;
+mod entry;
+mod host;
+mod jail;
+mod passwd;
+mod server;
+mod store;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command, Connection};
+use authority::{Authority, Mode};
+use jail::plan::Base;
+use jail::system_calls::Filters;
+use wachter_protocol::{LocalFile, Mechanism};
+
+fn main() -> ExitCode {
+    let command = match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(reason) => return fail(&reason, 2),
+    };
+    let (text, code) = match command {
+        Command::Help => (arguments::HELP.to_owned(), 0),
+        Command::Version => (format!("wachter-launcher {}\n", env!("CARGO_PKG_VERSION")), 0),
+        Command::Serve(arguments) => match serve(arguments) {
+            Ok(()) => (String::new(), 0),
+            Err(reason) => return fail(&reason, 1),
+        },
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::from(code),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fail(reason: &str, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "wachter-launcher: {reason}");
+    ExitCode::from(code)
+}
+
+fn serve(arguments: Arguments) -> Result<(), String> {
+    let connection = take_connection(&arguments.connection)?;
+    let local = read_local(&arguments)?;
+    let host = host::Host::probe(local.confinement.profile)?;
+    let store = store::Store::open(&arguments.state).map_err(|error| authority::chain(&error))?;
+    // Without namespaces orphans come to whoever asked for them.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|errno| format!("cannot adopt orphans: {errno}"))?;
+    let mut own = vec![arguments.state.clone()];
+    own.extend(arguments.local_file.iter().filter_map(|path| path.parent()).map(Path::to_owned));
+    if let Mode::Signed { data } = &arguments.mode {
+        own.push(data.clone());
+    }
+    let state = arguments.state.clone();
+    let node_user = arguments.node_user.as_deref().map(passwd::user).transpose()?;
+    let builtin = arguments.builtin.clone();
+    let mode = arguments.mode.clone();
+    let mut server = server::Server {
+        authority: Authority::new(mode, local, state.clone(), store, builtin),
+        host,
+        filters: Filters::compile()?,
+        base: Base::of_host(),
+        forbidden: host::forbidden(&own),
+        state,
+        reload: Box::new(move || read_local(&arguments)),
+        connections: BTreeMap::new(),
+        listener: None,
+        node_user: node_user.map_or(rustix::process::geteuid().as_raw(), |(uid, _)| uid),
+        runs: BTreeMap::new(),
+        next: 0,
+        leftovers: Vec::new(),
+    };
+    match connection {
+        Taken::Listener(listener) => server.listener = Some(listener),
+        Taken::Connection(connection) => server.connect(connection),
+    }
+    server.serve().map_err(|fault| fault.to_string())
+}
+
+/// The local file; in development, where there is none, one that accepts whatever is absent: the user
+/// runs code of their own, and could do so without a jail.
+fn read_local(arguments: &Arguments) -> Result<LocalFile, String> {
+    let development = matches!(arguments.mode, Mode::Development { .. });
+    let local = match &arguments.local_file {
+        Some(path) => {
+            let text = authority::read_text(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let local = LocalFile::read(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+            if development && !local.confinement.development {
+                return Err(format!("{} does not allow `confinement.development`: only signed modules run on this host", path.display()));
+            }
+            local
+        }
+        None if development => LocalFile::read(
+            "{version: 1, repository: {url: /, id: 00000000-0000-4000-8000-000000000000}, roots: {threshold: 1, keys: [none]}}",
+        )
+        .map_err(|error| error.to_string())?,
+        None => return Err("`--local-file` is missing; see --help".to_owned()),
+    };
+    let mut local = local;
+    if development {
+        local.confinement.accept_absent.extend(Mechanism::ALL);
+        local.confinement.profile = local.confinement.profile.or(arguments.profile);
+    }
+    Ok(local)
+}
+
+/// How nodes reach this process.
+enum Taken {
+    Listener(OwnedFd),
+    Connection(OwnedFd),
+}
+
+/// Moves the socket away from descriptor 0, so that no child inherits it as its input.
+fn take_connection(connection: &Connection) -> Result<Taken, String> {
+    let failed = |what: &str, errno: rustix::io::Errno| format!("cannot {what}: {errno}");
+    match connection {
+        Connection::Stdin => {
+            let stdin = std::io::stdin();
+            let moved = rustix::io::fcntl_dupfd_cloexec(&stdin, 3).map_err(|errno| failed("take the connection", errno))?;
+            let nothing = std::fs::File::open("/dev/null").map_err(|error| format!("cannot open /dev/null: {error}"))?;
+            rustix::stdio::dup2_stdin(&nothing).map_err(|errno| failed("replace stdin", errno))?;
+            let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::RDWR;
+            rustix::fs::fcntl_setfl(&moved, flags).map_err(|errno| failed("set up the connection", errno))?;
+            Ok(Taken::Connection(moved))
+        }
+        Connection::Listen(path) => {
+            let _ = std::fs::remove_file(path);
+            let address = rustix::net::SocketAddrUnix::new(path).map_err(|errno| failed("name the socket", errno))?;
+            let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
+            let socket = rustix::net::socket_with(
+                rustix::net::AddressFamily::UNIX,
+                rustix::net::SocketType::SEQPACKET,
+                flags,
+                None,
+            )
+            .map_err(|errno| failed("make a socket", errno))?;
+            rustix::net::bind(&socket, &address).map_err(|errno| failed(&format!("bind {}", path.display()), errno))?;
+            // Who may connect is told by the peer's user, not by the file's mode.
+            let mode = rustix::fs::Mode::from_raw_mode(0o666);
+            rustix::fs::chmod(path, mode).map_err(|errno| failed("open the socket to the node", errno))?;
+            rustix::net::listen(&socket, 8).map_err(|errno| failed("listen", errno))?;
+            Ok(Taken::Listener(socket))
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The launcher's own store of verified modules: one folder a module, named by its digest.
+//!
+//! The node puts modules where it can write, so what lies there can change at any time. The launcher
+//! copies a module into a folder that only it can write, hashing while it copies, and runs nothing
+//! else. Before every run it hashes the copy again, so that a disk fault is found as well.
+//!
+//! Layout: `modules/<digest>/` with the files as signed, modes 0644 and 0755; `modules/.new-<pid>`
+//! while copying. Limits: [`MAX_FILE`] bytes a file, [`MAX_TOTAL`] a module.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use wachter_model::{Digest, DigestWriter};
+use wachter_trust::ModuleDigests;
+
+/// The most bytes of one file of a module.
+const MAX_FILE: u64 = 1 << 30;
+/// The most bytes of one module.
+const MAX_TOTAL: u64 = 4 << 30;
+
+/// Why the files of a module are not those that were signed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("`{path}` is not what was signed: its SHA-256 is {found}, signed was {signed}")]
+    Changed { path: String, found: Digest, signed: Digest },
+    #[error("`{0}` has more bytes than a module may")]
+    TooLarge(String),
+    #[error("`{0}` is not a regular file")]
+    NotAFile(String),
+}
+
+/// The store.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// Opens the store below `state` and removes what an interrupted copy left.
+    pub(crate) fn open(state: &Path) -> Result<Self, StoreError> {
+        let folder = state.join("modules");
+        let failed = |source| StoreError::Write { path: folder.clone(), source };
+        fs::create_dir_all(&folder).map_err(failed)?;
+        // Runs have users of their own, which must be able to reach their module.
+        for path in [state, &folder] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o711)).map_err(failed)?;
+        }
+        for entry in fs::read_dir(&folder).map_err(failed)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(".new-") {
+                fs::remove_dir_all(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(Self { folder })
+    }
+
+    /// Makes sure that the store holds `module` as signed, from `source` where it does not yet, and
+    /// says where.
+    pub(crate) fn hold(&self, module: &ModuleDigests, source: &Path) -> Result<PathBuf, StoreError> {
+        let place = self.folder.join(module.digest().to_string());
+        if place.is_dir() {
+            return self.check(module, &place).map(|()| place);
+        }
+        let building = self.folder.join(format!(".new-{}", std::process::id()));
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Write { path, source }
+        };
+        if building.exists() {
+            fs::remove_dir_all(&building).map_err(failed(&building))?;
+        }
+        fs::create_dir(&building).map_err(failed(&building))?;
+        fs::set_permissions(&building, fs::Permissions::from_mode(0o755)).map_err(failed(&building))?;
+        let mut total = 0;
+        for (path, file) in module.files() {
+            let target = building.join(path);
+            make_folders(&building, path).map_err(failed(&target))?;
+            let mode = if file.executable { 0o755 } else { 0o644 };
+            let mut copy = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(&target)
+                .map_err(failed(&target))?;
+            // Whatever the umask says.
+            copy.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed(&target))?;
+            total += transfer(source, path, file.digest, Some(&mut copy))?;
+            if total > MAX_TOTAL {
+                return Err(StoreError::TooLarge(path.to_owned()));
+            }
+        }
+        match fs::rename(&building, &place) {
+            Ok(()) => Ok(place),
+            // Another launcher of the same state was quicker.
+            Err(_) if place.is_dir() => self.check(module, &place).map(|()| place),
+            Err(error) => Err(failed(&place)(error)),
+        }
+    }
+
+    fn check(&self, module: &ModuleDigests, place: &Path) -> Result<(), StoreError> {
+        module
+            .files()
+            .try_for_each(|(path, file)| transfer(place, path, file.digest, None).map(drop))
+    }
+}
+
+fn make_folders(base: &Path, path: &str) -> io::Result<()> {
+    let mut folder = base.to_owned();
+    let parts: Vec<&str> = path.split('/').collect();
+    for part in &parts[..parts.len() - 1] {
+        folder.push(part);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?,
+        }
+    }
+    Ok(())
+}
+
+/// Hashes a file, copies it where `to` is given, and compares.
+fn transfer(base: &Path, path: &str, signed: Digest, mut to: Option<&mut File>) -> Result<u64, StoreError> {
+    let from = base.join(path);
+    let failed = |source| StoreError::Read { path: from.clone(), source };
+    // A named pipe must not make the launcher wait, nor a link lead it elsewhere.
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&from)
+        .map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(StoreError::NotAFile(path.to_owned()));
+    }
+    let mut hash = DigestWriter::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut total = 0;
+    loop {
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        total += read as u64;
+        if total > MAX_FILE {
+            return Err(StoreError::TooLarge(path.to_owned()));
+        }
+        hash.write_all(&buffer[..read]).map_err(failed)?;
+        if let Some(to) = to.as_deref_mut() {
+            to.write_all(&buffer[..read])
+                .map_err(|source| StoreError::Write { path: path.into(), source })?;
+        }
+    }
+    let found = hash.finish();
+    if found == signed { Ok(total) } else { Err(StoreError::Changed { path: path.to_owned(), found, signed }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use wachter_trust::ModuleFile;
+
+    fn module(source: &Path) -> ModuleDigests {
+        fs::create_dir_all(source.join("lib")).unwrap();
+        fs::write(source.join("run"), "#!/bin/sh\n").unwrap();
+        fs::write(source.join("lib/data"), "data").unwrap();
+        let file = |content: &[u8], executable| ModuleFile { digest: Digest::of(content), executable };
+        let files = BTreeMap::from([
+            ("run".to_owned(), file(b"#!/bin/sh\n", true)),
+            ("lib/data".to_owned(), file(b"data", false)),
+        ]);
+        ModuleDigests::new("sample".parse().unwrap(), "1.0.0".parse().unwrap(), files).unwrap()
+    }
+
+    #[test]
+    fn copies_once_and_checks_ever_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, state) = (folder.path().join("source"), folder.path().join("state"));
+        let module = module(&source);
+        let store = Store::open(&state).unwrap();
+        let place = store.hold(&module, &source).unwrap();
+        assert_eq!(fs::metadata(place.join("run")).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(fs::metadata(place.join("lib/data")).unwrap().permissions().mode() & 0o777, 0o644);
+        // What the node has no longer matters.
+        fs::write(source.join("run"), "evil").unwrap();
+        assert_eq!(store.hold(&module, &source).unwrap(), place);
+        // What the launcher has does.
+        fs::write(place.join("run"), "evil").unwrap();
+        assert!(matches!(store.hold(&module, &source), Err(StoreError::Changed { .. })));
+    }
+
+    #[test]
+    fn what_was_not_signed_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        let module = module(&source);
+        let store = Store::open(&folder.path().join("state")).unwrap();
+        fs::write(source.join("lib/data"), "other").unwrap();
+        assert!(matches!(store.hold(&module, &source), Err(StoreError::Changed { .. })));
+        fs::remove_file(source.join("lib/data")).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", source.join("lib/data")).unwrap();
+        assert!(matches!(store.hold(&module, &source), Err(StoreError::Read { .. })));
+        fs::remove_file(source.join("lib/data")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, source.join("lib/data"), rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+        assert!(matches!(store.hold(&module, &source), Err(StoreError::NotAFile(_))));
+        assert!(fs::read_dir(folder.path().join("state/modules")).unwrap().flatten().all(|entry| entry.file_name().to_string_lossy().starts_with(".new-")));
+    }
+}

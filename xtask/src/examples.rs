@@ -1,0 +1,223 @@
+//! Runs the examples of the documentation as a reader would, page by page.
+//!
+//! A page starts in an empty home folder with the built executables on `PATH`. Each command runs in
+//! a bash of its own under `set -eu`; the working folder, exported variables and files carry over to
+//! the page's next command. Whatever a page leaves running is killed at its end. A page stops at its
+//! first example that fails, since those below build on it.
+
+use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::example::{Example, examples};
+use crate::tests_step::build_executables;
+use crate::tools::Tools;
+use crate::transcript::{difference, matches};
+use crate::verify::Outcome;
+use crate::workspace::{Workspace, read_text};
+use crate::{program, say};
+
+/// The longest that a page may take: seconds.
+const PAGE_SECONDS: u32 = 300;
+
+/// The step of `verify`.
+pub(crate) fn step(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let mut pages = Vec::new();
+    for path in workspace.files(".md")? {
+        if path == Path::new("README.md") || path.starts_with("docs/src") {
+            let text = read_text(&workspace.root.join(&path))?;
+            pages.push((path, text));
+        }
+    }
+    let with_examples = pages.iter().filter(|(_, text)| text.contains("console,test")).count();
+    if with_examples == 0 {
+        return Ok(Outcome::Partly("no page has an example to run".to_owned()));
+    }
+    let executables = build_executables(workspace)?;
+    let folder = tempfile::tempdir().context("create a folder for executables")?;
+    for executable in &executables {
+        let name = executable.file_name().context("an executable has no name")?;
+        std::os::unix::fs::symlink(executable, folder.path().join(name))
+            .with_context(|| format!("link {}", executable.display()))?;
+    }
+    let path = std::env::join_paths(
+        std::iter::once(folder.path().to_owned())
+            .chain(std::env::split_paths(&Tools::of(workspace).path())),
+    )?;
+    let mut failures = 0_usize;
+    for (page, text) in &pages {
+        let found = examples(text).with_context(|| page.display().to_string())?;
+        if found.is_empty() {
+            continue;
+        }
+        say::line(&format!("  {}: {} examples", page.display(), found.len()));
+        if let Some(failure) = run_page(page, &found, |command| {
+            command.env("PATH", &path).env("WACHTER_BIN_DIR", folder.path());
+        })? {
+            say::line(&failure);
+            failures += 1;
+        }
+    }
+    anyhow::ensure!(failures == 0, "the examples of {failures} pages do not do what they say");
+    Ok(Outcome::Passed)
+}
+
+/// Runs one page; what is returned describes its first failing example.
+fn run_page(
+    page: &Path,
+    examples: &[Example<'_>],
+    prepare: impl FnOnce(&mut Command),
+) -> anyhow::Result<Option<String>> {
+    let folder = tempfile::tempdir().context("create a folder for the page")?;
+    let home = folder.path().join("home");
+    let notes = folder.path().join("notes");
+    for path in [&home, &notes] {
+        std::fs::create_dir(path).with_context(|| format!("create {}", path.display()))?;
+    }
+    let driver = notes.join("driver.bash");
+    std::fs::write(&driver, write_driver(&notes, examples)?).context("write the page's driver")?;
+    let mut command = program::command("timeout", &home);
+    // `timeout` leads a process group, and the driver ends by killing it, itself included.
+    command
+        .args(["--kill-after=5", &PAGE_SECONDS.to_string(), "bash", "--noprofile", "--norc"])
+        .arg(&driver)
+        .env_clear()
+        .envs(
+            ["USER", "LOGNAME", "CI"]
+                .into_iter()
+                .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
+        )
+        .env("HOME", &home)
+        .env("TERM", "dumb")
+        .env("NO_COLOR", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .process_group(0);
+    prepare(&mut command);
+    command.status().context("start timeout")?;
+    for (number, example) in examples.iter().enumerate() {
+        if let Some(failure) = judge(page, example, &notes, number)? {
+            return Ok(Some(failure));
+        }
+    }
+    Ok(None)
+}
+
+/// The script that runs every command of a page and notes output and exit code of each.
+fn write_driver(notes: &Path, examples: &[Example<'_>]) -> anyhow::Result<String> {
+    let notes_quoted = quote(notes)?;
+    let mut script = format!("cd \"$HOME\"\nnotes={notes_quoted}\ndeclare -px >\"$notes/state\"\n");
+    for (number, example) in examples.iter().enumerate() {
+        let file = notes.join(format!("{number}.bash"));
+        std::fs::write(&file, format!("{}\n", example.command)).context("write a command")?;
+        // Inside the subshell `set -e` holds; the trap keeps what the next command needs.
+        writeln!(
+            script,
+            r#"(
+  save() {{ code=$?; {{ declare -px; printf 'cd %q\n' "$PWD"; }} >"$notes/state"; exit "$code"; }}
+  . "$notes/state"
+  trap save EXIT
+  set -eu
+  . "$notes/{number}.bash"
+) >"$notes/{number}.out" 2>&1 </dev/null
+code=$?
+echo "$code" >"$notes/{number}.code"
+[ "$code" = {exit} ] || kill -KILL 0"#,
+            exit = example.exit,
+        )?;
+    }
+    script.push_str("kill -KILL 0\n");
+    Ok(script)
+}
+
+fn judge(
+    page: &Path,
+    example: &Example<'_>,
+    notes: &Path,
+    number: usize,
+) -> anyhow::Result<Option<String>> {
+    let place = format!("{}:{}: $ {}", page.display(), example.line, example.command);
+    let output = std::fs::read(notes.join(format!("{number}.out"))).unwrap_or_default();
+    let output = String::from_utf8_lossy(&output);
+    let Ok(code) = std::fs::read_to_string(notes.join(format!("{number}.code"))) else {
+        return Ok(Some(format!(
+            "{place}\nwas still running when the page's {PAGE_SECONDS} s were over\n{output}"
+        )));
+    };
+    let code: i32 = code.trim().parse().context("read an exit code")?;
+    let actual: Vec<&str> = output.trim_end().lines().collect();
+    if code != example.exit {
+        return Ok(Some(format!(
+            "{place}\nended with {code}, expected {}\n{output}",
+            example.exit
+        )));
+    }
+    Ok((!matches(&example.expected, &actual))
+        .then(|| format!("{place}\n{}", difference(&example.expected, &actual))))
+}
+
+fn quote(path: &Path) -> anyhow::Result<String> {
+    let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(blocks: &str, expected: Option<&str>) {
+        let text = format!("```console,test\n{blocks}\n```\n");
+        let examples = examples(&text).unwrap();
+        let path = std::env::var_os("PATH").unwrap();
+        let failure = run_page(Path::new("page.md"), &examples, |command| {
+            command.env("PATH", path);
+        })
+        .unwrap();
+        match (&failure, expected) {
+            (None, None) => {}
+            (Some(text), Some(part)) => assert!(text.contains(part), "{blocks}: {text}"),
+            _ => panic!("{blocks}: {failure:?}"),
+        }
+    }
+
+    #[test]
+    fn output_and_exit_code_are_compared() {
+        check("$ echo one\none", None);
+        check("$ printf 'a\\nb\\nc\\n'\na\n...", None);
+        check("$ true", None);
+        check("$ echo to stderr >&2\nto stderr", None);
+        check("$ exit 3\n[exit 3]", None);
+        check("$ echo one\ntwo", Some("page.md:2: $ echo one\n- two\n+ one"));
+        check("$ true\n$ false", Some("page.md:3: $ false\nended with 1, expected 0"));
+        check("$ true\n[exit 1]", Some("ended with 0, expected 1"));
+    }
+
+    #[test]
+    fn a_command_stops_at_its_first_failure() {
+        check("$ false; echo reached\n[exit 1]", None);
+        check("$ echo \"$unset_name\"\n...\n[exit 1]", None);
+    }
+
+    #[test]
+    fn a_page_keeps_folder_variables_and_files() {
+        check("$ mkdir a && cd a && touch b && export C='d e'\n$ ls; echo \"$C\"\nb\nd e", None);
+        check("$ pwd\n...home\n$ echo \"$HOME\"\n...home", None);
+    }
+
+    #[test]
+    fn what_a_page_leaves_running_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // The reader of a pipe sees its end only when every writer is gone.
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).unwrap()
+        });
+        let opened = format!("$ exec 3>{}", quote(&pipe).unwrap());
+        check(&format!("{opened}; echo started >&3; sleep 1000 >&3 &"), None);
+        assert_eq!(reader.join().unwrap(), b"started\n");
+    }
+}

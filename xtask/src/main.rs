@@ -1,0 +1,165 @@
+//! The project's own chores: set up a machine, verify the work, write what is generated, run the
+//! examples of the documentation.
+//!
+//! Absences: nothing here is linked into what users run; no step changes a file that Git tracks,
+//! but for `generate`; no step reports success for a check that was not made.
+
+mod debian;
+mod edges;
+mod example;
+mod examples;
+mod generated;
+mod launcher_size;
+mod licences;
+mod links;
+mod markdown;
+mod ordinary_user;
+mod program;
+mod say;
+mod setup;
+mod tests_step;
+mod tools;
+mod transcript;
+mod verify;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use lexopt::prelude::*;
+
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+Commands:
+  test       set up, then verify (what continuous integration runs)
+  verify     run every check; see --list
+  setup      install what the checks need
+  generate   write the generated files
+  docs       run the examples of the documentation
+
+Options of test and verify:
+  --list         print the steps and end
+  --only STEP    run this step alone (may be repeated)
+  --skip STEP    leave this step out (may be repeated)
+
+  -h, --help     print this page
+";
+
+/// What the command line asked for.
+enum Command {
+    Help,
+    Test(verify::Choice),
+    Verify(verify::Choice),
+    Setup,
+    Generate,
+    Docs,
+}
+
+fn main() -> ExitCode {
+    match parse(lexopt::Parser::from_env()).and_then(run) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say::line(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<bool> {
+    if let Command::Help = command {
+        say::data(USAGE.trim_end());
+        return Ok(true);
+    }
+    let workspace = Workspace::load()?;
+    match command {
+        Command::Help => Ok(true),
+        Command::Test(choice) => {
+            if !choice.list {
+                setup::run(&workspace)?;
+            }
+            verify::run(&workspace, &choice)
+        }
+        Command::Verify(choice) => verify::run(&workspace, &choice),
+        Command::Setup => setup::run(&workspace).map(|()| true),
+        Command::Generate => generated::write(&workspace).map(|()| true),
+        Command::Docs => verify::run(
+            &workspace,
+            &verify::Choice { only: vec!["docs".to_owned()], ..verify::Choice::default() },
+        ),
+    }
+}
+
+fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
+    let mut name: Option<String> = None;
+    let mut choice = verify::Choice::default();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Long("list") => choice.list = true,
+            Long("only") => choice.only.push(arguments.value()?.string()?),
+            Long("skip") => choice.skip.push(arguments.value()?.string()?),
+            Value(value) if name.is_none() => name = Some(value.string()?),
+            other => return Err(other.unexpected()).context("see cargo xtask --help"),
+        }
+    }
+    let takes_choice = matches!(name.as_deref(), Some("test" | "verify"));
+    if !takes_choice && choice != verify::Choice::default() {
+        anyhow::bail!("--list, --only and --skip belong to test and verify");
+    }
+    match name.as_deref() {
+        None => Ok(Command::Help),
+        Some("test") => Ok(Command::Test(choice)),
+        Some("verify") => Ok(Command::Verify(choice)),
+        Some("setup") => Ok(Command::Setup),
+        Some("generate") => Ok(Command::Generate),
+        Some("docs") => Ok(Command::Docs),
+        Some(other) => anyhow::bail!("no command is called {other}; see cargo xtask --help"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(words: &[&str], expected: Result<&str, &str>) {
+        let parsed = parse(lexopt::Parser::from_args(words));
+        let shown = parsed.map(|command| match command {
+            Command::Help => "help".to_owned(),
+            Command::Test(choice) => format!("test {choice:?}"),
+            Command::Verify(choice) => format!("verify {choice:?}"),
+            Command::Setup => "setup".to_owned(),
+            Command::Generate => "generate".to_owned(),
+            Command::Docs => "docs".to_owned(),
+        });
+        match (shown, expected) {
+            (Ok(shown), Ok(start)) => assert!(shown.starts_with(start), "{words:?}: {shown}"),
+            (Err(error), Err(part)) => {
+                assert!(format!("{error:#}").contains(part), "{words:?}: {error:#}");
+            }
+            (shown, expected) => panic!("{words:?}: {shown:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn commands_and_their_options() {
+        check(&[], Ok("help"));
+        check(&["verify", "--help"], Ok("help"));
+        check(&["setup"], Ok("setup"));
+        check(
+            &["verify", "--only", "tests", "--only=docs"],
+            Ok(r#"verify Choice { list: false, only: ["tests", "docs"], skip: [] }"#),
+        );
+        check(
+            &["--skip", "tests", "test"],
+            Ok(r#"test Choice { list: false, only: [], skip: ["tests"] }"#),
+        );
+        check(&["docs", "--list"], Err("belong to test and verify"));
+        check(&["verify", "--only"], Err("missing argument"));
+        check(&["verify", "again"], Err("unexpected argument"));
+        check(&["verfiy"], Err("no command is called verfiy"));
+    }
+}

@@ -1,0 +1,99 @@
+//! What the checks need on a machine that has only cargo and a C compiler.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+
+use crate::tools::Tools;
+use crate::workspace::Workspace;
+use crate::{debian, program, say};
+
+/// A cargo subcommand that the checks use, and the oldest version that they work with.
+struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool { name: "cargo-nextest", version: "0.9.143" },
+    Tool { name: "cargo-deny", version: "0.20.2" },
+];
+
+/// Installs what is missing, and nothing else.
+///
+/// # Errors
+/// Something that tests need could not be installed.
+pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
+    say::line("==> setup: programs that the checks need");
+    let tools = Tools::of(workspace);
+    debian::install(workspace, &tools)?;
+    for tool in TOOLS {
+        provide(workspace, &tools, tool)?;
+    }
+    Ok(())
+}
+
+fn provide(workspace: &Workspace, tools: &Tools, tool: &Tool) -> anyhow::Result<()> {
+    if let Some(path) = tools.find(tool.name) {
+        // `cargo-nextest --version` works without a subcommand, as do the others.
+        let printed = program::output(program::command(&path, &workspace.root).arg("--version"))?;
+        let version = printed.stdout.split_whitespace().nth(1).unwrap_or_default();
+        if at_least(version, tool.version) {
+            say::line(&format!("  {} {version}: {}", tool.name, path.display()));
+            return Ok(());
+        }
+        say::line(&format!("  {} {version} is older than {}", tool.name, tool.version));
+    }
+    say::line(&format!("  building {} {}", tool.name, tool.version));
+    let began = Instant::now();
+    let build = tools.folder().join("build");
+    let mut command = workspace.cargo();
+    command
+        .args(["install", "--locked", "--quiet", "--force", tool.name, "--version", tool.version])
+        .arg("--root")
+        .arg(tools.folder())
+        // The file of installed packages in the root is for one target folder each.
+        .arg("--target-dir")
+        .arg(&build)
+        // It runs for seconds and builds for minutes, so it is the building that must be quick.
+        .args([
+            "--debug",
+            "--config",
+            "profile.dev.opt-level=0",
+            "--config",
+            "profile.dev.debug=false",
+        ]);
+    program::run(&mut command).with_context(|| {
+        format!("install {} {}; it may also be put on PATH by hand", tool.name, tool.version)
+    })?;
+    say::line(&format!("  {} took {}", tool.name, say::duration(began.elapsed())));
+    std::fs::remove_dir_all(&build).with_context(|| format!("remove {}", build.display()))
+}
+
+/// Compares dotted numbers; what is not a number counts as older than any.
+fn at_least(version: &str, wanted: &str) -> bool {
+    let numbers = |text: &str| -> Vec<Option<u64>> {
+        let release = text.split(['-', '+']).next().unwrap_or_default();
+        release.split('.').map(|part| part.parse().ok()).collect()
+    };
+    numbers(version) >= numbers(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        for (version, wanted, expected) in [
+            ("0.9.143", "0.9.143", true),
+            ("0.10.0", "0.9.143", true),
+            ("0.9.99", "0.9.143", false),
+            ("1.0.0-rc.1", "0.9.143", true),
+            ("", "0.9.143", false),
+            ("nonsense", "0.9.143", false),
+        ] {
+            assert_eq!(at_least(version, wanted), expected, "{version} against {wanted}");
+        }
+    }
+}
