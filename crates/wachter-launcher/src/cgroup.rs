@@ -1,7 +1,8 @@
 //! Control groups: limits over all processes of a run together, version 2 or 1 of the interface
 //! (cgroups(7)), whichever holds the controller.
 //!
-//! Layout: one group a run below the launcher's own, `…/wachter/run-<id>`. In version 2 the launcher
+//! Layout: one group a run below the launcher's own, `…/wachter-<state>/run-<id>`, where `<state>`
+//! tells launchers with different state folders apart. In version 2 the launcher
 //! first moves itself to `…/supervisor`, since a group with controllers for its children may hold no
 //! process. Groups left over from a launcher that was killed are removed at the next start.
 //!
@@ -61,20 +62,20 @@ pub(crate) struct GroupUsage {
 
 impl Cgroups {
     /// Looks for groups that this process may make, and prepares them.
-    pub(crate) fn find() -> Self {
+    pub(crate) fn find(name: &str) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        Self::find_in(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), std::process::id())
+        Self::find_in(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), std::process::id(), name)
     }
 
-    fn find_in(mounts: &str, own: &str, process: u32) -> Self {
+    fn find_in(mounts: &str, own: &str, process: u32, name: &str) -> Self {
         let mut found = Self::default();
         let mut reasons = Vec::new();
         for (mount, options) in mounted(mounts, "cgroup") {
-            for (controller, name, _) in CONTROLLERS {
-                if !options.split(',').any(|option| option == name) {
+            for (controller, kind, _) in CONTROLLERS {
+                if !options.split(',').any(|option| option == kind) {
                     continue;
                 }
-                let base = mount.join(own_path(own, Some(name)).trim_start_matches('/')).join("wachter");
+                let base = mount.join(own_path(own, Some(kind)).trim_start_matches('/')).join(name);
                 match fs::create_dir_all(&base) {
                     Ok(()) => drop(found.first.insert(controller, base)),
                     Err(error) => reasons.push(format!("{}: {error}", base.display())),
@@ -83,8 +84,8 @@ impl Cgroups {
         }
         if let Some((mount, _)) = mounted(mounts, "cgroup2").into_iter().next() {
             let base = mount.join(own_path(own, None).trim_start_matches('/'));
-            match prepare_second(&base, process) {
-                Ok(controllers) => found.second = Some((base.join("wachter"), controllers)),
+            match prepare_second(&base, process, name) {
+                Ok(controllers) => found.second = Some((base.join(name), controllers)),
                 Err(error) => reasons.push(format!("{}: {error}", base.display())),
             }
         }
@@ -288,8 +289,8 @@ fn own_path<'a>(own: &'a str, controller: Option<&str>) -> &'a str {
 }
 
 /// Makes a group of version 2 ready for runs: which controllers they will have.
-fn prepare_second(base: &Path, process: u32) -> io::Result<Vec<Controller>> {
-    let runs = base.join("wachter");
+fn prepare_second(base: &Path, process: u32, name: &str) -> io::Result<Vec<Controller>> {
+    let runs = base.join(name);
     fs::create_dir_all(&runs)?;
     let available = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
     let wanted: Vec<(Controller, &str)> = CONTROLLERS
@@ -335,7 +336,7 @@ mod tests {
         let own = "4:cpu,cpuacct:/user\n3:memory:/user\n0::/user\n";
         fs::create_dir_all(root.path().join("unified/user")).unwrap();
         let mounts = HYBRID.replace("ROOT", root.path().to_str().unwrap());
-        let groups = Cgroups::find_in(&mounts, own, 1);
+        let groups = Cgroups::find_in(&mounts, own, 1, "wachter");
         assert_eq!(groups.absent().keys().copied().collect::<Vec<_>>(), [Mechanism::CgroupProcesses]);
         let (id, limits) = run();
         let group = groups.make(id, &limits).unwrap();
@@ -356,7 +357,7 @@ mod tests {
         fs::create_dir_all(&base).unwrap();
         fs::write(base.join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
         let mounts = format!("31 30 0:27 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
-        let groups = Cgroups::find_in(&mounts, "0::/system.slice/launcher.service\n", 77);
+        let groups = Cgroups::find_in(&mounts, "0::/system.slice/launcher.service\n", 77, "wachter");
         assert!(groups.absent().is_empty());
         assert_eq!(text(base.join("supervisor/cgroup.procs")), "77");
         assert_eq!(text(base.join("wachter/cgroup.subtree_control")), "+memory +cpu +pids");
@@ -385,7 +386,7 @@ mod tests {
 
     #[test]
     fn absence_says_why() {
-        let groups = Cgroups::find_in("", "", 1);
+        let groups = Cgroups::find_in("", "", 1, "wachter");
         assert_eq!(groups.absent().len(), 3);
         assert!(groups.absent().values().all(|reason| reason == "no cgroup file system is mounted"));
     }

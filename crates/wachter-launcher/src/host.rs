@@ -21,16 +21,20 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Tries everything once. `asked` is the profile of the local file.
+    /// Tries everything once. `asked` is the profile of the local file; `state` is the launcher's
+    /// own folder.
     ///
     /// # Errors
     /// The profile asked for needs what is not there; the text says what and how to get it.
-    pub(crate) fn probe(asked: Option<Profile>) -> Result<Self, String> {
+    pub(crate) fn probe(asked: Option<Profile>, state: &std::path::Path) -> Result<Self, String> {
         let root = rustix::process::geteuid().is_root();
         let namespaces = try_namespaces();
         let cgroups = match asked {
             Some(Profile::Unprivileged | Profile::NoNamespaces) => Cgroups::default(),
-            _ => Cgroups::find(),
+            _ => {
+                let name = wachter_model::Digest::of(state.as_os_str().as_encoded_bytes());
+                Cgroups::find(&format!("wachter-{}", name.short()))
+            }
         };
         let no_cgroups = cgroups.absent();
         let best = match (&namespaces, root) {

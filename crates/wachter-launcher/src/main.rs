@@ -60,7 +60,8 @@ fn fail(reason: &str, code: u8) -> ExitCode {
 fn serve(arguments: Arguments) -> Result<(), String> {
     let connection = take_connection(&arguments.connection)?;
     let local = read_local(&arguments)?;
-    let host = host::Host::probe(local.confinement.profile)?;
+    let _alone = lock(&arguments.state)?;
+    let host = host::Host::probe(local.confinement.profile, &arguments.state)?;
     let store = store::Store::open(&arguments.state).map_err(|error| authority::chain(&error))?;
     // Without namespaces orphans come to whoever asked for them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|errno| format!("cannot adopt orphans: {errno}"))?;
@@ -120,6 +121,25 @@ fn read_local(arguments: &Arguments) -> Result<LocalFile, String> {
         local.confinement.profile = local.confinement.profile.or(arguments.profile);
     }
     Ok(local)
+}
+
+/// Makes sure that no other launcher uses this state; one that is just ending is waited for.
+fn lock(state: &Path) -> Result<std::fs::File, String> {
+    let path = state.join("lock");
+    let failed = |error: std::io::Error| format!("cannot lock {}: {error}", path.display());
+    std::fs::create_dir_all(state).map_err(failed)?;
+    let file = std::fs::File::create(&path).map_err(failed)?;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(_) if std::time::Instant::now() < until => {
+                let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+                let _ = rustix::event::poll(&mut [], Some(&pause));
+            }
+            Err(_) => return Err(format!("another launcher uses {}; stop it first", state.display())),
+        }
+    }
 }
 
 /// How nodes reach this process.

@@ -1,0 +1,120 @@
+use wachter_protocol::module::host::{Interface, Network, Traffic};
+
+use super::lines::number;
+use super::moment;
+use super::root::{HostRoot, Missing};
+
+/// The most interfaces: a host full of containers has one or two each.
+const MAX_INTERFACES: usize = 256;
+
+/// Network interfaces.
+pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Network> {
+    // `proc/net` follows the thread that asks; this path is where it leads, without the detour.
+    let text = missing.or_say("proc/self/net/dev", root.read("proc/self/net/dev"))?;
+    let mut interfaces = parse(&text);
+    interfaces.sort_by(|one, other| one.name.cmp(&other.name));
+    if interfaces.len() > MAX_INTERFACES {
+        missing.say(format_args!(
+            "{} interfaces are left out, {MAX_INTERFACES} are the most",
+            interfaces.len() - MAX_INTERFACES
+        ));
+        interfaces.truncate(MAX_INTERFACES);
+    }
+    for interface in &mut interfaces {
+        interface.state = state(root, &interface.name);
+    }
+    Some(Network { taken: moment::sample(root, missing), interfaces })
+}
+
+fn state(root: &HostRoot, name: &str) -> Option<String> {
+    if name.contains('/') || name.starts_with('.') {
+        return None;
+    }
+    let text = root.read(&format!("sys/class/net/{name}/operstate")).ok()?;
+    Some(text.trim().chars().take(32).collect())
+}
+
+/// The kernel's table of devices: two lines of titles, then a name, a colon and 16 counters.
+fn parse(text: &str) -> Vec<Interface> {
+    let interface = |line: &str| {
+        // An alias such as `eth0:1` has a colon too; no counter has.
+        let (name, counters) = line.rsplit_once(':')?;
+        let counters: Vec<u64> =
+            counters.split_ascii_whitespace().map(|word| number(Some(word))).collect();
+        let traffic = |first: usize| {
+            let at = |index: usize| counters.get(first + index).copied().unwrap_or(0);
+            Traffic { bytes: at(0), packets: at(1), errors: at(2), dropped: at(3) }
+        };
+        let name = name.trim();
+        (!name.is_empty() && counters.len() >= 12).then(|| Interface {
+            name: name.chars().take(64).collect(),
+            state: None,
+            received: traffic(0),
+            sent: traffic(8),
+        })
+    };
+    text.lines().filter_map(interface).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use wachter_protocol::HostView;
+
+    const DEVICES: &str = "Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0
+  eth0:99999999999 12345 1 2 0 0 0 77 5555 44 3 4 0 0 0 0
+";
+
+    #[test]
+    fn counters_of_both_directions() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("proc/self/net/dev", DEVICES);
+        write("proc/uptime", "12.50 3.00\n");
+        write("sys/class/net/eth0/operstate", "up\n");
+        let mut missing = Vec::new();
+        let root = HostRoot::at(folder.path());
+        let network = sample(&root, &mut Missing::of(HostView::Network, &mut missing)).unwrap();
+        assert_eq!(network.taken.uptime_milliseconds, 12_500);
+        let [ethernet, loopback] = &network.interfaces[..] else { panic!("{network:?}") };
+        assert_eq!((ethernet.name.as_str(), ethernet.state.as_deref()), ("eth0", Some("up")));
+        assert_eq!(
+            ethernet.received,
+            Traffic { bytes: 99_999_999_999, packets: 12_345, errors: 1, dropped: 2 }
+        );
+        assert_eq!(ethernet.sent, Traffic { bytes: 5_555, packets: 44, errors: 3, dropped: 4 });
+        assert_eq!((loopback.name.as_str(), &loopback.state), ("lo", &None));
+        assert_eq!(missing.len(), 1, "the boot is unknown: {missing:?}");
+    }
+
+    #[test]
+    fn too_many_interfaces_are_counted() {
+        use std::fmt::Write as _;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("proc/self/net")).unwrap();
+        let table = (0..300).fold(String::new(), |mut table, number| {
+            writeln!(table, "veth{number:03}: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0").unwrap();
+            table
+        });
+        std::fs::write(folder.path().join("proc/self/net/dev"), table).unwrap();
+        let mut missing = Vec::new();
+        let root = HostRoot::at(folder.path());
+        let network = sample(&root, &mut Missing::of(HostView::Network, &mut missing)).unwrap();
+        assert_eq!(network.interfaces.len(), MAX_INTERFACES);
+        assert!(missing[0].contains("44 interfaces are left out"), "{missing:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_not(text: String, line in "[a-z./:]{0,9}:( [0-9]{0,25}){0,20}") {
+            let _ = (parse(&text), parse(&line));
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The client of `wachter-launcher`: starts it or connects to it, and passes runs on.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use wachter_model::RunId;
+use wachter_packet::PacketError;
+use wachter_protocol::launcher::{
+    Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, Refused, Stop, ToLauncher, ToNode,
+};
+
+/// How to reach a launcher.
+#[derive(Clone, Debug)]
+pub enum LauncherOptions {
+    /// One that runs already, as root under systemd.
+    Connect {
+        /// Its socket.
+        socket: PathBuf,
+    },
+    /// One of our own, as our own user; it ends with the connection.
+    Spawn {
+        /// The executable.
+        program: PathBuf,
+        /// Its arguments, but for `--connected`.
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Why there is no launcher to speak with.
+#[derive(Debug, thiserror::Error)]
+pub enum LauncherError {
+    /// Not there.
+    #[error("cannot start {}; install it beside `wachter`, or name it with --launcher", path.display())]
+    Spawn {
+        /// The executable.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody listens.
+    #[error("cannot connect to {}; is wachter-launcher running?", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It went away before it said anything; its own words stand on stderr.
+    #[error("the launcher ended before it was ready: {0}")]
+    Ended(String),
+    /// Of another version.
+    #[error("the launcher speaks protocol {found}, this node {LAUNCHER_PROTOCOL}; install both from one release")]
+    Protocol {
+        /// What it speaks.
+        found: u32,
+    },
+    /// The system refused.
+    #[error("cannot speak with the launcher")]
+    System(#[source] io::Error),
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// The run began: its descriptors, and who will say how it ended.
+    Launched { launched: Launched, descriptors: Vec<OwnedFd>, exit: oneshot::Receiver<Exited> },
+    /// It did not.
+    Refused(Refused),
+}
+
+/// Why a request went nowhere: the launcher is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the launcher is gone; start it again")]
+pub struct LauncherGone;
+
+struct Waiting {
+    begun: Option<oneshot::Sender<Begun>>,
+    exit: Option<oneshot::Sender<Exited>>,
+}
+
+/// A connection to a launcher. Cheap to clone; the last clone dropped ends the connection, and with
+/// it every run that was asked for over it.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    hello: Arc<Hello>,
+    requests: mpsc::Sender<(ToLauncher, Option<(RunId, oneshot::Sender<Begun>)>)>,
+}
+
+impl Launcher {
+    /// Reaches a launcher and waits for its first words.
+    ///
+    /// # Errors
+    /// See [`LauncherError`].
+    pub async fn open(options: &LauncherOptions) -> Result<Self, LauncherError> {
+        let (socket, child) = match options {
+            LauncherOptions::Connect { socket } => (connect(socket)?, None),
+            LauncherOptions::Spawn { program, arguments } => {
+                let (socket, child) = spawn(program, arguments)?;
+                (socket, Some(child))
+            }
+        };
+        // A packet socket like any other to the runtime, which only waits for it.
+        let socket = std::os::unix::net::UnixStream::from(socket);
+        socket.set_nonblocking(true).map_err(LauncherError::System)?;
+        let socket = UnixStream::from_std(socket).map_err(LauncherError::System)?;
+        let hello = match receive(&socket).await {
+            Ok((ToNode::Hello(hello), _)) => hello,
+            Ok(_) => return Err(LauncherError::Ended("it did not introduce itself".to_owned())),
+            Err(_) => return Err(LauncherError::Ended(last_words(child).await)),
+        };
+        if hello.protocol != LAUNCHER_PROTOCOL {
+            return Err(LauncherError::Protocol { found: hello.protocol });
+        }
+        // As many requests as there is use for: the launcher answers each at once.
+        let (requests, taken) = mpsc::channel(64);
+        tokio::spawn(serve(socket, taken, child));
+        Ok(Self { hello: Arc::new(hello), requests })
+    }
+
+    /// What the launcher said of itself and of what it can enforce.
+    #[must_use]
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    pub(crate) async fn launch(&self, launch: Launch) -> Result<Begun, LauncherGone> {
+        let (begun, answer) = oneshot::channel();
+        let run = launch.run;
+        self.requests
+            .send((ToLauncher::Launch(launch), Some((run, begun))))
+            .await
+            .map_err(|_| LauncherGone)?;
+        answer.await.map_err(|_| LauncherGone)
+    }
+
+    pub(crate) async fn stop(&self, stop: Stop) {
+        // Without a launcher there is no run to stop.
+        let _ = self.requests.send((ToLauncher::Stop(stop), None)).await;
+    }
+
+    /// Has the local file read again.
+    ///
+    /// # Errors
+    /// The launcher is gone.
+    pub async fn reload(&self) -> Result<(), LauncherGone> {
+        self.requests.send((ToLauncher::Reload, None)).await.map_err(|_| LauncherGone)
+    }
+
+    /// Waits until the launcher is gone.
+    pub async fn gone(&self) {
+        self.requests.closed().await;
+    }
+}
+
+fn connect(path: &Path) -> Result<OwnedFd, LauncherError> {
+    let failed = |errno: rustix::io::Errno| LauncherError::Connect { path: path.to_owned(), source: errno.into() };
+    let address = rustix::net::SocketAddrUnix::new(path).map_err(failed)?;
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(failed)?;
+    rustix::net::connect(&socket, &address).map_err(failed)?;
+    Ok(socket)
+}
+
+fn spawn(program: &Path, arguments: &[OsString]) -> Result<(OwnedFd, tokio::process::Child), LauncherError> {
+    let failed = |source| LauncherError::Spawn { path: program.to_owned(), source };
+    let (ours, theirs) = wachter_packet::pair().map_err(|_| failed(io::Error::other("no descriptor is left")))?;
+    let child = tokio::process::Command::new(program)
+        .args(arguments)
+        .arg("--connected")
+        .env_clear()
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    Ok((ours, child))
+}
+
+/// What a launcher that ended said on stderr.
+async fn last_words(child: Option<tokio::process::Child>) -> String {
+    let Some(child) = child else { return "it closed the connection".to_owned() };
+    match child.wait_with_output().await {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let text = text.trim().trim_start_matches("wachter-launcher: ");
+            if text.is_empty() { output.status.to_string() } else { crate::output::printable(text) }
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+async fn receive(socket: &UnixStream) -> Result<(ToNode, Vec<OwnedFd>), PacketError> {
+    ready(socket, Interest::READABLE, || wachter_packet::receive(socket)).await
+}
+
+async fn send(socket: &UnixStream, message: &ToLauncher) -> Result<(), PacketError> {
+    ready(socket, Interest::WRITABLE, || wachter_packet::send(socket, message, &[])).await
+}
+
+/// Tries until the socket is ready for it.
+async fn ready<T>(
+    socket: &UnixStream,
+    interest: Interest,
+    mut attempt: impl FnMut() -> Result<T, PacketError>,
+) -> Result<T, PacketError> {
+    loop {
+        socket.ready(interest).await.map_err(|_| PacketError::Closed)?;
+        let outcome = socket.try_io(interest, || match attempt() {
+            // This tells the runtime to wait again.
+            Err(PacketError::Full) => Err(io::ErrorKind::WouldBlock.into()),
+            outcome => Ok(outcome),
+        });
+        if let Ok(outcome) = outcome {
+            return outcome;
+        }
+    }
+}
+
+type Table = Arc<Mutex<HashMap<RunId, Waiting>>>;
+
+/// Owns the connection until either side is gone. What waited is told by its dropped sender.
+async fn serve(
+    socket: UnixStream,
+    mut requests: mpsc::Receiver<(ToLauncher, Option<(RunId, oneshot::Sender<Begun>)>)>,
+    child: Option<tokio::process::Child>,
+) {
+    let table = Table::default();
+    let locked = || table.lock().unwrap_or_else(PoisonError::into_inner);
+    let listen = async {
+        loop {
+            match receive(&socket).await {
+                Ok((message, descriptors)) => hear(&table, message, descriptors),
+                // One packet that is not understood costs itself.
+                Err(PacketError::Json(_) | PacketError::TooLarge) => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let speak = async {
+        while let Some((request, waiting)) = requests.recv().await {
+            if let Some((run, begun)) = waiting {
+                locked().insert(run, Waiting { begun: Some(begun), exit: None });
+            }
+            if send(&socket, &request).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = listen => {}, () = speak => {} }
+    drop(socket);
+    // It ends when its last connection does; waiting takes it out of the process table.
+    if let Some(mut child) = child {
+        let _ = child.wait().await;
+    }
+}
+
+fn hear(table: &Table, message: ToNode, descriptors: Vec<OwnedFd>) {
+    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    match message {
+        ToNode::Launched(launched) => {
+            if let Some(waiting) = table.get_mut(&launched.run) {
+                let (sender, exit) = oneshot::channel();
+                waiting.exit = Some(sender);
+                if let Some(begun) = waiting.begun.take() {
+                    let _ = begun.send(Begun::Launched { launched, descriptors, exit });
+                }
+            }
+        }
+        ToNode::Refused(refused) => {
+            if let Some(begun) = table.remove(&refused.run).and_then(|waiting| waiting.begun) {
+                let _ = begun.send(Begun::Refused(refused));
+            }
+        }
+        ToNode::Exited(exited) => {
+            if let Some(exit) = table.remove(&exited.run).and_then(|waiting| waiting.exit) {
+                let _ = exit.send(exited);
+            }
+        }
+        ToNode::Hello(_) => {}
+    }
+}

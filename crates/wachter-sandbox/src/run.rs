@@ -1,0 +1,419 @@
+//! One run, from request to report: hands the input in, reads what comes out, and ends what goes
+//! beyond its limits.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio_util::sync::CancellationToken;
+use wachter_model::{Confidence, Digest, EmittedEvent, Finding, Level, ModuleName, RunId, Topic};
+use wachter_protocol::launcher::{End, Launch, RefusalKind, Stop, StopReason, Usage};
+use wachter_protocol::module::{LogLine, MAX_STATE, Message, Metric, ModuleResult, Outcome, Progress, Request};
+use wachter_protocol::{Egress, Grant};
+
+use crate::egress::{Broker, Connection};
+use crate::launcher::{Begun, Launcher, LauncherGone};
+use crate::output::{OutputError, OutputReader, printable};
+
+/// Everything that says what a run is.
+#[derive(Clone, Debug)]
+pub struct RunOrder {
+    /// The module.
+    pub module: ModuleName,
+    /// Which of its versions.
+    pub digest: Digest,
+    /// What it may touch.
+    pub grant: Grant,
+    /// The types that it may emit.
+    pub emits: Vec<Topic>,
+    /// What it is told.
+    pub request: Request,
+    /// What may leave the host.
+    pub egress: Egress,
+}
+
+/// Something that happened during a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    /// The module wrote a line for the log, or something on stderr.
+    Log(LogLine),
+    /// The module said how far it is.
+    Progress(Progress),
+    /// The module connected to something, or tried to.
+    Connection(Connection),
+}
+
+/// How a run went: all that is kept of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunReport {
+    /// The run.
+    pub run: RunId,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// What the module said at its end; only where it succeeded, or said that it did not.
+    pub result: Option<ModuleResult>,
+    /// Events, accepted only with a success.
+    pub events: Vec<EmittedEvent>,
+    /// Findings, accepted only with a success.
+    pub findings: Vec<Finding>,
+    /// Measurements, accepted only with a success.
+    pub metrics: Vec<Metric>,
+    /// Connections that left the host, and those that were not let out.
+    pub connections: Vec<Connection>,
+    /// What was used.
+    pub usage: Usage,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The module did what it was asked to do.
+    Succeeded,
+    /// It did not.
+    Failed(Failure),
+    /// The module did not try, and says why.
+    Refused(String),
+    /// The run was not begun.
+    NotBegun {
+        /// What kind of refusal.
+        kind: RefusalKind,
+        /// The reason, and what to do.
+        reason: String,
+    },
+    /// A person or a shutdown ended it.
+    Cancelled,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The module says so.
+    #[error("the module failed: {0}")]
+    Module(String),
+    /// It ended by itself, without a result or with an error.
+    #[error("the module ended with exit code {0}")]
+    Exit(i32),
+    /// It ended well, without a word.
+    #[error("the module ended without a `result`")]
+    NoResult,
+    /// It crashed.
+    #[error("the module was ended by signal {0}")]
+    Signal(i32),
+    /// It took too long.
+    #[error("the run took longer than its time limit")]
+    Timeout,
+    /// It took too much memory.
+    #[error("the run used more than its memory limit")]
+    Memory,
+    /// It wrote too much.
+    #[error("the run wrote more than its disk limit")]
+    Disk,
+    /// It said what is no protocol.
+    #[error("{}", .0.reason())]
+    Output(OutputError),
+    /// It emitted what it may not.
+    #[error("the module emitted `{0}`, which its manifest does not name under `emits`")]
+    NotDeclared(Topic),
+    /// It wants to remember too much.
+    #[error("the module's state is larger than {MAX_STATE} bytes of JSON")]
+    State,
+    /// The launcher or its part of the run was killed.
+    #[error("the run was lost with the launcher")]
+    Lost,
+}
+
+impl OutputError {
+    fn reason(&self) -> String {
+        match self {
+            Self::Message { source, .. } => format!("{self}: {source}"),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Carries a run out. `observe` is told of what happens meanwhile; `cancel` ends it.
+///
+/// # Errors
+/// The launcher is gone before the run began. Everything else is in the report.
+pub async fn carry_out(
+    launcher: &Launcher,
+    order: RunOrder,
+    cancel: &CancellationToken,
+    mut observe: impl FnMut(Update),
+) -> Result<RunReport, LauncherGone> {
+    let run = order.request.run;
+    let launch = Launch {
+        run,
+        name: order.module.clone(),
+        module: order.digest,
+        grant: order.grant.id(),
+        dry_run: order.request.dry_run,
+        timeout: order.grant.limits().timeout,
+    };
+    let mut report = RunReport {
+        run,
+        verdict: Verdict::Cancelled,
+        result: None,
+        events: Vec::new(),
+        findings: Vec::new(),
+        metrics: Vec::new(),
+        connections: Vec::new(),
+        usage: Usage::default(),
+    };
+    let (launched, descriptors, exit) = match launcher.launch(launch).await? {
+        Begun::Refused(refused) => {
+            report.verdict = Verdict::NotBegun { kind: refused.kind, reason: refused.reason };
+            return Ok(report);
+        }
+        Begun::Launched { launched, descriptors, exit } => (launched, descriptors, exit),
+    };
+    let mut descriptors = descriptors.into_iter();
+    let (Some(stdin), Some(stdout), Some(stderr)) = (descriptors.next(), descriptors.next(), descriptors.next()) else {
+        return Err(LauncherGone);
+    };
+    let broker = Arc::new(Broker::new(&order.grant, &order.egress));
+    let serving = broker.serve(launched.listeners.into_iter().zip(descriptors));
+    let mut reading = Reading::new(&order);
+    let outcome = {
+        let fed = feed(stdin, &order.request);
+        let read = reading.read(stdout, stderr, &mut observe);
+        let both = async { tokio::join!(fed, read).1 };
+        tokio::select! {
+            outcome = both => outcome.map_err(Some),
+            () = cancel.cancelled() => Err(None),
+        }
+    };
+    // Why this side wants the end, if it does. What ended by itself meanwhile is not disturbed.
+    match &outcome {
+        Ok(()) => {}
+        Err(Some(OutputError::TooMuch)) => launcher.stop(Stop { run, at_once: true, reason: StopReason::Output }).await,
+        Err(Some(_)) => launcher.stop(Stop { run, at_once: true, reason: StopReason::Protocol }).await,
+        Err(None) => launcher.stop(Stop { run, at_once: false, reason: StopReason::Cancelled }).await,
+    }
+    let exited = tokio::select! {
+        exited = exit => exited.ok(),
+        // A module can close its output and go on: it may be cancelled then too.
+        never = cancel_later(cancel, launcher, run, outcome.is_ok()) => never,
+    };
+    drop(serving);
+    report.connections = broker.connections();
+    for connection in &report.connections {
+        observe(Update::Connection(connection.clone()));
+    }
+    report.usage = exited.map_or_else(Usage::default, |exited| exited.usage);
+    let end = exited.map_or(End::Lost, |exited| exited.end);
+    let finished = match outcome {
+        Ok(()) => reading.finish(),
+        Err(Some(error)) => Err(Failure::Output(error)),
+        Err(None) => Ok(None),
+    };
+    judge(&mut report, end, finished, reading, &order);
+    Ok(report)
+}
+
+/// Asks once more for the end of a run whose output has ended already, then waits for ever.
+async fn cancel_later<T>(cancel: &CancellationToken, launcher: &Launcher, run: RunId, worth_it: bool) -> T {
+    if worth_it {
+        cancel.cancelled().await;
+        launcher.stop(Stop { run, at_once: false, reason: StopReason::Cancelled }).await;
+    }
+    std::future::pending().await
+}
+
+/// Writes the request and closes stdin. A module that does not read it is not held up by that.
+async fn feed(stdin: OwnedFd, request: &Request) {
+    let Ok(json) = serde_json::to_vec(request) else { return };
+    let Ok(mut sender) = pipe::Sender::from_owned_fd(stdin) else { return };
+    // The module may well end without having read anything.
+    let _ = sender.write_all(&json).await;
+}
+
+/// What a module said so far.
+struct Reading {
+    output: Option<OutputReader>,
+    lines: u64,
+    emits: Vec<Topic>,
+    confidence: Confidence,
+    undeclared: Option<Topic>,
+    events: Vec<EmittedEvent>,
+    findings: Vec<Finding>,
+    metrics: Vec<Metric>,
+}
+
+impl Reading {
+    fn new(order: &RunOrder) -> Self {
+        Self {
+            output: Some(OutputReader::new(order.grant.limits().output.as_bytes())),
+            lines: 0,
+            emits: order.emits.clone(),
+            confidence: order.grant.confidence(),
+            undeclared: None,
+            events: Vec::new(),
+            findings: Vec::new(),
+            metrics: Vec::new(),
+        }
+    }
+
+    async fn read(
+        &mut self,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        observe: &mut impl FnMut(Update),
+    ) -> Result<(), OutputError> {
+        let open = |fd| pipe::Receiver::from_owned_fd(fd).ok();
+        let (mut stdout, mut stderr) = (open(stdout), open(stderr));
+        let (mut out, mut err) = (vec![0; 64 << 10], vec![0; 16 << 10]);
+        let mut stderr_line = Vec::new();
+        while stdout.is_some() || stderr.is_some() {
+            tokio::select! {
+                read = read_some(&mut stdout, &mut out) => match read {
+                    Some(bytes) => self.take_output(&out[..bytes], observe)?,
+                    None => stdout = None,
+                },
+                read = read_some(&mut stderr, &mut err) => match read {
+                    Some(bytes) => self.take_stderr(&err[..bytes], &mut stderr_line, observe)?,
+                    None => stderr = None,
+                },
+            }
+        }
+        if !stderr_line.is_empty() {
+            observe(Update::Log(log_of(&stderr_line)));
+        }
+        Ok(())
+    }
+
+    fn take_output(&mut self, bytes: &[u8], observe: &mut impl FnMut(Update)) -> Result<(), OutputError> {
+        let Some(mut reader) = self.output.take() else { return Ok(()) };
+        let mut lines = self.lines;
+        let outcome = reader.feed(bytes, &mut lines, |message| self.take_message(message, observe));
+        self.lines = lines;
+        self.output = Some(reader);
+        outcome
+    }
+
+    fn take_stderr(
+        &mut self,
+        bytes: &[u8],
+        line: &mut Vec<u8>,
+        observe: &mut impl FnMut(Update),
+    ) -> Result<(), OutputError> {
+        /// A longer line is cut into several: it is only log.
+        const MOST: usize = 8 << 10;
+        if let Some(reader) = &mut self.output {
+            reader.spend(bytes.len())?;
+        }
+        for byte in bytes {
+            if *byte != b'\n' {
+                line.push(*byte);
+            }
+            if *byte == b'\n' || line.len() >= MOST {
+                observe(Update::Log(log_of(line)));
+                line.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn take_message(&mut self, message: Message, observe: &mut impl FnMut(Update)) {
+        match message {
+            Message::Log(line) => {
+                observe(Update::Log(LogLine { message: printable(&line.message), ..line }));
+            }
+            Message::Progress(progress) => {
+                let message = progress.message.as_deref().map(printable);
+                observe(Update::Progress(Progress { message, ..progress }));
+            }
+            Message::Metric(metric) => self.metrics.push(metric),
+            Message::Event(event) => {
+                self.declared(&event.kind);
+                self.events.push(event);
+            }
+            Message::Finding(finding) => {
+                self.declared(&finding.kind);
+                let confidence = finding.confidence.at_most(self.confidence);
+                self.findings.push(Finding { confidence, ..finding });
+            }
+            Message::Result(_) => {}
+        }
+    }
+
+    fn declared(&mut self, kind: &Topic) {
+        if !self.emits.contains(kind) {
+            self.undeclared.get_or_insert_with(|| kind.clone());
+        }
+    }
+
+    fn finish(&mut self) -> Result<Option<ModuleResult>, Failure> {
+        let Some(reader) = self.output.take() else { return Ok(None) };
+        let mut lines = self.lines;
+        let result = reader
+            .finish(&mut lines, |message| self.take_message(message, &mut |_| {}))
+            .map_err(Failure::Output)?;
+        let state = result.as_ref().and_then(|result| result.state.as_ref());
+        if state.is_some_and(|state| state.to_string().len() > MAX_STATE) {
+            return Err(Failure::State);
+        }
+        Ok(result)
+    }
+}
+
+async fn read_some(pipe: &mut Option<pipe::Receiver>, buffer: &mut [u8]) -> Option<usize> {
+    match pipe {
+        Some(pipe) => pipe.read(buffer).await.ok().filter(|bytes| *bytes > 0),
+        None => std::future::pending().await,
+    }
+}
+
+fn log_of(line: &[u8]) -> LogLine {
+    let message = printable(&String::from_utf8_lossy(line));
+    LogLine { level: Level::Info, message, fields: [("stream".to_owned(), "stderr".into())].into() }
+}
+
+/// Decides what came of a run. Nothing that it emitted is accepted unless it succeeded.
+fn judge(
+    report: &mut RunReport,
+    end: End,
+    finished: Result<Option<ModuleResult>, Failure>,
+    reading: Reading,
+    order: &RunOrder,
+) {
+    let failed = |failure| Verdict::Failed(failure);
+    let said = |result: &ModuleResult| result.message.clone().unwrap_or_else(|| "without a reason".to_owned());
+    report.verdict = match (end, finished) {
+        (End::Timeout, _) => failed(Failure::Timeout),
+        (End::Memory, _) => failed(Failure::Memory),
+        (End::Disk, _) => failed(Failure::Disk),
+        (End::Lost, _) => failed(Failure::Lost),
+        (_, Err(failure)) => failed(failure),
+        (End::Stopped(StopReason::Cancelled), _) => Verdict::Cancelled,
+        (End::Stopped(_), _) => failed(Failure::Lost),
+        (End::Signal(signal), _) => failed(Failure::Signal(signal)),
+        (End::Code(0), Ok(None)) => failed(Failure::NoResult),
+        (End::Code(code), Ok(None)) => failed(Failure::Exit(code)),
+        (End::Code(code), Ok(Some(result))) => {
+            let verdict = match result.outcome {
+                Outcome::Refused => Verdict::Refused(said(&result)),
+                Outcome::Failed => failed(Failure::Module(said(&result))),
+                Outcome::Succeeded if code != 0 => failed(Failure::Exit(code)),
+                Outcome::Succeeded => match reading.undeclared.clone() {
+                    Some(kind) => failed(Failure::NotDeclared(kind)),
+                    None => Verdict::Succeeded,
+                },
+            };
+            report.result = Some(result);
+            verdict
+        }
+    };
+    if report.verdict == Verdict::Succeeded {
+        report.events = reading.events;
+        report.findings = reading.findings;
+        report.metrics = reading.metrics;
+        if order.request.dry_run
+            && let Some(result) = &mut report.result
+        {
+            // Nothing happened, so there is nothing to remember.
+            result.state = None;
+        }
+    }
+}
