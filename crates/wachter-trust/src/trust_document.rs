@@ -1,0 +1,214 @@
+//! The shape of `trust.yaml`, before its parts are checked against each other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Error, Location, MergeKeyPolicy, Options, Spanned};
+
+use crate::trust_problem::{TrustFileError, TrustFileProblem};
+
+/// Room for thousands of keys.
+const MAX_BYTES: usize = 1024 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Document {
+    // Read by `Header` already.
+    #[serde(rename = "version")]
+    _version: IgnoredAny,
+    pub(crate) repository: Spanned<String>,
+    pub(crate) serial: Spanned<u64>,
+    pub(crate) not_after: Spanned<String>,
+    pub(crate) signers: Spanned<BTreeMap<String, Spanned<OneOrMany>>>,
+    pub(crate) releases: Spanned<Releases>,
+    #[serde(default)]
+    pub(crate) publishers: Vec<Publisher>,
+    #[serde(default)]
+    pub(crate) approvers: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) recipients: Vec<Recipient>,
+    #[serde(default)]
+    pub(crate) node_roles: BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    pub(crate) grants: Option<Spanned<Present>>,
+    #[serde(default)]
+    pub(crate) revoked: Vec<Spanned<Revocation>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Releases {
+    pub(crate) signers: Vec<Spanned<String>>,
+    pub(crate) threshold: Spanned<usize>,
+    #[serde(default)]
+    pub(crate) paths: Vec<PathRule>,
+    pub(crate) rings: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PathRule {
+    pub(crate) path: Spanned<String>,
+    pub(crate) threshold: Spanned<usize>,
+    pub(crate) signers: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Publisher {
+    pub(crate) signer: Spanned<String>,
+    pub(crate) modules: Spanned<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recipient {
+    pub(crate) name: Spanned<String>,
+    pub(crate) key: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revocation {
+    pub(crate) key: Option<Spanned<String>>,
+    pub(crate) fingerprint: Option<Spanned<String>>,
+    pub(crate) reason: Spanned<String>,
+    pub(crate) since: Spanned<String>,
+}
+
+/// One text or a list of them. Not an untagged enum, whose error messages name no cause.
+pub(crate) enum OneOrMany {
+    One(String),
+    Many(Vec<Spanned<String>>),
+}
+
+/// Whether a value of a shape that does not exist yet holds anything.
+pub(crate) struct Present(pub(crate) bool);
+
+#[derive(Deserialize)]
+struct Header {
+    version: Spanned<u64>,
+}
+
+impl Document {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, TrustFileError> {
+        let start = |problem| TrustFileError { line: 1, column: 1, problem };
+        if bytes.len() > MAX_BYTES {
+            return Err(start(TrustFileProblem::TooLarge(MAX_BYTES)));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| start(TrustFileProblem::NotText))?;
+        // First the version alone: a later one may have keys that this one does not know.
+        let header: Header = read(text)?;
+        match header.version.value {
+            1 => read(text),
+            other => Err(TrustFileError::at(&header.version, TrustFileProblem::Version(other))),
+        }
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, TrustFileError> {
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| translate(&error))
+}
+
+/// No anchors, aliases or merges: what people signed is what stands there.
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_documents: 1,
+            max_depth: 8,
+            flow_nesting_limit: 8,
+            max_aliases: 0,
+            max_anchors: 0,
+            max_events: 200_000,
+            max_nodes: 100_000,
+            max_total_scalar_bytes: MAX_BYTES,
+        },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        merge_keys: MergeKeyPolicy::Error,
+        strict_booleans: true,
+        reject_unsupported_tags: true,
+        with_snippet: false,
+    }
+}
+
+fn translate(error: &Error) -> TrustFileError {
+    let location = error.location().unwrap_or(Location::UNKNOWN);
+    let problem = match error.without_snippet() {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            TrustFileProblem::unknown_key(field, expected)
+        }
+        other => {
+            // The location is told apart from the problem.
+            let text = other.to_string();
+            let end = text.rfind(" at line ").unwrap_or(text.len());
+            TrustFileProblem::Shape(text[..end].to_owned())
+        }
+    };
+    TrustFileError { line: location.line().max(1), column: location.column().max(1), problem }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+
+        impl<'de> Visitor<'de> for Keys {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a public key or a list of public keys")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
+                let mut keys = Vec::new();
+                while let Some(key) = list.next_element()? {
+                    keys.push(key);
+                }
+                Ok(OneOrMany::Many(keys))
+            }
+        }
+
+        deserializer.deserialize_any(Keys)
+    }
+}
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Present;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an empty list or map")
+            }
+
+            fn visit_unit<E>(self) -> Result<Present, E> {
+                Ok(Present(false))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Present, A::Error> {
+                let mut some = false;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    some = true;
+                }
+                Ok(Present(some))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Present, A::Error> {
+                let mut some = false;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    some = true;
+                }
+                Ok(Present(some))
+            }
+        }
+
+        deserializer.deserialize_any(Anything)
+    }
+}
