@@ -20,10 +20,14 @@ pub trait View: Serialize + DeserializeOwned {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
     /// The node handed none in.
-    #[error("the host view `{0}` was not handed in; name it under `permissions.host` in module.yaml and grant it")]
+    #[error(
+        "the host view `{0}` was not handed in; name it under `permissions.host` in module.yaml and grant it"
+    )]
     Absent(HostView),
     /// Not of the shape that this version knows.
-    #[error("the host view `{view}` cannot be read: {reason}; run this module with the version of Wachter that it was built for")]
+    #[error(
+        "the host view `{view}` cannot be read: {reason}; run this module with the version of Wachter that it was built for"
+    )]
     Shape {
         /// Which one.
         view: HostView,
@@ -388,7 +392,8 @@ mod tests {
 
     #[test]
     fn no_time_passes_across_a_boot() {
-        let at = |boot: &str, uptime_milliseconds| Moment { boot: boot.into(), uptime_milliseconds };
+        let at =
+            |boot: &str, uptime_milliseconds| Moment { boot: boot.into(), uptime_milliseconds };
         for (now, earlier, expected) in [
             (at("a", 50), at("a", 20), Some(30)),
             (at("a", 50), at("a", 50), None),

@@ -30,7 +30,7 @@ pub use request::{HostViews, ModuleIdentity, Request};
 pub const MAX_REQUEST: usize = 16 << 20;
 
 /// The most bytes of one line of output, without its line feed.
-pub const MAX_LINE: usize = 1 << 20;
+pub const MAX_LINE: usize = 2 << 20;
 
 /// The most bytes of the state that a module keeps from run to run, as JSON.
 pub const MAX_STATE: usize = 1 << 20;

@@ -14,6 +14,8 @@
 //! - No question is asked that another machine, or a program in user space, has to answer: free
 //!   space is not asked of network and FUSE file systems, for a server that hangs would hang the
 //!   node. The file system at `/` is the exception, since a node without it is lost anyway.
+//! - Nothing of a process's own memory is read, such as its command line and environment: that can
+//!   wait for ever too, and it holds secrets.
 //! - No text in `/proc` or `/sys` makes a parser panic; processes choose some of it.
 //! - Nothing is written and nothing is kept from sample to sample.
 

@@ -6,6 +6,9 @@ use super::lines::number;
 use super::moment;
 use super::root::{HostRoot, Missing};
 
+/// The most entries of `/proc` that are listed.
+const MAX_LISTED: usize = 1 << 18;
+
 /// The most processes that are looked at.
 const MAX_SEEN: usize = 4_096;
 
@@ -17,7 +20,7 @@ const MAX_DESCRIPTORS: usize = 65_536;
 
 /// Processes.
 pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Processes> {
-    let names = missing.or_say("proc", root.names("proc", usize::MAX))?;
+    let names = missing.or_say("proc", root.names("proc", MAX_LISTED))?;
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
     let total = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
@@ -37,7 +40,9 @@ pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Proce
     }
     let dropped = processes.len().saturating_sub(MAX_REPORTED) + unseen;
     if dropped > 0 {
-        missing.say(format_args!("{dropped} of {total} processes are left out, those of little memory first; {MAX_REPORTED} are the most"));
+        missing.say(format_args!(
+            "{dropped} of {total} processes are left out, {MAX_REPORTED} are the most"
+        ));
     }
     processes.truncate(MAX_REPORTED);
     processes.sort_by_key(|process| process.pid);

@@ -1,0 +1,215 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use wachter_config::{Catalogue, ConfigError};
+use wachter_model::{Digest, ModuleName};
+use wachter_protocol::{Allowance, Grant, Manifest};
+use wachter_trust::{ModuleDigests, TrustFile};
+
+/// A file of an accepted release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseFile {
+    /// Its path in the repository.
+    pub path: String,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// What a release comes to on this host.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The release's sequence number.
+    pub sequence: u64,
+    /// The modules by name.
+    pub modules: BTreeMap<ModuleName, StandingModule>,
+    /// What is to be done.
+    pub catalogue: Catalogue,
+}
+
+/// A module of the release, and whether it may run here.
+#[derive(Clone, Debug)]
+pub struct StandingModule {
+    /// Which version, where it could be read.
+    pub version: String,
+    /// Whether it may run.
+    pub standing: ModuleStanding,
+}
+
+/// Whether a module may run.
+#[derive(Clone, Debug)]
+pub enum ModuleStanding {
+    /// It may.
+    Ready {
+        /// The digest of its list of digests.
+        digest: Digest,
+        /// What it is.
+        manifest: Box<Manifest>,
+        /// What it may touch.
+        grant: Box<Grant>,
+    },
+    /// It may not: one sentence that says why and what to do.
+    Refused(String),
+}
+
+/// Why a release cannot be deployed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// Its configuration is wrong.
+    #[error("the configuration is invalid: {}", list(.0))]
+    Config(Vec<ConfigError>),
+    /// A file that should be text is none.
+    #[error("{0} is not UTF-8")]
+    NotText(String),
+    /// The node's own disk.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn list(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The folder of modules in the managed repository.
+const MODULES: &str = "modules/";
+
+impl Deployment {
+    /// Works a release out and puts its modules into `data/modules/<digest>/`, from where the launcher
+    /// takes them.
+    ///
+    /// A module that is wrong costs itself; a configuration that is wrong costs the release, since
+    /// half of it could be worse than the one before.
+    ///
+    /// # Errors
+    /// See [`DeploymentError`].
+    pub fn prepare(
+        sequence: u64,
+        files: &[ReleaseFile],
+        trust: &TrustFile,
+        grants: &BTreeMap<ModuleName, Allowance>,
+        data: &Path,
+    ) -> Result<Self, DeploymentError> {
+        let mut folders: BTreeMap<&str, Vec<(&str, &[u8])>> = BTreeMap::new();
+        let mut config = Vec::new();
+        for file in files {
+            if let Some((module, path)) = file.path.strip_prefix(MODULES).and_then(|path| path.split_once('/')) {
+                folders.entry(module).or_default().push((path, &file.content));
+            } else if file.path.starts_with("config/") && !file.path.ends_with(".age") {
+                let text = std::str::from_utf8(&file.content)
+                    .map_err(|_| DeploymentError::NotText(file.path.clone()))?;
+                config.push((file.path.as_str(), text));
+            }
+        }
+        let mut modules = BTreeMap::new();
+        for (folder, files) in folders {
+            // Notes beside modules are no modules.
+            let Ok(name) = folder.parse::<ModuleName>() else { continue };
+            let module = match judge(&name, &files, trust, grants.get(&name)) {
+                Ok((digests, manifest, grant)) => {
+                    let digest = digests.digest();
+                    store(&data.join("modules"), &digests, &files)?;
+                    let version = manifest.version.clone();
+                    let (manifest, grant) = (Box::new(manifest), Box::new(grant));
+                    StandingModule { version, standing: ModuleStanding::Ready { digest, manifest, grant } }
+                }
+                Err(reason) => StandingModule {
+                    version: version_of(&files).unwrap_or_default(),
+                    standing: ModuleStanding::Refused(reason),
+                },
+            };
+            modules.insert(name, module);
+        }
+        let names: Vec<ModuleName> = modules.keys().cloned().collect();
+        let catalogue = Catalogue::read(config, &names).map_err(DeploymentError::Config)?;
+        Ok(Self { sequence, modules, catalogue })
+    }
+}
+
+fn version_of(files: &[(&str, &[u8])]) -> Option<String> {
+    let (_, manifest) = files.iter().find(|(path, _)| *path == "module.yaml")?;
+    Some(Manifest::read(std::str::from_utf8(manifest).ok()?).ok()?.version)
+}
+
+type Judged = (ModuleDigests, Manifest, Grant);
+
+/// The same questions that the launcher asks, so that a person hears the answer before a run.
+fn judge(
+    name: &ModuleName,
+    files: &[(&str, &[u8])],
+    trust: &TrustFile,
+    allowance: Option<&Allowance>,
+) -> Result<Judged, String> {
+    let find = |wanted: &str| {
+        files.iter().find(|(path, _)| *path == wanted).map(|(_, content)| *content)
+    };
+    let (Some(digests), Some(signature)) = (find("module.digests"), find("module.sig")) else {
+        return Err(format!("`{name}` is not signed; run `wachter sign {name}` and make a new release"));
+    };
+    let verified = wachter_trust::verify_module(trust, digests, signature, name).map_err(|error| chain(&error))?;
+    let digests = verified.digests().clone();
+    for (path, file) in digests.files() {
+        match find(path) {
+            None => return Err(format!("`{path}` was signed and is missing; run `wachter sign {name}` and make a new release")),
+            Some(content) if Digest::of(content) != file.digest => {
+                return Err(format!("`{path}` is not what was signed; run `wachter sign {name}` and make a new release"));
+            }
+            Some(_) => {}
+        }
+    }
+    let text = find("module.yaml").and_then(|text| std::str::from_utf8(text).ok());
+    let text = text.filter(|_| digests.file("module.yaml").is_some()).ok_or("module.yaml is missing or not UTF-8")?;
+    let manifest = Manifest::read(text).map_err(|error| format!("module.yaml {error}"))?;
+    if manifest.name != *name || manifest.version != digests.version().to_string() {
+        return Err(format!("module.yaml says {} {}, signed was {name} {}; sign it again", manifest.name, manifest.version, digests.version()));
+    }
+    let grant = Grant::decide(digests.digest(), &manifest, allowance).map_err(|excess| {
+        let excess: Vec<String> = excess.iter().map(ToString::to_string).collect();
+        format!("asks for more than this host grants: {}; add it under `grants.{name}` in the local file to allow it", excess.join(", "))
+    })?;
+    Ok((digests, manifest, grant))
+}
+
+/// Writes a module's files, whole or not at all.
+fn store(modules: &Path, digests: &ModuleDigests, files: &[(&str, &[u8])]) -> Result<(), DeploymentError> {
+    let place = modules.join(digests.digest().to_string());
+    if place.is_dir() {
+        return Ok(());
+    }
+    let building = modules.join(format!(".new-{}", digests.digest()));
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DeploymentError::Write { path, source }
+    };
+    if building.exists() {
+        fs::remove_dir_all(&building).map_err(failed(&building))?;
+    }
+    for (path, content) in files {
+        let target = building.join(path);
+        let folder = target.parent().unwrap_or(&building);
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        fs::write(&target, content).map_err(failed(&target))?;
+        let executable = digests.file(path).is_some_and(|file| file.executable);
+        let mode = fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 });
+        fs::set_permissions(&target, mode).map_err(failed(&target))?;
+    }
+    fs::rename(&building, &place).map_err(failed(&place))
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,26 @@
+//! Carries out what an accepted release says.
+//!
+//! [`Deployment`] is what a release comes to on this host: its modules, each with what it was granted
+//! or why it may not run, and the catalogue of agents. [`Agents`] keeps the agents of the present
+//! deployment going; [`RunStore`] remembers what they did.
+//!
+//! # Invariants
+//! - Nothing here knows where a release comes from or what a signature is made of.
+//! - One code path takes up a deployment: at the start, after a change and after a crash.
+//! - A run's record, its events and the module's new state are one write: all or nothing.
+
+mod agents;
+mod atomic;
+mod deployment;
+mod folder;
+mod record;
+mod request;
+mod store;
+
+pub use agents::{Agents, AgentsOptions, NodeEvent};
+pub use atomic::replace_file;
+pub use deployment::{Deployment, DeploymentError, ModuleStanding, ReleaseFile, StandingModule};
+pub use folder::{ModuleFolder, ModuleFolderError};
+pub use record::{Cause, RunRecord};
+pub use request::{RunRequest, order};
+pub use store::{RunStore, StoreError};

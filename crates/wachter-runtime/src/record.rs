@@ -1,0 +1,103 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wachter_model::{AgentName, Digest, EmittedEvent, Finding, ModuleName, RunId};
+use wachter_protocol::launcher::Usage;
+use wachter_protocol::module::Metric;
+use wachter_protocol::GrantId;
+use wachter_sandbox::{RunReport, Verdict};
+
+/// What is kept of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The version of this format: 1.
+    pub version: u32,
+    /// The run.
+    pub run: RunId,
+    /// Why it was.
+    pub cause: Cause,
+    /// The module.
+    pub module: ModuleName,
+    /// Which of its versions.
+    pub module_digest: Digest,
+    /// What it was granted.
+    pub grant: GrantId,
+    /// The SHA-256 of its input as JSON.
+    pub input_digest: Digest,
+    /// Whether effects were withheld.
+    pub dry_run: bool,
+    /// When it was begun.
+    pub started: Timestamp,
+    /// `succeeded`, `failed`, `refused`, `not-begun` or `cancelled`.
+    pub outcome: String,
+    /// Why, where it did not succeed; what the module said, where it did.
+    pub message: Option<String>,
+    /// Whether anything is different from before.
+    pub changed: bool,
+    /// What the caller asked to know.
+    pub output: Value,
+    /// What was emitted.
+    pub events: Vec<EmittedEvent>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// What was measured.
+    pub metrics: Vec<Metric>,
+    /// Connections that left the host, and those that were not let out.
+    pub connections: Value,
+    /// What was used.
+    pub usage: Usage,
+}
+
+/// Why a run was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// An agent's schedule.
+    Schedule {
+        /// The agent.
+        agent: AgentName,
+    },
+    /// A person asked for it.
+    AdHoc,
+}
+
+impl RunRecord {
+    /// Of what was asked and what came of it.
+    #[must_use]
+    pub fn new(request: &crate::RunRequest, started: Timestamp, report: &RunReport) -> Self {
+        let (outcome, reason) = match &report.verdict {
+            Verdict::Succeeded => ("succeeded", None),
+            Verdict::Failed(failure) => ("failed", Some(failure.to_string())),
+            Verdict::Refused(reason) => ("refused", Some(reason.clone())),
+            Verdict::NotBegun { reason, .. } => ("not-begun", Some(reason.clone())),
+            Verdict::Cancelled => ("cancelled", None),
+        };
+        let result = report.result.clone().unwrap_or_default();
+        Self {
+            version: 1,
+            run: report.run,
+            cause: request.cause.clone(),
+            module: request.manifest.name.clone(),
+            module_digest: request.digest,
+            grant: request.grant.id(),
+            input_digest: Digest::of(request.input.to_string().as_bytes()),
+            dry_run: request.dry_run,
+            started,
+            outcome: outcome.to_owned(),
+            message: reason.or(result.message),
+            changed: result.changed,
+            output: result.output,
+            events: report.events.clone(),
+            findings: report.findings.clone(),
+            metrics: report.metrics.clone(),
+            connections: serde_json::to_value(&report.connections).unwrap_or_default(),
+            usage: report.usage,
+        }
+    }
+
+    /// Whether the module did what it was asked to do.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.outcome == "succeeded"
+    }
+}

@@ -1,0 +1,57 @@
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use wachter_model::{Digest, RunId};
+use wachter_protocol::module::{ModuleIdentity, Request};
+use wachter_protocol::{Egress, Grant, MODULE_PROTOCOL, Manifest};
+use wachter_sandbox::{HostRoot, RunOrder, sample};
+
+use crate::Cause;
+
+/// A run that is wanted.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Why.
+    pub cause: Cause,
+    /// The module's digest.
+    pub digest: Digest,
+    /// What the module is.
+    pub manifest: Manifest,
+    /// What it may touch.
+    pub grant: Grant,
+    /// What it is told.
+    pub input: Value,
+    /// What it remembers.
+    pub state: Value,
+    /// Whether effects are withheld.
+    pub dry_run: bool,
+}
+
+/// Makes the order for the sandbox: takes the snapshots of the host that were granted, and sets the
+/// deadline. Reads `/proc` and `/sys`: not for an asynchronous thread.
+#[must_use]
+pub fn order(request: &RunRequest, egress: &Egress, now: Timestamp) -> RunOrder {
+    let timeout = request.grant.limits().timeout.as_millis();
+    let timeout = SignedDuration::from_millis(i64::try_from(timeout).unwrap_or(i64::MAX));
+    let deadline = now.saturating_add(timeout).unwrap_or(Timestamp::MAX);
+    RunOrder {
+        module: request.manifest.name.clone(),
+        digest: request.digest,
+        grant: request.grant.clone(),
+        emits: request.manifest.emits.clone(),
+        request: Request {
+            protocol: MODULE_PROTOCOL,
+            run: RunId::new(),
+            module: ModuleIdentity {
+                name: request.manifest.name.clone(),
+                version: request.manifest.version.clone(),
+            },
+            input: request.input.clone(),
+            event: None,
+            host: sample(&request.grant.permissions().host, &HostRoot::default()),
+            state: request.state.clone(),
+            dry_run: request.dry_run,
+            deadline: deadline.to_string(),
+        },
+        egress: egress.clone(),
+    }
+}
