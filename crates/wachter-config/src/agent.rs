@@ -3,7 +3,7 @@ use serde_json::Value;
 use wachter_model::{AgentName, Duration, ModuleName};
 
 /// A named worker: a module, what wakes it and what it is told.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agent {
     /// Its name; the same as its file's.
     pub name: AgentName,

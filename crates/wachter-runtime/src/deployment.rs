@@ -54,6 +54,17 @@ pub enum ModuleStanding {
     Refused(String),
 }
 
+impl StandingModule {
+    /// Why it may not run; none where it may.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match &self.standing {
+            ModuleStanding::Ready { .. } => None,
+            ModuleStanding::Refused(reason) => Some(reason),
+        }
+    }
+}
+
 /// Why a release cannot be deployed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {

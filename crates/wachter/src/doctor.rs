@@ -1,0 +1,113 @@
+//! `wachter doctor`: what can be enforced here, and how to get more.
+
+use clap::Args;
+use serde_json::json;
+use wachter_protocol::launcher::{Enforcement, Hello};
+use wachter_protocol::{Mechanism, Profile};
+use wachter_sandbox::{Launcher, LauncherOptions};
+
+use crate::failure::{CommandError, CommandResult};
+use crate::output::{self, Format};
+use crate::place::HostOptions;
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArguments {}
+
+/// What the strongest profile of this host enforces, by trying it.
+pub(crate) async fn probe(host: &HostOptions) -> Result<Hello, CommandError> {
+    try_profile(host, None).await
+}
+
+async fn try_profile(host: &HostOptions, profile: Option<Profile>) -> Result<Hello, CommandError> {
+    // Nothing is run: the launcher says what it found when it is asked for nothing.
+    let folder = Folder::new()?;
+    let mut arguments = vec![
+        "--development".into(),
+        folder.0.clone().into_os_string(),
+        "--state".into(),
+        folder.0.join("state").into_os_string(),
+    ];
+    if let Some(profile) = profile {
+        arguments.extend(["--profile".into(), profile.to_string().into()]);
+    }
+    let options = LauncherOptions::Spawn { program: host.launcher()?, arguments };
+    Ok(Launcher::open(&options).await?.hello().clone())
+}
+
+/// A folder for the launcher's state that is gone afterwards.
+pub(crate) struct Folder(pub(crate) std::path::PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Result<Self, CommandError> {
+        let name = format!("wachter-{}-{}", std::process::id(), wachter_model::RunId::new());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) async fn carry_out(_: DoctorArguments, host: HostOptions, format: Format) -> CommandResult {
+    let best = probe(&host).await?;
+    let mut profiles = Vec::new();
+    for profile in Profile::ALL {
+        profiles.push((profile, try_profile(&host, Some(profile)).await));
+    }
+    match format {
+        Format::Json => {
+            let profiles: serde_json::Map<String, serde_json::Value> = profiles
+                .into_iter()
+                .map(|(profile, tried)| {
+                    let value = match tried {
+                        Ok(hello) => json!({ "available": true, "mechanisms": hello.mechanisms }),
+                        Err(error) => json!({ "available": false, "reason": error.to_string() }),
+                    };
+                    (profile.to_string(), value)
+                })
+                .collect();
+            output::json(&json!({ "profile": best.profile, "profiles": profiles }))
+        }
+        Format::Human => print(&best, &profiles),
+    }
+}
+
+fn print(best: &Hello, profiles: &[(Profile, Result<Hello, CommandError>)]) -> CommandResult {
+    let rows: Vec<Vec<String>> = Mechanism::ALL
+        .into_iter()
+        .map(|mechanism| {
+            let cells = profiles.iter().map(|(_, tried)| match tried {
+                Ok(hello) if hello.mechanisms.get(&mechanism) == Some(&Enforcement::Enforced) => "yes",
+                Ok(_) => "no",
+                Err(_) => "-",
+            });
+            std::iter::once(mechanism.to_string()).chain(cells.map(str::to_owned)).collect()
+        })
+        .collect();
+    let names: Vec<String> = Profile::ALL.iter().map(ToString::to_string).collect();
+    let head: Vec<&str> = std::iter::once("MECHANISM").chain(names.iter().map(String::as_str)).collect();
+    output::table(&head, &rows)?;
+    output::data("")?;
+    output::data(format_args!("This host uses the profile `{}`.", best.profile))?;
+    for (profile, tried) in profiles {
+        if let Err(error) = tried {
+            output::data(format_args!("Not available: {profile}: {error}"))?;
+        }
+    }
+    let absent = best.mechanisms.iter().filter_map(|(mechanism, enforcement)| match enforcement {
+        Enforcement::Absent(reason) => Some((mechanism, reason)),
+        Enforcement::Enforced => None,
+    });
+    for (mechanism, reason) in absent {
+        output::data(format_args!(
+            "\n{mechanism} is absent: {reason}.\n  Without it, {}.\n  To get it: {}.",
+            mechanism.without(),
+            mechanism.remedy()
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! A node's way from the Git server to a deployment: fetch, judge, prepare.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use wachter_gitops::{
+    FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository, Source, TreeLimits, Verdict, Verify,
+};
+use wachter_protocol::VerifyMode;
+use wachter_runtime::{Deployment, ReleaseFile, replace_file};
+use wachter_trust::{PublicKey, Roots, TrustFile};
+
+use crate::credential;
+use crate::failure::{CommandError, chain};
+use crate::node::Deployed;
+use crate::place::Host;
+
+/// No clock is right that is before this day.
+const BUILD_DATE: &str = "2026-11-21T00:00:00Z";
+
+/// The branch that `verify: commits` follows.
+const BRANCH: &str = "main";
+
+/// Keeps two processes from writing to one data folder.
+pub(crate) struct DataLock {
+    _file: File,
+}
+
+/// Why a data folder is not ours: the process that has it.
+pub(crate) enum Locked {
+    By(Option<i32>),
+    Failed(CommandError),
+}
+
+impl DataLock {
+    /// Takes the data folder, and makes it where it is missing.
+    pub(crate) fn take(data: &Path) -> Result<Self, Locked> {
+        let failed = |error: std::io::Error| {
+            Locked::Failed(CommandError::failed(format!("cannot use {}: {error}", data.display())))
+        };
+        make_private(data).map_err(failed)?;
+        let path = data.join("lock");
+        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        if file.try_lock().is_err() {
+            let process = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            return Err(Locked::By(process));
+        }
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Nobody else reads what a node knows.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Follows one repository.
+pub(crate) struct Follower {
+    repository: Repository,
+    fetcher: Fetcher,
+    policy: Policy,
+    host: Host,
+}
+
+impl Follower {
+    /// Opens what the node keeps of the repository.
+    pub(crate) fn open(host: Host) -> Result<Self, CommandError> {
+        let policy = policy(&host)?;
+        for folder in ["modules", "trust"] {
+            make_private(&host.data.join(folder))?;
+        }
+        let repository = Repository::open(&host.data)?;
+        let fetcher = Fetcher { worker: std::env::current_exe()?, arguments: vec!["fetch-worker".into()] };
+        Ok(Self { repository, fetcher, policy, host })
+    }
+
+    /// Where the repository is, as the local file says.
+    pub(crate) fn fetch(&mut self) -> Result<Fetched, CommandError> {
+        let repository = &self.host.local.repository;
+        let location = repository.url.parse().map_err(|error: wachter_gitops::LocationError| {
+            CommandError::failed(format!("`repository.url`: {}", chain(&error)))
+        })?;
+        let remote = Remote {
+            credential: credential::read(&repository.credential)?,
+            allow_plain_http: repository.allow_plain_http,
+            ..Remote::new(location)
+        };
+        self.bring(Source::Remote(remote))
+    }
+
+    /// Takes what a bundle holds.
+    pub(crate) fn take_bundle(&mut self, path: PathBuf) -> Result<Fetched, CommandError> {
+        self.bring(Source::Bundle(path))
+    }
+
+    fn bring(&mut self, source: Source) -> Result<Fetched, CommandError> {
+        let limits = &self.host.local.repository.limits;
+        let branch = match &self.policy.verify {
+            Verify::Commits(branch) => Some(branch.clone()),
+            Verify::Releases => None,
+        };
+        let job = Job {
+            repository: Repository::git_folder(&self.host.data),
+            source,
+            branch,
+            limits: FetchLimits {
+                bytes: limits.bytes.as_bytes(),
+                objects: limits.objects,
+                time: limits.time.to_std(),
+                ..FetchLimits::default()
+            },
+        };
+        let fetched = self.fetcher.fetch(&job)?;
+        if fetched.changed {
+            self.repository.refresh()?;
+        }
+        Ok(fetched)
+    }
+
+    /// Judges what was fetched.
+    pub(crate) fn judge(&mut self, now: Timestamp) -> Result<Verdict, CommandError> {
+        Ok(self.repository.accept(&self.policy, now)?)
+    }
+
+    pub(crate) fn repository(&mut self) -> &mut Repository {
+        &mut self.repository
+    }
+
+    /// Works out what the release in force comes to here, and puts it where the launcher and the
+    /// commands look. None before the first release is accepted.
+    pub(crate) fn deploy(&mut self, now: Timestamp) -> Result<Option<Deployment>, CommandError> {
+        let Some(snapshot) = self.repository.snapshot(now)? else { return Ok(None) };
+        let Some(release) = self.repository.state().in_force(now).cloned() else { return Ok(None) };
+        let read = |path: &str| snapshot.read(path);
+        let (trust, signatures) = (read("trust/trust.yaml")?, read("trust/trust.yaml.sig")?);
+        let folder = self.host.data.join("trust");
+        replace_file(&folder.join("trust.yaml.sig"), &signatures)?;
+        replace_file(&folder.join("trust.yaml"), &trust)?;
+        let trust = TrustFile::parse(&trust)?;
+        let mut files = Vec::new();
+        for prefix in ["config/", "modules/"] {
+            for file in snapshot.list(prefix) {
+                files.push(ReleaseFile { path: file.path.to_owned(), content: snapshot.read(file.path)? });
+            }
+        }
+        let deployment =
+            Deployment::prepare(release.sequence, &files, &trust, &self.host.local.grants, &self.host.data)?;
+        Deployed::of(&release, &deployment).write(&self.host.data)?;
+        Ok(Some(deployment))
+    }
+}
+
+fn policy(host: &Host) -> Result<Policy, CommandError> {
+    let local = &host.local;
+    let keys: Result<Vec<PublicKey>, _> = local.roots.keys.iter().map(|key| key.parse()).collect();
+    let keys = keys.map_err(|error: wachter_trust::KeyError| {
+        CommandError::failed(format!("{}: `roots.keys`: {}", host.local_file.display(), chain(&error)))
+    })?;
+    let repository: wachter_trust::RepositoryId = local.repository.id.to_string().parse()?;
+    let threshold = usize::try_from(local.roots.threshold)?;
+    Ok(Policy {
+        roots: Roots::new(threshold, keys)?.for_repository(repository),
+        repository,
+        rings: None,
+        verify: match local.repository.verify {
+            VerifyMode::Releases => Verify::Releases,
+            VerifyMode::Commits => Verify::Commits(BRANCH.parse()?),
+        },
+        limits: TreeLimits::default(),
+        build_date: BUILD_DATE.parse()?,
+    })
+}

@@ -1,0 +1,267 @@
+//! The `git` program: what writes, and reads, the author's own work tree.
+//!
+//! A node never comes here; it reads objects by itself. The author's configuration stays in force
+//! (`safe.directory`, ignored files, the identity of commits), but neither the environment nor
+//! replaced and grafted objects can put another repository or history in this one's place.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use wachter_model::{Digest, DigestWriter};
+
+use crate::failure::CommandError;
+
+/// Variables that would lead `git` to another repository.
+const LEADING_ELSEWHERE: [&str; 9] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+];
+
+/// The largest object that is read whole; what a node takes as a document is far smaller.
+const MAX_READ: u64 = 16 << 20;
+
+/// `git` in one folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Git {
+    folder: PathBuf,
+}
+
+/// One line of `git ls-tree`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TreeLine {
+    /// Six octal digits.
+    pub(crate) mode: String,
+    /// The object.
+    pub(crate) id: String,
+    /// From the root of the repository.
+    pub(crate) path: String,
+}
+
+impl Git {
+    /// `git` in `folder`, which need not be a repository yet.
+    pub(crate) fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The root of the work tree that holds `start`, or nothing when there is none.
+    pub(crate) fn discover(start: &Path) -> Result<Option<Self>, CommandError> {
+        let git = Self::new(start);
+        let output = git.command(&["rev-parse", "--show-toplevel"]).output().map_err(not_started)?;
+        if output.status.success() {
+            let root = String::from_utf8(output.stdout)?;
+            return Ok(Some(Self::new(root.trim_end_matches('\n'))));
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // Only this one means that there is none; an unsafe owner, say, must be told.
+        if stderr.contains("not a git repository") {
+            return Ok(None);
+        }
+        Err(failed(&["rev-parse"], &stderr))
+    }
+
+    /// Runs `git` and gives its stdout.
+    ///
+    /// # Errors
+    /// `git` is missing, or fails; with what it wrote to stderr.
+    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, CommandError> {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(not_started)?;
+        // Inputs here are a tag or a list of paths: they fit in a pipe or are read at once.
+        let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input));
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            return Err(failed(arguments, &String::from_utf8_lossy(&output.stderr)));
+        }
+        written?;
+        Ok(output.stdout)
+    }
+
+    /// Runs `git` and gives its stdout as text without the last line feed.
+    ///
+    /// # Errors
+    /// As [`Git::run`], or text that is not UTF-8.
+    pub(crate) fn text(&self, arguments: &[&str]) -> Result<String, CommandError> {
+        let output = String::from_utf8(self.run(arguments, b"")?)?;
+        Ok(output.trim_end_matches('\n').to_owned())
+    }
+
+    /// Runs `git` with the terminal, for what may ask for a password.
+    ///
+    /// # Errors
+    /// `git` is missing or fails. It has said why itself.
+    pub(crate) fn interactive(&self, arguments: &[&str]) -> Result<(), CommandError> {
+        let mut command = self.command(arguments);
+        command.env_remove("LC_ALL");
+        // Data goes to stdout through one place, and this is talk.
+        let output = command.stdout(Stdio::null()).status().map_err(not_started)?;
+        if output.success() { Ok(()) } else { Err(failed(arguments, "see above")) }
+    }
+
+    /// A value of the author's configuration, with `~` expanded.
+    pub(crate) fn config(&self, name: &str) -> Option<String> {
+        let value = self.text(&["config", "--path", "--get", name]).ok()?;
+        Some(value).filter(|value| !value.is_empty())
+    }
+
+    /// Whether anything is committed.
+    pub(crate) fn has_head(&self) -> bool {
+        self.run(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], b"").is_ok()
+    }
+
+    /// The paths that differ from the last commit: changed, staged or not added.
+    pub(crate) fn dirty_paths(&self) -> Result<Vec<String>, CommandError> {
+        let output = self.run(&["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"], b"")?;
+        let lines = output.split(|byte| *byte == 0).filter(|line| line.len() > 3);
+        Ok(lines.map(|line| String::from_utf8_lossy(&line[3..]).into_owned()).collect())
+    }
+
+    /// Every file of a commit's tree, in the byte order of their paths.
+    ///
+    /// # Errors
+    /// A commit that is not there, or a path that is not UTF-8, which no release may hold.
+    pub(crate) fn tree(&self, commit: &str) -> Result<Vec<TreeLine>, CommandError> {
+        let output = self.run(&["ls-tree", "-r", "-z", "--full-tree", commit], b"")?;
+        let mut lines = Vec::new();
+        for line in output.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+            let line = std::str::from_utf8(line).map_err(|_| {
+                let shown = line.escape_ascii();
+                CommandError::refused(format!("a path in the tree is not UTF-8: {shown}; rename the file"))
+            })?;
+            let parsed = line.split_once('\t').and_then(|(head, path)| {
+                let mut words = head.split(' ');
+                let (mode, _kind, id) = (words.next()?, words.next()?, words.next()?);
+                Some(TreeLine { mode: mode.to_owned(), id: id.to_owned(), path: path.to_owned() })
+            });
+            lines.push(parsed.ok_or_else(|| failed(&["ls-tree"], "a line that cannot be read"))?);
+        }
+        Ok(lines)
+    }
+
+    /// Whether `descendant` is `ancestor` or comes after it.
+    pub(crate) fn descends(&self, descendant: &str, ancestor: &str) -> Result<bool, CommandError> {
+        let arguments = ["merge-base", "--is-ancestor", ancestor, descendant];
+        let output = self.command(&arguments).output().map_err(not_started)?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => Err(failed(&arguments, &String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    /// The author, as Git would name them in a commit: name and mail address.
+    pub(crate) fn identity(&self) -> Option<(String, String)> {
+        // Without a configured address Git guesses one from the host's name, which nobody meant.
+        let configured = |name: &str, variable: &str| {
+            let variable = std::env::var(variable).ok().filter(|value| !value.is_empty());
+            variable.or_else(|| self.config(name))
+        };
+        let name = configured("user.name", "GIT_COMMITTER_NAME")?;
+        let email = configured("user.email", "GIT_COMMITTER_EMAIL")?;
+        Some((name, email))
+    }
+
+    /// Reads many objects through one process.
+    pub(crate) fn objects(&self) -> Result<Objects, CommandError> {
+        let mut command = self.command(&["cat-file", "--batch"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(not_started)?;
+        let stdin = child.stdin.take().expect("stdin was asked to be a pipe");
+        let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
+        Ok(Objects { child, stdin: Some(stdin), stdout: BufReader::new(stdout) })
+    }
+
+    fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new("git");
+        command.arg("--no-replace-objects").args(arguments).current_dir(&self.folder);
+        for variable in LEADING_ELSEWHERE {
+            command.env_remove(variable);
+        }
+        // Grafts make another history than the one that nodes see.
+        command.env("GIT_GRAFT_FILE", "/dev/null").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
+        command
+    }
+}
+
+/// A running `git cat-file --batch`.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Objects {
+    /// The content of an object of at most 16 MiB.
+    ///
+    /// # Errors
+    /// An object that is not there or larger.
+    pub(crate) fn read(&mut self, id: &str) -> Result<Vec<u8>, CommandError> {
+        let size = self.ask(id)?;
+        if size > MAX_READ {
+            return Err(CommandError::refused(format!("object {id} has {size} bytes; {MAX_READ} is the most")));
+        }
+        let mut content = Vec::new();
+        self.take(size, &mut content)?;
+        Ok(content)
+    }
+
+    /// SHA-256 of the content of an object of any size.
+    ///
+    /// # Errors
+    /// An object that is not there.
+    pub(crate) fn digest(&mut self, id: &str) -> Result<Digest, CommandError> {
+        let size = self.ask(id)?;
+        let mut writer = DigestWriter::new();
+        self.take(size, &mut writer)?;
+        Ok(writer.finish())
+    }
+
+    fn ask(&mut self, id: &str) -> Result<u64, CommandError> {
+        let stdin = self.stdin.as_mut().expect("it is taken away only when dropped");
+        stdin.write_all(format!("{id}\n").as_bytes())?;
+        stdin.flush()?;
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        let size = line.trim_end().rsplit_once(' ').and_then(|(_, size)| size.parse().ok());
+        size.ok_or_else(|| failed(&["cat-file"], &format!("no object {id}: {}", line.trim_end())))
+    }
+
+    fn take(&mut self, size: u64, into: &mut impl Write) -> Result<(), CommandError> {
+        let copied = io::copy(&mut self.stdout.by_ref().take(size), into)?;
+        let mut end = [0];
+        self.stdout.read_exact(&mut end)?;
+        if copied == size { Ok(()) } else { Err(failed(&["cat-file"], "it ended early")) }
+    }
+}
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        // It ends when its stdin does. Nothing is left to be told about it here.
+        self.stdin = None;
+        let _ = self.child.wait();
+    }
+}
+
+fn not_started(error: io::Error) -> CommandError {
+    CommandError::failed(format!("`git` cannot be started: {error}; install it"))
+}
+
+fn failed(arguments: &[&str], stderr: &str) -> CommandError {
+    let subcommand = arguments.iter().find(|argument| !argument.starts_with('-') && !argument.contains('='));
+    let stderr = stderr.trim().replace('\n', "; ");
+    CommandError::failed(format!("`git {}` failed: {stderr}", subcommand.unwrap_or(&"")))
+}

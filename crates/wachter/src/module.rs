@@ -1,0 +1,156 @@
+//! `wachter module`: makes modules from templates, and tries them as a node would run them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use wachter_model::ModuleName;
+use wachter_runtime::RunRecord;
+
+use crate::exec::{self, read_input};
+use crate::failure::{CommandError, CommandResult, ExitKind};
+use crate::output::{self, Format};
+use crate::place::HostOptions;
+
+#[derive(Args, Debug)]
+pub(crate) struct ModuleArguments {
+    #[command(subcommand)]
+    command: ModuleCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum ModuleCommand {
+    /// Make a module that works at once
+    New {
+        /// Its name
+        name: ModuleName,
+        /// What it is written in
+        #[arg(long, value_enum, default_value_t)]
+        language: Language,
+        /// Where to put it [default: modules/NAME in a managed repository, NAME elsewhere]
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+    /// Run a module as a node would: a dry run, a run, and one more that must change nothing
+    Test {
+        /// The module's folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Input: NAME=VALUE or @FILE
+        #[arg(long, short, value_name = "NAME=VALUE|@FILE")]
+        input: Vec<String>,
+    },
+}
+
+/// What a module is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Language {
+    /// A shell script, for what a few commands do
+    #[default]
+    Shell,
+    /// Python 3, with its standard library
+    Python,
+    /// Rust, with the `wachter-module` crate
+    Rust,
+}
+
+/// The files of a template: path, content, whether it may be executed.
+type Template = &'static [(&'static str, &'static str, bool)];
+
+macro_rules! template {
+    ($folder:literal: $($path:literal $executable:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../templates/module/", $folder, "/", $path)), $executable)),*]
+    };
+}
+
+const SHELL: Template = template!("shell":
+    "module.yaml" false, "main.sh" true, "wachter.sh" false, "input.schema.json" false, "README.md" false);
+const PYTHON: Template = template!("python":
+    "module.yaml" false, "main.py" true, "wachter_module.py" false, "input.schema.json" false, "README.md" false);
+const RUST: Template = template!("rust":
+    "module.yaml" false, "Cargo.toml" false, "src/main.rs" false, "input.schema.json" false, "README.md" false);
+
+pub(crate) fn carry_out(arguments: ModuleArguments, host: HostOptions, format: Format) -> CommandResult {
+    match arguments.command {
+        ModuleCommand::New { name, language, folder } => new(&name, language, folder),
+        ModuleCommand::Test { folder, input } => crate::block_on(test(folder, input, host, format)),
+    }
+}
+
+fn new(name: &ModuleName, language: Language, folder: Option<PathBuf>) -> CommandResult {
+    let folder = folder.unwrap_or_else(|| {
+        if Path::new("trust/trust.yaml").exists() { Path::new("modules").join(name.as_str()) } else { name.as_str().into() }
+    });
+    if folder.exists() {
+        return Err(CommandError::failed(format!("{} exists; choose another name or --folder", folder.display())));
+    }
+    let template = match language {
+        Language::Shell => SHELL,
+        Language::Python => PYTHON,
+        Language::Rust => RUST,
+    };
+    let sdk = format!("\"{}\"", env!("CARGO_PKG_VERSION"));
+    for (path, content, executable) in template {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(&folder))?;
+        fs::write(&path, content.replace("{{name}}", name.as_str()).replace("{{sdk}}", &sdk))?;
+        let mode = if *executable { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+    }
+    output::talk(format_args!(
+        "made {0}\ntry it:   wachter module test {0}\nsign it:  wachter sign {name}",
+        folder.display()
+    ));
+    Ok(())
+}
+
+/// One step of a test: what was asked, and whether it holds.
+struct Check {
+    name: &'static str,
+    failure: Option<String>,
+}
+
+async fn test(folder: PathBuf, input: Vec<String>, host: HostOptions, format: Format) -> CommandResult {
+    let input = read_input(&input)?;
+    let mut checks = Vec::new();
+    let mut state = serde_json::Value::Null;
+    let mut records: Vec<RunRecord> = Vec::new();
+    for (name, dry_run) in [("dry run", true), ("run", false), ("run again", false)] {
+        let mut runnable = exec::from_folder(&folder, &host)?;
+        runnable.request.input = input.clone();
+        runnable.request.dry_run = dry_run;
+        runnable.request.state = state.clone();
+        let (record, new_state) = exec::watch_with_state(&runnable, true).await?;
+        state = new_state.unwrap_or(state);
+        checks.push(Check { name, failure: failure(&record, name == "run again") });
+        records.push(record);
+    }
+    match format {
+        Format::Json => output::json(&records)?,
+        Format::Human => {
+            for check in &checks {
+                match &check.failure {
+                    None => output::data(format_args!("ok      {}", check.name))?,
+                    Some(reason) => output::data(format_args!("FAILED  {}: {reason}", check.name))?,
+                }
+            }
+        }
+    }
+    match checks.into_iter().find_map(|check| check.failure) {
+        None => Ok(()),
+        Some(reason) => Err(CommandError::new(ExitKind::RunFailed, reason)),
+    }
+}
+
+fn failure(record: &RunRecord, must_not_change: bool) -> Option<String> {
+    match record.outcome.as_str() {
+        "succeeded" if must_not_change && record.changed => Some(
+            "the second run with the same input says `changed: true`; say so only when something is different from before".to_owned(),
+        ),
+        // In a dry run a module may decline.
+        "succeeded" => None,
+        "refused" if record.dry_run => None,
+        _ => Some(record.message.clone().unwrap_or_else(|| record.outcome.clone())),
+    }
+}

@@ -1,0 +1,92 @@
+//! Where things are on this host.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use wachter_protocol::LocalFile;
+
+use crate::failure::{CommandError, chain};
+
+/// The options that every command about this host takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct HostOptions {
+    /// What the owner of this host says [default: /etc/wachter/node.yaml for root,
+    /// $XDG_CONFIG_HOME/wachter/node.yaml for others]
+    #[arg(long, value_name = "FILE", env = "WACHTER_LOCAL_FILE", global = true)]
+    pub(crate) local_file: Option<PathBuf>,
+    /// Where the node keeps its state [default: `data` of the local file, or /var/lib/wachter for
+    /// root, $XDG_STATE_HOME/wachter for others]
+    #[arg(long, value_name = "DIR", env = "WACHTER_DATA", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// The launcher to start [default: beside this executable]
+    #[arg(long, value_name = "FILE", env = "WACHTER_LAUNCHER", global = true)]
+    pub(crate) launcher: Option<PathBuf>,
+}
+
+/// The local file, read, and the folders that follow from it.
+pub(crate) struct Host {
+    pub(crate) local: LocalFile,
+    pub(crate) local_file: PathBuf,
+    pub(crate) data: PathBuf,
+}
+
+impl HostOptions {
+    /// Reads the local file.
+    pub(crate) fn host(&self) -> Result<Host, CommandError> {
+        let path = self.local_file();
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            CommandError::failed(format!("cannot read {}: {error}; make it with `wachter init`, or name it with --local-file", path.display()))
+        })?;
+        let local = LocalFile::read(&text).map_err(|error| match error {
+            wachter_protocol::LocalFileError::Document(error) => {
+                CommandError::failed(error.render(&path.display().to_string(), &text))
+            }
+            other => CommandError::failed(format!("{}: {}", path.display(), chain(&other))),
+        })?;
+        let data = match (&self.data, &local.data) {
+            (Some(data), _) => std::path::absolute(data)?,
+            (None, Some(data)) => data.as_path().to_owned(),
+            (None, None) => default_data(),
+        };
+        Ok(Host { local, local_file: std::path::absolute(path)?, data })
+    }
+
+    /// The path of the local file, whether it exists or not.
+    pub(crate) fn local_file(&self) -> PathBuf {
+        self.local_file.clone().unwrap_or_else(default_local_file)
+    }
+
+    /// The launcher's executable.
+    pub(crate) fn launcher(&self) -> Result<PathBuf, CommandError> {
+        match &self.launcher {
+            Some(path) => Ok(path.clone()),
+            None => beside("wachter-launcher"),
+        }
+    }
+}
+
+/// An executable that is installed beside this one.
+pub(crate) fn beside(name: &str) -> Result<PathBuf, CommandError> {
+    let own = std::env::current_exe()?;
+    Ok(own.parent().unwrap_or(Path::new("/")).join(name))
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn home(variable: &str, below: &str) -> PathBuf {
+    let variable = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = variable.unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into())).join(below)
+    });
+    base.join("wachter")
+}
+
+fn default_local_file() -> PathBuf {
+    if is_root() { "/etc/wachter/node.yaml".into() } else { home("XDG_CONFIG_HOME", ".config").join("node.yaml") }
+}
+
+fn default_data() -> PathBuf {
+    if is_root() { "/var/lib/wachter".into() } else { home("XDG_STATE_HOME", ".local/state") }
+}

@@ -1,0 +1,66 @@
+//! `wachter verify`: what this host would say to a release, without taking it.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::doctor::Folder;
+use crate::failure::{CommandError, CommandResult, ExitKind};
+use crate::follow::Follower;
+use crate::output::{self, Format};
+use crate::place::{Host, HostOptions};
+use crate::sync::refusals;
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArguments {
+    /// Where the repository is [default: `repository.url` of the local file]
+    #[arg(long, value_name = "URL|PATH")]
+    repository: Option<String>,
+}
+
+/// Judges in a folder of its own, as a node that has seen nothing yet would.
+pub(crate) fn carry_out(arguments: VerifyArguments, options: &HostOptions, format: Format) -> CommandResult {
+    let folder = Folder::new()?;
+    let Host { mut local, local_file, .. } = options.host()?;
+    if let Some(repository) = arguments.repository {
+        local.repository.url = match std::path::absolute(&repository) {
+            Ok(path) if path.exists() => path.display().to_string(),
+            _ => repository,
+        };
+    }
+    let mut follower = Follower::open(Host { local, local_file, data: folder.0.clone() })?;
+    follower.fetch()?;
+    let now = Timestamp::now();
+    let verdict = follower.judge(now)?;
+    let refused = refusals(&verdict);
+    let deployment = if verdict.accepted.is_some() { follower.deploy(now)? } else { None };
+    let modules: Vec<(String, Option<String>)> = deployment
+        .iter()
+        .flat_map(|deployment| &deployment.modules)
+        .map(|(name, module)| (format!("{name} {}", module.version), module.reason().map(str::to_owned)))
+        .collect();
+    match format {
+        Format::Json => output::json(&json!({ "accepted": verdict.accepted, "refused": refused, "modules": modules }))?,
+        Format::Human => {
+            for refusal in &refused {
+                output::data(refusal)?;
+            }
+            if let Some(release) = &verdict.accepted {
+                output::data(format_args!(
+                    "release {} would be accepted, signed by {}", release.sequence, release.signers.join(", ")
+                ))?;
+            }
+            for (module, reason) in &modules {
+                match reason {
+                    None => output::data(format_args!("  {module} may run"))?,
+                    Some(reason) => output::data(format_args!("  {module} may not run: {reason}"))?,
+                }
+            }
+        }
+    }
+    match (verdict.accepted, refused.into_iter().next()) {
+        (Some(_), _) => Ok(()),
+        (None, Some(refusal)) => Err(CommandError::new(ExitKind::Refused, refusal)),
+        (None, None) => Err(CommandError::new(ExitKind::Refused, "there is no release; make one with `wachter release`")),
+    }
+}
