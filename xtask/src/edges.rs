@@ -35,7 +35,10 @@ const TABLE: &[(&str, May)] = &[
     ("wachter-bus-servicebus", Use(&["wachter-bus"])),
     ("wachter-sandbox", Use(&["wachter-packet", "wachter-protocol"])),
     ("wachter-launcher", Use(&["wachter-packet", "wachter-protocol", "wachter-trust"])),
-    ("wachter-runtime", Use(&["wachter-bus", "wachter-config", "wachter-sandbox"])),
+    (
+        "wachter-runtime",
+        Use(&["wachter-bus", "wachter-config", "wachter-protocol", "wachter-sandbox", "wachter-trust"]),
+    ),
     ("wachter-policy", Use(&["wachter-config", "wachter-expression"])),
     ("wachter-heal", Use(&["wachter-policy", "wachter-runtime"])),
     ("wachter-api", Use(&[])),
@@ -52,6 +55,7 @@ const TABLE: &[(&str, May)] = &[
     ),
     // Never shipped. Its fakes may stand in for any library, but no executable is one.
     (TESTKIT, UseAllBut(&["wachter-launcher", "wachter-modules", "wachter", "xtask"])),
+    ("demo", Use(&["wachter-trust", TESTKIT])),
     // The crates whose types the generated files describe.
     ("xtask", Use(&["wachter-protocol", "wachter-config", "wachter-api"])),
 ];

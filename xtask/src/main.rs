@@ -5,6 +5,7 @@
 //! but for `generate`; no step reports success for a check that was not made.
 
 mod debian;
+mod demo;
 mod edges;
 mod example;
 mod examples;
@@ -34,6 +35,7 @@ const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
 Commands:
+  demo       build, and show the main job on this machine
   test       set up, then verify (what continuous integration runs)
   verify     run every check; see --list
   setup      install what the checks need
@@ -51,6 +53,7 @@ Options of test and verify:
 /// What the command line asked for.
 enum Command {
     Help,
+    Demo,
     Test(verify::Choice),
     Verify(verify::Choice),
     Setup,
@@ -77,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
     let workspace = Workspace::load()?;
     match command {
         Command::Help => Ok(true),
+        Command::Demo => demo::run(&workspace).map(|()| true),
         Command::Test(choice) => {
             if !choice.list {
                 setup::run(&workspace)?;
@@ -112,6 +116,7 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     }
     match name.as_deref() {
         None => Ok(Command::Help),
+        Some("demo") => Ok(Command::Demo),
         Some("test") => Ok(Command::Test(choice)),
         Some("verify") => Ok(Command::Verify(choice)),
         Some("setup") => Ok(Command::Setup),
