@@ -5,6 +5,7 @@
 //! - It knows no file format but the JSON shapes that serde derives here.
 //! - A type comes here when a second crate needs it, not before.
 
+mod chain;
 mod digest;
 mod event;
 mod finding;
@@ -15,6 +16,7 @@ mod run;
 mod topic;
 mod units;
 
+pub use chain::chain;
 pub use digest::{Digest, DigestWriter, ParseDigestError};
 pub use event::EmittedEvent;
 pub use finding::{Confidence, ConfidenceError, Finding, Severity};

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use wachter_config::{Catalogue, ConfigError};
-use wachter_model::{Digest, ModuleName};
+use wachter_model::{Digest, ModuleName, chain};
 use wachter_protocol::{Allowance, Grant, Manifest};
 use wachter_trust::{ModuleDigests, TrustFile};
 
@@ -211,16 +211,4 @@ fn store(modules: &Path, digests: &ModuleDigests, files: &[(&str, &[u8])]) -> Re
         fs::set_permissions(&target, mode).map_err(failed(&target))?;
     }
     fs::rename(&building, &place).map_err(failed(&place))
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
