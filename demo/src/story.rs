@@ -9,7 +9,7 @@ use crate::{chapter, say, wrong};
 const AGENT: &str = "name: hello\nmodule: hello\non: { schedule: { every: 1s } }\nwith: { name: world }\n";
 
 /// Asks for the network, which nobody grants it.
-const GREEDY: &str = "permissions: { network: [\"example.com:443\"] }\n";
+const GREEDY: &str = "permissions: { network: [\"example.com:443\"] }";
 
 pub(crate) fn tell() -> Outcome<()> {
     let place = Place::make()?;
@@ -68,7 +68,7 @@ pub(crate) fn tell() -> Outcome<()> {
     fs::write(&script, text)?;
     place.git(&["commit", "-q", "-a", "-m", "Tamper"])?;
     place.try_wachter(&["release", "--yes", "--dry-run"])?;
-    say("\n(the command refuses, so this release is signed by hand, as a thief of the key would)");
+    say("\n(the command refuses, so this release is signed by hand)");
     wrong::release_unseen(&place, 4)?;
     place.git(&["push", "-q", "origin", "main", "refs/tags/wachter/4"])?;
     place.wachter(&["sync"])?;
@@ -76,9 +76,9 @@ pub(crate) fn tell() -> Outcome<()> {
 
     chapter("A module that asks for more than this host grants does not run");
     let manifest = place.repository().join("modules/hello/module.yaml");
-    let mut text = fs::read_to_string(&manifest)?;
-    text.push_str(GREEDY);
-    fs::write(&manifest, text)?;
+    let text = fs::read_to_string(&manifest)?;
+    let modest = text.lines().filter(|line| !line.starts_with("permissions:"));
+    fs::write(&manifest, modest.chain([GREEDY]).collect::<Vec<_>>().join("\n"))?;
     place.wachter(&["sign", "hello"])?;
     place.git(&["commit", "-q", "-a", "-m", "Ask for the network"])?;
     place.wachter(&["release", "--yes", "--push", "origin"])?;

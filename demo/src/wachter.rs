@@ -51,9 +51,11 @@ impl Place {
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("WACHTER_LOCAL_FILE", self.path("node.yaml"))
             .env("WACHTER_DATA", self.path("data"))
-            .env("WACHTER_KEY", self.key())
             .current_dir(if self.repository().exists() { self.repository() } else { self.folder.path().to_owned() })
             .stdin(Stdio::null());
+        if self.key().exists() {
+            command.env("WACHTER_KEY", self.key());
+        }
         command
     }
 

@@ -171,7 +171,7 @@ impl Authority {
         let refused = |reason: String| Refusal::new(RefusalKind::Module, reason);
         let source = data.join("modules").join(launch.module.to_string());
         let read = |name: &str| {
-            read_bytes(&source.join(name)).map_err(|error| {
+            read_node_file(&source.join(name)).map_err(|error| {
                 refused(format!("cannot read {name} of the module `{}`: {error}", launch.name))
             })
         };
@@ -187,7 +187,7 @@ impl Authority {
         let roots = roots(&self.local)?;
         let read = |name: &str| {
             let path = data.join("trust").join(name);
-            read_bytes(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+            read_node_file(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
         };
         let (bytes, signatures) = (read("trust.yaml")?, read("trust.yaml.sig")?);
         let kept = self.state.join("trust-floor.json");
@@ -239,10 +239,23 @@ pub(crate) fn describe(folder: &Path) -> Result<ModuleDigests, String> {
     crate::describe::describe(folder, &manifest.name, &manifest.version)
 }
 
+/// Reads a file that the node, who is less than root, put where it is: a link would have root open
+/// something else, and opening alone can have an effect, as with a watchdog.
+fn read_node_file(path: &Path) -> io::Result<Vec<u8>> {
+    read(path, libc::O_NOFOLLOW)
+}
+
 /// Reads a regular file of bounded size.
-pub(crate) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    read(path, 0)
+}
+
+fn read(path: &Path, flags: i32) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::OpenOptionsExt;
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is not a regular file"));
+    }
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {

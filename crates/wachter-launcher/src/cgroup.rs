@@ -146,14 +146,24 @@ impl Cgroups {
         Ok(())
     }
 
+    /// Removes the folders for runs, at the launcher's own end.
+    pub(crate) fn remove(&self) {
+        for base in self.bases() {
+            // One that is not empty is swept at the next start.
+            let _ = fs::remove_dir(base);
+        }
+    }
+
+    fn bases(&self) -> impl Iterator<Item = &PathBuf> {
+        self.first.values().chain(self.second.as_ref().map(|(base, _)| base))
+    }
+
     /// Removes groups that an earlier launcher left, with what may still run in them.
     fn sweep(&self) {
-        let bases = self.first.values().chain(self.second.as_ref().map(|(base, _)| base));
-        for base in bases {
+        for base in self.bases() {
             for entry in fs::read_dir(base).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with("run-") {
-                    end_all(&entry.path());
-                    let _ = fs::remove_dir(entry.path());
+                    end_and_remove(&entry.path());
                 }
             }
         }
@@ -216,6 +226,28 @@ impl RunGroup {
 fn set(group: &Path, file: &str, value: &str) -> Result<(), Fault> {
     let path = group.join(file);
     fs::write(&path, value).attempt(|| format!("write `{value}` to {}", path.display()))
+}
+
+/// Ends what an earlier launcher left, in either version. The kernel takes a moment to let go of the
+/// last process; what stays a second long is left to the next start.
+fn end_and_remove(group: &Path) {
+    for _ in 0..100 {
+        end_all(group);
+        let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for process in processes.lines().filter_map(|line| line.parse::<i32>().ok()) {
+            // 0 is a process of another namespace, and a negative number would be many.
+            if process > 1 {
+                crate::jail::system::kill(process, libc::SIGKILL);
+            }
+        }
+        match fs::remove_dir(group) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+                let _ = rustix::event::poll(&mut [], Some(&pause));
+            }
+            _ => return,
+        }
+    }
 }
 
 fn end_all(group: &Path) {
@@ -326,8 +358,9 @@ mod tests {
         (RunId::new(), Limits::DEFAULT)
     }
 
-    fn text(path: PathBuf) -> String {
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    fn text(path: impl AsRef<Path>) -> String {
+        let path = path.as_ref();
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     #[test]

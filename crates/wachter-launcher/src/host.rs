@@ -18,6 +18,8 @@ pub(crate) struct Host {
     pub(crate) profile: Profile,
     pub(crate) mechanisms: BTreeMap<Mechanism, Enforcement>,
     pub(crate) cgroups: Cgroups,
+    /// Whether a run can be given a user of its own, whatever the profile promises.
+    pub(crate) changes_users: bool,
 }
 
 impl Host {
@@ -73,13 +75,24 @@ impl Host {
                 (mechanism, absent.map_or(Enforcement::Enforced, Enforcement::Absent))
             })
             .collect();
-        Ok(Self { profile, mechanisms, cgroups })
+        Ok(Self { profile, mechanisms, cgroups, changes_users: changes_users() })
     }
 
     /// Whether `mechanism` is in force.
     pub(crate) fn enforces(&self, mechanism: Mechanism) -> bool {
         self.mechanisms.get(&mechanism) == Some(&Enforcement::Enforced)
     }
+}
+
+/// Whether this process may become any user and give files away. Root in a container often may not.
+fn changes_users() -> bool {
+    use rustix::thread::CapabilitySet;
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::CHOWN | CapabilitySet::KILL;
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
+        // In a user namespace with few users, those of runs would not exist.
+        && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {
+            map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+        })
 }
 
 /// Makes the namespaces and a view in a child that ends at once.

@@ -18,6 +18,7 @@ mod entry;
 mod host;
 mod jail;
 mod passwd;
+mod scratch;
 mod server;
 mod store;
 
@@ -58,9 +59,14 @@ fn fail(reason: &str, code: u8) -> ExitCode {
 }
 
 fn serve(arguments: Arguments) -> Result<(), String> {
-    let connection = take_connection(&arguments.connection)?;
+    jail::system::begin_with_default_signals();
+    // What modules, stores and sockets get does not depend on who started this.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let local = read_local(&arguments)?;
     let _alone = lock(&arguments.state)?;
+    // Only after the lock: a second launcher must not take the socket away from the first.
+    let connection = take_connection(&arguments.connection)?;
+    scratch::sweep(&arguments.state);
     let host = host::Host::probe(local.confinement.profile, &arguments.state)?;
     let store = store::Store::open(&arguments.state).map_err(|error| authority::chain(&error))?;
     // Without namespaces orphans come to whoever asked for them.

@@ -28,6 +28,10 @@ use crate::jail::system_calls::Filters;
 use crate::jail::user::User;
 use crate::jail::{self, Report, system};
 use crate::passwd;
+use crate::scratch;
+
+/// Between two attempts at removing a group that the kernel still holds.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// Everything that the loop needs to know.
 pub(crate) struct Server {
@@ -62,6 +66,8 @@ pub(crate) struct Run {
     begun: Instant,
     stopped: Option<StopReason>,
     ended: Option<(End, Usage)>,
+    /// A step of the set-up failed, and the node was told.
+    refused: bool,
 }
 
 /// What woke the loop.
@@ -86,9 +92,17 @@ impl Server {
             self.leftovers.retain(|group| !group.remove());
         }
         // The last node is gone: so are its runs.
-        for (_, run) in std::mem::take(&mut self.runs) {
+        while let Some((_, run)) = self.runs.pop_first() {
             self.finish(run);
         }
+        for _ in 0..20 {
+            self.leftovers.retain(|group| !group.remove());
+            if self.leftovers.is_empty() {
+                break;
+            }
+            let _ = rustix::event::poll(&mut [], Some(&PAUSE));
+        }
+        self.host.cgroups.remove();
         Ok(())
     }
 
@@ -100,8 +114,7 @@ impl Server {
             listener.chain(connections).chain(runs).unzip();
         let mut polled: Vec<PollFd<'_>> =
             descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-        let pause = (!self.leftovers.is_empty()).then_some(&pause);
+        let pause = (!self.leftovers.is_empty()).then_some(&PAUSE);
         // Interrupted: nothing is ready, and the loop comes round again.
         if rustix::event::poll(&mut polled, pause).is_err() {
             return Vec::new();
@@ -191,10 +204,7 @@ impl Server {
         let setup = |fault: &dyn ToString| Refusal::new(RefusalKind::Setup, fault.to_string());
         let user = self.user(&admitted, slot)?;
         let no_namespaces = self.host.profile == Profile::NoNamespaces;
-        let scratch = self.state.join("scratch").join(launch.run.to_string());
-        if no_namespaces {
-            std::fs::create_dir_all(&scratch).map_err(|error| setup(&error))?;
-        }
+        let scratch = scratch::folder(&self.state, launch.run);
         let Admitted { grant, folder, program, .. } = admitted;
         let plan = Plan::new(Request {
             grant: &grant,
@@ -209,12 +219,20 @@ impl Server {
         })
         .map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
         let group = self.host.cgroups.make(launch.run, &plan.limits).map_err(|fault| setup(&fault))?;
+        if no_namespaces && let Err(error) = scratch::make(&scratch, &plan.user) {
+            scratch::remove(&scratch);
+            group.remove();
+            return Err(setup(&format!("cannot make {}: {error}", scratch.display())));
+        }
         let timeout = launch.timeout.to_std().min(plan.limits.timeout.to_std());
         let joined = group.clone();
         let begun = jail::begin(&plan, &self.filters, timeout, move || joined.join());
         let begun = match begun {
             Ok(begun) => begun,
             Err(fault) => {
+                if no_namespaces {
+                    scratch::remove(&scratch);
+                }
                 group.remove();
                 return Err(setup(&fault));
             }
@@ -231,6 +249,7 @@ impl Server {
             begun: Instant::now(),
             stopped: None,
             ended: None,
+            refused: false,
         };
         self.runs.insert(launch.run, run);
         Ok(())
@@ -268,10 +287,11 @@ impl Server {
     fn user(&self, admitted: &Admitted, slot: u32) -> Result<User, Refusal> {
         let setup = |reason: String| Refusal::new(RefusalKind::Setup, reason);
         let permissions = admitted.grant.permissions();
-        if self.host.profile != Profile::Root {
-            if permissions.user.as_deref() == Some("root") {
-                return Err(setup("`permissions.user: root` needs the profile `root`; start wachter-launcher as root".to_owned()));
-            }
+        if self.host.profile != Profile::Root && permissions.user.as_deref() == Some("root") {
+            return Err(setup("`permissions.user: root` needs the profile `root`; start wachter-launcher as root".to_owned()));
+        }
+        // Also without namespaces: a run that shares the launcher's root would own root's files.
+        if !self.host.changes_users {
             return Ok(User {
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
@@ -303,6 +323,7 @@ impl Server {
             Ok((Report::Failed(fault), _)) => {
                 let connection = run.connection;
                 // Told once; what is left ends without a word.
+                run.refused = true;
                 if run.stdio.take().is_some() {
                     let kind = RefusalKind::Setup;
                     self.tell(connection, &ToNode::Refused(Refused { run: id, kind, reason: fault.to_string() }), &[]);
@@ -312,10 +333,12 @@ impl Server {
             Err(PacketError::Full) => {}
             Err(_) => {
                 if let Some(run) = self.runs.remove(&id) {
-                    let (connection, told) = (run.connection, run.stdio.is_none());
-                    let started = run.ended.is_some() || told;
+                    let (connection, refused) = (run.connection, run.refused);
+                    let started = run.stdio.is_none();
                     let exited = self.finish(run);
-                    if started {
+                    if refused {
+                        // The node knows.
+                    } else if started {
                         self.tell(connection, &ToNode::Exited(Exited { run: id, ..exited }), &[]);
                     } else {
                         let reason = "the run was ended before it began; try again".to_owned();
@@ -331,7 +354,9 @@ impl Server {
         run.signal(libc::SIGKILL);
         run.group.end();
         system::wait(run.monitor.as_raw_nonzero().get(), true);
-        if self.host.profile == Profile::NoNamespaces {
+        // A monitor that was killed leaves process 1 of its run to this process. Waiting for that one
+        // is waiting for all in its namespace.
+        if self.host.profile == Profile::NoNamespaces || run.ended.is_none() {
             self.end_strays();
         }
         let group = run.group.usage();
@@ -345,7 +370,7 @@ impl Server {
             _ => {}
         }
         if let Some(scratch) = run.scratch {
-            let _ = std::fs::remove_dir_all(scratch);
+            scratch::remove(&scratch);
         }
         if !run.group.remove() {
             self.leftovers.push(run.group);

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::Interest;
+use tokio::io::{AsyncBufReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use wachter_model::RunId;
 use wachter_packet::PacketError;
 use wachter_protocol::launcher::{
-    Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, Refused, Stop, ToLauncher, ToNode,
+    Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, Refused, Stop, StopReason, ToLauncher,
+    ToNode,
 };
 
 /// How to reach a launcher.
@@ -81,6 +82,9 @@ pub(crate) enum Begun {
 #[error("the launcher is gone; start it again")]
 pub struct LauncherGone;
 
+/// A request, and for a launch who waits for what becomes of it.
+type Order = (ToLauncher, Option<(RunId, oneshot::Sender<Begun>)>);
+
 struct Waiting {
     begun: Option<oneshot::Sender<Begun>>,
     exit: Option<oneshot::Sender<Exited>>,
@@ -91,7 +95,7 @@ struct Waiting {
 #[derive(Clone, Debug)]
 pub struct Launcher {
     hello: Arc<Hello>,
-    requests: mpsc::Sender<(ToLauncher, Option<(RunId, oneshot::Sender<Begun>)>)>,
+    requests: mpsc::Sender<Order>,
 }
 
 impl Launcher {
@@ -144,6 +148,16 @@ impl Launcher {
     pub(crate) async fn stop(&self, stop: Stop) {
         // Without a launcher there is no run to stop.
         let _ = self.requests.send((ToLauncher::Stop(stop), None)).await;
+    }
+
+    /// The same where nothing can be waited for.
+    pub(crate) fn stop_soon(&self, stop: Stop) {
+        if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send((ToLauncher::Stop(stop), None))
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let requests = self.requests.clone();
+            runtime.spawn(async move { requests.send(request).await });
+        }
     }
 
     /// Has the local file read again.
@@ -234,15 +248,22 @@ type Table = Arc<Mutex<HashMap<RunId, Waiting>>>;
 /// Owns the connection until either side is gone. What waited is told by its dropped sender.
 async fn serve(
     socket: UnixStream,
-    mut requests: mpsc::Receiver<(ToLauncher, Option<(RunId, oneshot::Sender<Begun>)>)>,
-    child: Option<tokio::process::Child>,
+    mut requests: mpsc::Receiver<Order>,
+    mut child: Option<tokio::process::Child>,
 ) {
     let table = Table::default();
     let locked = || table.lock().unwrap_or_else(PoisonError::into_inner);
     let listen = async {
         loop {
             match receive(&socket).await {
-                Ok((message, descriptors)) => hear(&table, message, descriptors),
+                Ok((message, descriptors)) => {
+                    if let Some(run) = hear(&table, message, descriptors) {
+                        let stop = Stop { run, at_once: true, reason: StopReason::Cancelled };
+                        if send(&socket, &ToLauncher::Stop(stop)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
                 // One packet that is not understood costs itself.
                 Err(PacketError::Json(_) | PacketError::TooLarge) => {}
                 Err(_) => return,
@@ -259,7 +280,8 @@ async fn serve(
             }
         }
     };
-    tokio::select! { () = listen => {}, () = speak => {} }
+    let log = pass_log_on(child.as_mut().and_then(|child| child.stderr.take()));
+    tokio::select! { () = listen => {}, () = speak => {}, () = log => {} }
     drop(socket);
     // It ends when its last connection does; waiting takes it out of the process table.
     if let Some(mut child) = child {
@@ -267,16 +289,30 @@ async fn serve(
     }
 }
 
-fn hear(table: &Table, message: ToNode, descriptors: Vec<OwnedFd>) {
+/// Hands on what a launcher of our own logs: a pipe that nobody empties would hold it up. Never ends,
+/// since a launcher may well close its log and go on.
+async fn pass_log_on(stderr: Option<tokio::process::ChildStderr>) {
+    if let Some(stderr) = stderr {
+        let mut lines = tokio::io::BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "{}", crate::output::printable(&line));
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Passes on what the launcher says. Gives a run that began although nobody waits for it any more.
+fn hear(table: &Table, message: ToNode, descriptors: Vec<OwnedFd>) -> Option<RunId> {
     let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
     match message {
         ToNode::Launched(launched) => {
             if let Some(waiting) = table.get_mut(&launched.run) {
                 let (sender, exit) = oneshot::channel();
                 waiting.exit = Some(sender);
-                if let Some(begun) = waiting.begun.take() {
-                    let _ = begun.send(Begun::Launched { launched, descriptors, exit });
-                }
+                let run = launched.run;
+                let begun = waiting.begun.take()?;
+                return begun.send(Begun::Launched { launched, descriptors, exit }).is_err().then_some(run);
             }
         }
         ToNode::Refused(refused) => {
@@ -291,4 +327,5 @@ fn hear(table: &Table, message: ToNode, descriptors: Vec<OwnedFd>) {
         }
         ToNode::Hello(_) => {}
     }
+    None
 }

@@ -91,16 +91,21 @@ impl OutputReader {
 }
 
 /// Makes a line of stderr fit for a terminal and a log: control characters are written as escapes,
-/// so that no module moves the cursor or rewrites a line (CWE-117, CWE-150).
+/// so that no module moves the cursor or rewrites a line (CWE-117, CWE-150). So are the invisible
+/// ones that end lines or change the order in which text is shown (CVE-2021-42574).
 #[must_use]
 pub fn printable(line: &str) -> String {
     line.chars()
         .flat_map(|character| {
-            let plain = !character.is_control() || character == '\t';
-            let escaped = (!plain).then(|| character.escape_default());
+            let plain = character == '\t' || !(character.is_control() || is_misleading(character));
+            let escaped = (!plain).then(|| character.escape_unicode());
             plain.then_some(character).into_iter().chain(escaped.into_iter().flatten())
         })
         .collect()
+}
+
+fn is_misleading(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -145,7 +150,9 @@ mod tests {
 
     #[test]
     fn no_terminal_is_driven() {
-        assert_eq!(printable("a\tb\x1b[2J\u{9b}\r"), "a\tb\\u{1b}[2J\\u{9b}\\r");
+        assert_eq!(printable("a\tb\x1b[2J\u{9b}\r"), "a\tb\\u{1b}[2J\\u{9b}\\u{d}");
+        assert_eq!(printable("\u{202e}gpj.exe\u{2028}"), "\\u{202e}gpj.exe\\u{2028}");
+        assert_eq!(printable("häme ✓ ‘日本’"), "häme ✓ ‘日本’");
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -126,7 +127,8 @@ pub enum Failure {
 impl OutputError {
     fn reason(&self) -> String {
         match self {
-            Self::Message { source, .. } => format!("{self}: {source}"),
+            // The reason may quote what the module wrote.
+            Self::Message { source, .. } => printable(&format!("{self}: {source}")),
             other => other.to_string(),
         }
     }
@@ -168,6 +170,8 @@ pub async fn carry_out(
         }
         Begun::Launched { launched, descriptors, exit } => (launched, descriptors, exit),
     };
+    // Whoever gives up waiting gives the run up.
+    let mut abandoned = Abandoned { launcher, run, armed: true };
     let mut descriptors = descriptors.into_iter();
     let (Some(stdin), Some(stdout), Some(stderr)) = (descriptors.next(), descriptors.next(), descriptors.next()) else {
         return Err(LauncherGone);
@@ -175,28 +179,43 @@ pub async fn carry_out(
     let broker = Arc::new(Broker::new(&order.grant, &order.egress));
     let serving = broker.serve(launched.listeners.into_iter().zip(descriptors));
     let mut reading = Reading::new(&order);
-    let outcome = {
+    let (outcome, exited) = {
         let fed = feed(stdin, &order.request);
         let read = reading.read(stdout, stderr, &mut observe);
-        let both = async { tokio::join!(fed, read).1 };
-        tokio::select! {
-            outcome = both => outcome.map_err(Some),
-            () = cancel.cancelled() => Err(None),
-        }
+        let mut both = std::pin::pin!(async { tokio::join!(fed, read).1 });
+        let mut exit = std::pin::pin!(exit);
+        let (mut outcome, mut cancelled) = (None, false);
+        let exited = loop {
+            tokio::select! {
+                // What a module says when it is asked to end is heard as well.
+                read = &mut both, if outcome.is_none() => {
+                    let reason = match &read {
+                        Ok(()) => None,
+                        Err(OutputError::TooMuch) => Some(StopReason::Output),
+                        Err(_) => Some(StopReason::Protocol),
+                    };
+                    outcome = Some(read);
+                    // What ends by itself is not disturbed.
+                    if let Some(reason) = reason {
+                        launcher.stop(Stop { run, at_once: true, reason }).await;
+                    }
+                }
+                () = cancel.cancelled(), if !cancelled => {
+                    cancelled = true;
+                    launcher.stop(Stop { run, at_once: false, reason: StopReason::Cancelled }).await;
+                }
+                exited = &mut exit => break exited.ok(),
+            }
+        };
+        // All its processes are gone, so its pipes end; unless the launcher died and they are not.
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => tokio::time::timeout(LAST_WORDS, both).await.unwrap_or(Ok(())),
+        };
+        (outcome, exited)
     };
-    // Why this side wants the end, if it does. What ended by itself meanwhile is not disturbed.
-    match &outcome {
-        Ok(()) => {}
-        Err(Some(OutputError::TooMuch)) => launcher.stop(Stop { run, at_once: true, reason: StopReason::Output }).await,
-        Err(Some(_)) => launcher.stop(Stop { run, at_once: true, reason: StopReason::Protocol }).await,
-        Err(None) => launcher.stop(Stop { run, at_once: false, reason: StopReason::Cancelled }).await,
-    }
-    let exited = tokio::select! {
-        exited = exit => exited.ok(),
-        // A module can close its output and go on: it may be cancelled then too.
-        never = cancel_later(cancel, launcher, run, outcome.is_ok()) => never,
-    };
-    drop(serving);
+    abandoned.armed = false;
+    serving.finish(LAST_WORDS).await;
     report.connections = broker.connections();
     for connection in &report.connections {
         observe(Update::Connection(connection.clone()));
@@ -205,20 +224,28 @@ pub async fn carry_out(
     let end = exited.map_or(End::Lost, |exited| exited.end);
     let finished = match outcome {
         Ok(()) => reading.finish(),
-        Err(Some(error)) => Err(Failure::Output(error)),
-        Err(None) => Ok(None),
+        Err(error) => Err(Failure::Output(error)),
     };
     judge(&mut report, end, finished, reading, &order);
     Ok(report)
 }
 
-/// Asks once more for the end of a run whose output has ended already, then waits for ever.
-async fn cancel_later<T>(cancel: &CancellationToken, launcher: &Launcher, run: RunId, worth_it: bool) -> T {
-    if worth_it {
-        cancel.cancelled().await;
-        launcher.stop(Stop { run, at_once: false, reason: StopReason::Cancelled }).await;
+/// How long what is still in pipes and connections may take to arrive after a run's end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Ends a run that nobody waits for any more.
+struct Abandoned<'a> {
+    launcher: &'a Launcher,
+    run: RunId,
+    armed: bool,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.launcher.stop_soon(Stop { run: self.run, at_once: true, reason: StopReason::Cancelled });
+        }
     }
-    std::future::pending().await
 }
 
 /// Writes the request and closes stdin. A module that does not read it is not held up by that.
@@ -379,7 +406,7 @@ fn judge(
     order: &RunOrder,
 ) {
     let failed = |failure| Verdict::Failed(failure);
-    let said = |result: &ModuleResult| result.message.clone().unwrap_or_else(|| "without a reason".to_owned());
+    let said = |result: &ModuleResult| result.message.as_deref().map_or_else(|| "without a reason".to_owned(), printable);
     report.verdict = match (end, finished) {
         (End::Timeout, _) => failed(Failure::Timeout),
         (End::Memory, _) => failed(Failure::Memory),

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+pub(crate) use wachter_model::chain;
+
 /// The exit codes, as documented under "Exit codes".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitKind {
@@ -54,16 +56,4 @@ impl<E: Error> From<E> for CommandError {
     fn from(error: E) -> Self {
         Self::failed(chain(&error))
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use wachter_gitops::{
     FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository, Source, TreeLimits, Verdict, Verify,
 };
-use wachter_protocol::VerifyMode;
+use wachter_protocol::{Mechanism, VerifyMode};
 use wachter_runtime::{Deployment, ReleaseFile, replace_file};
 use wachter_trust::{PublicKey, Roots, TrustFile};
 
@@ -22,6 +22,9 @@ const BUILD_DATE: &str = "2026-11-21T00:00:00Z";
 
 /// The branch that `verify: commits` follows.
 const BRANCH: &str = "main";
+
+/// Commits that are read to find out where one comes from.
+const HISTORY: usize = 100_000;
 
 /// Keeps two processes from writing to one data folder.
 pub(crate) struct DataLock {
@@ -113,6 +116,10 @@ impl Follower {
                 time: limits.time.to_std(),
                 ..FetchLimits::default()
             },
+            accept_unconfined: {
+                let accepted = &self.host.local.confinement.accept_absent;
+                accepted.contains(&Mechanism::LandlockFilesystem) || accepted.contains(&Mechanism::Seccomp)
+            },
         };
         let fetched = self.fetcher.fetch(&job)?;
         if fetched.changed {
@@ -171,6 +178,7 @@ fn policy(host: &Host) -> Result<Policy, CommandError> {
             VerifyMode::Commits => Verify::Commits(BRANCH.parse()?),
         },
         limits: TreeLimits::default(),
+        history: HISTORY,
         build_date: BUILD_DATE.parse()?,
     })
 }

@@ -14,6 +14,8 @@ mod module;
 mod node;
 mod output;
 mod place;
+#[cfg(test)]
+mod reference;
 mod release;
 mod repository;
 mod sign;
@@ -118,7 +120,7 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Sign(arguments) => sign::carry_out(&arguments, output),
         Command::Release(arguments) => release::carry_out(&arguments, &host, output),
         Command::Verify(arguments) => verify::carry_out(arguments, &host, output),
-        Command::Trust(arguments) => trust::carry_out(arguments, &host, output),
+        Command::Trust(arguments) => trust::carry_out(&arguments, &host, output),
         Command::Run(arguments) => block_on(node::carry_out(arguments, host, output)),
         Command::Sync(arguments) => sync::sync(arguments, &host, output),
         Command::Rollback(arguments) => sync::rollback(arguments, &host, output),

@@ -21,6 +21,9 @@ pub(crate) struct HostOptions {
     /// The launcher to start [default: beside this executable]
     #[arg(long, value_name = "FILE", env = "WACHTER_LAUNCHER", global = true)]
     pub(crate) launcher: Option<PathBuf>,
+    /// The socket of a launcher that runs already, as root under systemd
+    #[arg(long, value_name = "SOCKET", env = "WACHTER_LAUNCHER_SOCKET", global = true)]
+    pub(crate) launcher_socket: Option<PathBuf>,
 }
 
 /// The local file, read, and the folders that follow from it.

@@ -3,6 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
+use wachter_gitops::Verdict;
 
 use crate::doctor::Folder;
 use crate::failure::{CommandError, CommandResult, ExitKind};
@@ -13,6 +14,8 @@ use crate::sync::refusals;
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArguments {
+    /// The release to ask about, as 7 or wachter/7 [default: the highest that would be accepted]
+    release: Option<String>,
     /// Where the repository is [default: `repository.url` of the local file]
     #[arg(long, value_name = "URL|PATH")]
     repository: Option<String>,
@@ -31,7 +34,10 @@ pub(crate) fn carry_out(arguments: VerifyArguments, options: &HostOptions, forma
     let mut follower = Follower::open(Host { local, local_file, data: folder.0.clone() })?;
     follower.fetch()?;
     let now = Timestamp::now();
-    let verdict = follower.judge(now)?;
+    let mut verdict = follower.judge(now)?;
+    if let Some(release) = &arguments.release {
+        only(&mut verdict, release)?;
+    }
     let refused = refusals(&verdict);
     let deployment = if verdict.accepted.is_some() { follower.deploy(now)? } else { None };
     let modules: Vec<(String, Option<String>)> = deployment
@@ -62,5 +68,32 @@ pub(crate) fn carry_out(arguments: VerifyArguments, options: &HostOptions, forma
         (Some(_), _) => Ok(()),
         (None, Some(refusal)) => Err(CommandError::new(ExitKind::Refused, refusal)),
         (None, None) => Err(CommandError::new(ExitKind::Refused, "there is no release; make one with `wachter release`")),
+    }
+}
+
+/// Leaves of a verdict what it says of one release.
+fn only(verdict: &mut Verdict, release: &str) -> CommandResult {
+    let number = release.strip_prefix("wachter/").unwrap_or(release);
+    let sequence: u64 = number
+        .parse()
+        .map_err(|_| CommandError::usage(format!("`{release}` is no release; write 7 or wachter/7")))?;
+    verdict.refused.retain(|refused| refused.sequence == Some(sequence));
+    match &verdict.accepted {
+        Some(accepted) if accepted.sequence > sequence && verdict.refused.is_empty() => {
+            Err(CommandError::refused(format!(
+                "release {sequence} refused: release {} would be accepted, and nothing older after it",
+                accepted.sequence
+            )))
+        }
+        accepted => {
+            let this = accepted.as_ref().is_some_and(|accepted| accepted.sequence == sequence);
+            if !this && verdict.refused.is_empty() {
+                return Err(CommandError::failed(format!("there is no release {sequence}")));
+            }
+            if !this {
+                verdict.accepted = None;
+            }
+            Ok(())
+        }
     }
 }

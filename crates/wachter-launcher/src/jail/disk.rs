@@ -11,15 +11,23 @@ use std::time::{Duration, Instant};
 
 /// The shortest pause between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Entries that one look counts. A folder with more is watched by its file system's free space.
+/// Entries that one look counts. A folder with more is watched by its file system's used space.
 const ENTRIES: usize = 100_000;
 
 /// What was there before the run, and what may come.
 pub(crate) struct Watch {
     folders: Vec<PathBuf>,
-    before: u64,
+    before: Used,
     limit: u64,
     pub(crate) pause: Duration,
+}
+
+/// Bytes used, told in two ways that must not be mixed.
+struct Used {
+    /// By the files there are. None where they cannot be counted.
+    files: Option<u64>,
+    /// On the whole file systems that they lie on.
+    file_systems: u64,
 }
 
 impl Watch {
@@ -36,20 +44,27 @@ impl Watch {
     pub(crate) fn exceeded(&mut self) -> bool {
         let (now, pause) = measure(&self.folders);
         self.pause = pause;
-        now.saturating_sub(self.before) > self.limit
+        let grown = match (now.files, self.before.files) {
+            (Some(now), Some(before)) => now.saturating_sub(before),
+            // What others write counts too then; a module that hides what it writes is not trusted.
+            _ => now.file_systems.saturating_sub(self.before.file_systems),
+        };
+        grown > self.limit
     }
 }
 
 /// Bytes used, and how long to wait before looking again: looking takes a tenth of the time at most.
-fn measure(folders: &[PathBuf]) -> (u64, Duration) {
+fn measure(folders: &[PathBuf]) -> (Used, Duration) {
     let begin = Instant::now();
-    let total = used(folders)
-        .unwrap_or_else(|| folders.iter().map(|folder| used_by_file_system(folder)).sum());
-    (total, PAUSE.max(begin.elapsed() * 10))
+    let file_systems = folders.iter().map(|folder| used_by_file_system(folder)).sum();
+    let used = Used { files: used(folders), file_systems };
+    (used, PAUSE.max(begin.elapsed() * 10))
 }
 
-/// None where there is too much to count, or a path too long to follow.
+/// None where there is too much to count, a path is too long to follow, or a folder of the run's own
+/// user is closed to it: only the run could have done that.
 fn used(folders: &[PathBuf]) -> Option<u64> {
+    let own = rustix::process::geteuid().as_raw();
     let mut total = 0;
     let mut entries = 0;
     let mut open = folders.to_vec();
@@ -62,8 +77,17 @@ fn used(folders: &[PathBuf]) -> Option<u64> {
         };
         total += status.blocks() * 512;
         if status.is_dir() {
-            let Ok(folder) = std::fs::read_dir(&path) else { continue };
-            open.extend(folder.flatten().map(|entry| entry.path()));
+            match std::fs::read_dir(&path) {
+                Ok(folder) => open.extend(folder.flatten().map(|entry| entry.path())),
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && status.uid() == own => {
+                    return None;
+                }
+                Err(_) => {}
+            }
+            // Without the right to search, names can be listed and nothing behind them seen.
+            if status.uid() == own && status.mode() & 0o100 == 0 {
+                return None;
+            }
         }
         entries += 1;
         if entries + open.len() > ENTRIES {

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{DumpableBehavior, Signal};
+use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
 
 use super::fault::{Attempt, Fault};
@@ -63,6 +63,9 @@ fn start(
         }
         None => Vec::new(),
     };
+    // From here on there is a process that is the module's: this one keeps nothing that it could
+    // use, and is closed to it already (`be_opaque`).
+    capabilities::keep(plan.capabilities)?;
     let (failed_from, failed_to) = wachter_packet::pair()
         .map_err(|_| Fault { attempted: "make a pair of sockets".to_owned(), errno: libc::EMFILE })?;
     let module = match system::fork().attempt(|| "fork")? {
@@ -83,12 +86,7 @@ fn start(
     report(reports, &Report::Ready, &descriptors);
     drop((failed_from, listeners));
     let _ = system::close_all_but(&mut [summary_to.as_raw_fd()]);
-    // Nothing of this process is the module's business: not its memory, not its descriptors.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .attempt(|| "become opaque")?;
-    if plan.view.is_some() {
-        capabilities::keep(CapabilitySet::empty())?;
-    }
+    capabilities::keep(CapabilitySet::empty())?;
     Ok(module)
 }
 
@@ -101,12 +99,9 @@ fn become_module(plan: &Plan, filters: &Filters, stdio: &Stdio) -> Result<std::c
     rustix::stdio::dup2_stderr(stderr).attempt(|| "set stderr")?;
     system::close_all_on_exec().attempt(|| "close descriptors")?;
     std::env::set_current_dir(&plan.folder).attempt(|| format!("enter {}", plan.folder.display()))?;
-    if plan.view.is_some() {
-        limits::set_processes(&plan.limits)?;
-    }
+    limits::set_processes(&plan.limits, plan.view.is_none())?;
     rustix::thread::set_no_new_privs(true).attempt(|| "set no_new_privs")?;
     files::restrict(&plan.rules)?;
-    capabilities::keep(plan.capabilities)?;
     system::reset_signals();
     let arguments: Vec<&CStr> = plan.arguments.iter().map(AsRef::as_ref).collect();
     let environment: Vec<&CStr> = plan.environment.iter().map(AsRef::as_ref).collect();

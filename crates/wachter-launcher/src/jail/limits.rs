@@ -34,9 +34,33 @@ pub(crate) fn set(limits: &Limits, memory_for_each: bool) -> Result<(), Fault> {
 }
 
 /// Limits processes. Counted for each user and user namespace, so it is set last: before, it would
-/// count all that the user runs on the host.
-pub(crate) fn set_processes(limits: &Limits) -> Result<(), Fault> {
-    lower(Resource::Nproc, u64::from(limits.processes))
+/// count all that the user runs on the host. With `shared`, there is no user namespace, and what the
+/// user runs already comes on top.
+pub(crate) fn set_processes(limits: &Limits, shared: bool) -> Result<(), Fault> {
+    let others = if shared { threads_of_this_user() } else { 0 };
+    lower(Resource::Nproc, u64::from(limits.processes) + others)
+}
+
+/// Counts what the kernel counts: threads, by their real user.
+fn threads_of_this_user() -> u64 {
+    let user = rustix::process::getuid().as_raw().to_string();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
+        .filter_map(|entry| {
+            let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+            let field = |name: &str| {
+                status.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())
+            };
+            (field("Uid:") == Some(&user)).then(|| field("Threads:")?.parse::<u64>().ok())?
+        })
+        .sum()
+}
+
+/// Makes the run the first to go when the host itself is out of memory, whatever protects the
+/// launcher from it. Without effect where the kernel does not offer it.
+pub(crate) fn prefer_for_want_of_memory() {
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
 }
 
 /// Lowers a limit for good; one that is lower already stays.

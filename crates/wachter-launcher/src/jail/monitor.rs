@@ -16,6 +16,9 @@ use super::{END_AT_ONCE, END_POLITELY, EndAtUnwind, Report, Stdio, init, limits,
 /// Between asking a run to end and ending it.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// No clock overflows within it.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// What process 1 says of the module, in one write of a pipe.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Summary {
@@ -62,6 +65,7 @@ pub(super) fn run(
     system::block_signals(&signals);
     rustix::process::setsid().attempt(|| "begin a session")?;
     join()?;
+    limits::prefer_for_want_of_memory();
     limits::set(&plan.limits, plan.memory_for_each)?;
     // With the launcher's rights where these are root's: a granted folder may lie in one that the
     // run's own user cannot enter.
@@ -75,6 +79,7 @@ pub(super) fn run(
     if plan.view.is_some() {
         user::leave_namespaces(&plan.user, plan.user_namespace)?;
     } else {
+        user::be_opaque()?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .attempt(|| "adopt orphans")?;
     }
@@ -95,10 +100,8 @@ pub(super) fn run(
     };
     drop((sources, stdio, summary_to));
     keep_only(&[reports.as_raw_fd(), summary_from.as_raw_fd()])?;
-    if plan.view.is_some() {
-        super::capabilities::keep(rustix::thread::CapabilitySet::empty())?;
-    }
-    let (cause, init_usage) = supervise(init, begin + timeout, &signals, watch.as_mut());
+    super::capabilities::keep(rustix::thread::CapabilitySet::empty())?;
+    let (cause, init_usage) = supervise(init, begin + timeout.min(LONGEST), &signals, watch.as_mut());
     if plan.view.is_none() {
         end_orphans_but(&[]);
     }

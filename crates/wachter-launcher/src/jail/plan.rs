@@ -103,7 +103,7 @@ impl Base {
             match std::fs::read_link(&path) {
                 Ok(target) => base.links.push((path, target)),
                 Err(_) => base.binds.push(Bind {
-                    source: path.clone(),
+                    source: real(&path),
                     target: path,
                     kind: BindKind::ReadOnly,
                     optional: true,
@@ -111,7 +111,7 @@ impl Base {
             }
         }
         for path in DEVICES.map(PathBuf::from) {
-            base.binds.push(Bind { source: path.clone(), target: path, kind: BindKind::Device, optional: false });
+            base.binds.push(Bind { source: real(&path), target: path, kind: BindKind::Device, optional: false });
         }
         for (path, target) in [
             ("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"),
@@ -137,7 +137,8 @@ impl Plan {
             paths.iter().map(|path| path.as_path().to_owned()).collect()
         };
         let (read, write) = (paths(&permissions.filesystem.read), paths(&permissions.filesystem.write));
-        let masks = masks(read.iter().chain(&write), forbidden, namespaces)?;
+        let exec = paths(&permissions.exec);
+        let masks = masks(&read, &write, &exec, forbidden, namespaces)?;
         if !namespaces && !permissions.network.is_empty() {
             return Err("network access needs `network-namespace`, which the profile `no-namespaces` \
                  does not have; leave `permissions.network` out or use another profile"
@@ -150,7 +151,7 @@ impl Plan {
         };
         let inside = if namespaces { PathBuf::from(MODULE) } else { module.to_owned() };
         let scratch = if namespaces { PathBuf::from("/tmp") } else { scratch };
-        let mut execute: Vec<PathBuf> = paths(&permissions.exec);
+        let mut execute = exec.clone();
         execute.extend(LOADERS.map(PathBuf::from));
         let (program, arguments, builtin) = match request.program {
             Program::Payload { file, interpreters } => {
@@ -165,7 +166,7 @@ impl Plan {
                 (program.clone(), vec![program, name.into()], Some(executable))
             }
         };
-        let listeners = listeners(grant);
+        let listeners = listeners(grant)?;
         let mut rules = Rules { execute, connect: listeners.iter().map(|l| l.address.port()).collect(), ..Rules::default() };
         rules.connect.sort_unstable();
         rules.connect.dedup();
@@ -181,19 +182,29 @@ impl Plan {
             rules.read.extend(read.iter().cloned());
             rules.read.push(inside.clone());
             rules.read.extend(builtin.clone());
+            // The paths that were judged, whatever is made of them from here on.
+            for paths in [&mut rules.read, &mut rules.write, &mut rules.execute] {
+                paths.iter_mut().for_each(|path| *path = real(path));
+            }
         }
         let environment = environment(&scratch, &inside, !listeners.is_empty());
         let view = namespaces.then(|| {
             let mut binds = base.binds.clone();
-            let bind = |path: &PathBuf, kind| Bind { source: path.clone(), target: path.clone(), kind, optional: false };
+            let bind = |path: &PathBuf, kind| Bind { source: real(path), target: path.clone(), kind, optional: false };
+            let writable = |path: &PathBuf| match exec.iter().any(|exec| exec.starts_with(path) || path.starts_with(exec)) {
+                true => BindKind::ReadWriteExecute,
+                false => BindKind::ReadWrite,
+            };
             // Shorter paths first, so that a folder does not cover what is granted within it.
             let mut granted: Vec<Bind> = Vec::new();
             granted.extend(read.iter().filter(|path| !write.contains(path)).map(|path| bind(path, BindKind::ReadOnly)));
-            granted.extend(write.iter().map(|path| bind(path, BindKind::ReadWrite)));
+            granted.extend(write.iter().map(|path| bind(path, writable(path))));
+            let shown = |path: &&PathBuf| read.iter().chain(&write).any(|shown| path.starts_with(shown));
+            granted.extend(exec.iter().filter(|path| !shown(path)).map(|path| bind(path, BindKind::ReadOnly)));
             granted.sort_by(|a, b| a.target.cmp(&b.target));
             // What the base shows already needs no second mount.
             granted.retain(|granted| {
-                granted.kind == BindKind::ReadWrite
+                granted.kind != BindKind::ReadOnly
                     || !base.binds.iter().any(|base| granted.target.starts_with(&base.target))
             });
             // A folder granted above something of the base must come before it.
@@ -206,9 +217,9 @@ impl Plan {
             let links = base.links.iter().filter(|(path, _)| !covered(path)).cloned().collect();
             binds.splice(0..0, above);
             binds.extend(beside);
-            binds.push(Bind { source: module.to_owned(), target: MODULE.into(), kind: BindKind::ReadOnly, optional: false });
+            binds.push(Bind { source: real(module), target: MODULE.into(), kind: BindKind::ReadOnly, optional: false });
             binds.extend(builtin.map(|executable| Bind {
-                source: executable,
+                source: real(&executable),
                 target: "/run/wachter-modules".into(),
                 kind: BindKind::ReadOnly,
                 optional: false,
@@ -247,17 +258,31 @@ impl Plan {
     }
 }
 
-/// What to cover of the granted paths. Without namespaces nothing can be covered, and a granted path
-/// that holds something forbidden is refused.
-fn masks<'a>(
-    granted: impl Iterator<Item = &'a PathBuf>,
+/// A path without symbolic links, or as it is where it cannot be followed: opening it fails then.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What to cover of the paths that may be read. A path that may be written or executed and holds
+/// something forbidden is refused: covering hides what is there now, and not what is made, or moved
+/// there, later. So is any such path without namespaces, where nothing can be covered.
+fn masks(
+    read: &[PathBuf],
+    write: &[PathBuf],
+    exec: &[PathBuf],
     forbidden: &[PathBuf],
     namespaces: bool,
 ) -> Result<Vec<PathBuf>, String> {
     let mut masks = Vec::new();
-    for granted in granted {
+    let coverable = read.iter().map(|path| (path, namespaces));
+    let others = write.iter().map(|path| (path, false)).chain(exec.iter().map(|path| (path, namespaces)));
+    for (granted, coverable) in coverable.chain(others) {
+        if granted == Path::new("/") {
+            return Err("`/` as a whole can never be granted; grant the folders that are needed".to_owned());
+        }
         // Another name for something forbidden is no way around.
-        if let Some(real) = std::fs::canonicalize(granted).ok().filter(|real| real != granted)
+        let real = real(granted);
+        if real != *granted
             && let Some(forbidden) = forbidden
                 .iter()
                 .find(|forbidden| real.starts_with(forbidden) || forbidden.starts_with(&real))
@@ -275,10 +300,10 @@ fn masks<'a>(
                 ));
             }
             if forbidden.starts_with(granted) {
-                if !namespaces {
+                if !coverable {
                     return Err(format!(
-                        "{} holds {}, which can never be granted and cannot be covered without \
-                         namespaces; grant the folders beside it one by one",
+                        "{} holds {}, which can never be granted and cannot be covered here; \
+                         grant the folders beside it one by one",
                         granted.display(), forbidden.display()
                     ));
                 }
@@ -291,12 +316,19 @@ fn masks<'a>(
     Ok(masks)
 }
 
+/// The most endpoints of one module: their sockets travel in one packet, with three pipes and the
+/// proxy's.
+const ENDPOINTS: usize = wachter_packet::MAX_DESCRIPTORS - 4;
+
 /// A loopback address for each endpoint, and one for the proxy, so that programs that know proxies
 /// and programs that do not both get through.
-fn listeners(grant: &Grant) -> Vec<Listener> {
+fn listeners(grant: &Grant) -> Result<Vec<Listener>, String> {
     let network = &grant.permissions().network;
     if network.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
+    }
+    if network.len() > ENDPOINTS {
+        return Err(format!("`permissions.network` names {} endpoints, a run has {ENDPOINTS} at the most; split the module", network.len()));
     }
     let proxy = Listener { address: std::net::SocketAddrV4::new([127, 0, 0, 1].into(), PROXY_PORT), endpoint: None };
     let mut hosts: Vec<&str> = network.iter().map(Endpoint::host).collect();
@@ -309,7 +341,7 @@ fn listeners(grant: &Grant) -> Vec<Listener> {
             endpoint: Some(endpoint.clone()),
         }
     });
-    std::iter::once(proxy).chain(addressed).collect()
+    Ok(std::iter::once(proxy).chain(addressed).collect())
 }
 
 fn environment(scratch: &Path, module: &Path, network: bool) -> Vec<CString> {

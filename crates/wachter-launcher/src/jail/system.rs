@@ -161,7 +161,17 @@ pub(crate) fn wait_for_signal(
     (signal > 0).then_some(signal)
 }
 
-/// Gives every signal its default effect, as a new program expects it. Rust ignores SIGPIPE.
+/// Gives signals their default effect in this process and blocks none: who started it may have
+/// ignored or blocked some, and both survive execve(2). An ignored SIGCHLD would hide how runs end.
+pub(crate) fn begin_with_default_signals() {
+    for signal in (1..=31).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: SIG_DFL is a valid disposition for each; for SIGKILL and SIGSTOP it is refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    block_signals(&signal_set(&[]));
+}
+
+/// Gives SIGPIPE, which Rust ignores, its default effect too, as a new program expects it.
 pub(crate) fn reset_signals() {
     // SAFETY: SIG_DFL is a valid disposition for each of these.
     unsafe {

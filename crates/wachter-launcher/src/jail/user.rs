@@ -26,10 +26,6 @@ pub(crate) fn drop_to(user: &User) -> Result<(), Fault> {
         rustix::thread::set_thread_res_gid(gid, gid, gid).attempt(|| format!("become group {}", user.gid))?;
         let uid = Uid::from_raw(user.uid);
         rustix::thread::set_thread_res_uid(uid, uid, uid).attempt(|| format!("become user {}", user.uid))?;
-        // The files below /proc/self belong to root for who changed users, and could not be
-        // written in the next step.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
-            .attempt(|| "become dumpable")?;
     }
     Ok(())
 }
@@ -59,6 +55,10 @@ pub(crate) fn leave_namespaces(user: &User, user_namespace: bool) -> Result<(), 
     }
     system::unshare(flags).attempt(|| "make namespaces")?;
     if user_namespace {
+        // The files below /proc/self belong to root for who changed users or is opaque, and could
+        // not be written.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+            .attempt(|| "become dumpable")?;
         for (file, text) in [
             ("setgroups", "deny".to_owned()),
             ("uid_map", format!("{0} {0} 1", user.uid)),
@@ -68,5 +68,12 @@ pub(crate) fn leave_namespaces(user: &User, user_namespace: bool) -> Result<(), 
             std::fs::write(&path, text).attempt(|| format!("write {path}"))?;
         }
     }
-    Ok(())
+    be_opaque()
+}
+
+/// Closes this process's memory, environment and descriptors to other processes of its user, and
+/// those of its children until they execute a program (`PR_SET_DUMPABLE`, prctl(2)).
+pub(crate) fn be_opaque() -> Result<(), Fault> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .attempt(|| "become opaque")
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -35,6 +35,8 @@ pub(crate) struct Bind {
 pub(crate) enum BindKind {
     ReadOnly,
     ReadWrite,
+    /// As `ReadWrite`, for a folder in which programs were granted as well.
+    ReadWriteExecute,
     Device,
 }
 
@@ -74,15 +76,21 @@ pub(crate) fn open(view: &View) -> Result<Vec<Source>, Fault> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_RECURSIVE;
-        let tree = match rustix::mount::open_tree(CWD, &bind.source, flags) {
+        // The path was resolved when it was judged. A link that has come into it since, made by who
+        // can write there, would lead elsewhere.
+        let source = match open_exactly(&bind.source) {
             Err(Errno::NOENT | Errno::ACCESS) if bind.optional => continue,
-            tree => tree.attempt(|| format!("open {}", bind.source.display()))?,
+            source => source.attempt(|| format!("open {}", bind.source.display()))?,
         };
+        let tree = rustix::mount::open_tree(&source, "", flags | OpenTreeFlags::AT_EMPTY_PATH)
+            .attempt(|| format!("open {}", bind.source.display()))?;
         let status = rustix::fs::fstat(&tree).attempt(|| format!("look at {}", bind.source.display()))?;
         let is_folder = rustix::fs::FileType::from_raw_mode(status.st_mode).is_dir();
         let attributes = match bind.kind {
             BindKind::ReadOnly => MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-            BindKind::ReadWrite => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+            // What can be written is not executed, by no loader either.
+            BindKind::ReadWrite => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+            BindKind::ReadWriteExecute => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
             BindKind::Device => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
         };
         system::set_mount_attributes(tree.as_fd(), attributes.bits().into())
@@ -90,6 +98,12 @@ pub(crate) fn open(view: &View) -> Result<Vec<Source>, Fault> {
         sources.push(Source { tree, is_folder, bind: bind.clone() });
     }
     Ok(sources)
+}
+
+/// Opens a path, for naming it only, on which no symbolic link lies.
+pub(super) fn open_exactly(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
 }
 
 /// Builds the view and enters it. The process is in a mount namespace of its own.

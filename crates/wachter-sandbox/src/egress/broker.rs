@@ -1,9 +1,9 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,6 +21,13 @@ const CONNECT: Duration = Duration::from_secs(30);
 const HEAD: Duration = Duration::from_secs(10);
 /// Connections and refusals that are recorded one by one for each run; the rest is counted.
 const RECORDED: usize = 1_000;
+
+/// Bytes of a connection so far, kept where they are seen when it is cut off.
+#[derive(Debug, Default)]
+struct Counters {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
 
 /// One connection of a run, or an attempt at one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +56,8 @@ pub enum ConnectionEnd {
     Failed(String),
     /// The run's quota was used up.
     Quota,
+    /// The run ended before it did.
+    Open,
 }
 
 /// The broker of one run.
@@ -59,13 +68,36 @@ pub struct Broker {
     most_connections: u32,
     open: AtomicU32,
     bytes_left: AtomicU64,
-    recorded: Mutex<Vec<Connection>>,
+    recorded: Mutex<Record>,
+}
+
+/// What is kept of a run's connections.
+#[derive(Debug, Default)]
+struct Record {
+    ended: Vec<Connection>,
+    open: BTreeMap<u64, (String, Option<SocketAddr>, Arc<Counters>)>,
+    next: u64,
 }
 
 /// The broker at work; ends all connections when dropped.
 #[derive(Debug)]
 pub struct Serving {
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+    broker: Arc<Broker>,
+}
+
+impl Serving {
+    /// Lets connections pass on what was handed to them before the run ended, for at most `most`;
+    /// then ends them.
+    pub async fn finish(mut self, most: Duration) {
+        let idle = async {
+            while self.broker.open.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(most, idle).await;
+        self.tasks.shutdown().await;
+    }
 }
 
 impl Broker {
@@ -85,7 +117,15 @@ impl Broker {
     /// What was connected so far.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let record = self.record();
+        let open = record.open.values().map(|(endpoint, address, counters)| Connection {
+            endpoint: endpoint.clone(),
+            address: *address,
+            end: ConnectionEnd::Open,
+            sent: counters.sent.load(Ordering::Relaxed),
+            received: counters.received.load(Ordering::Relaxed),
+        });
+        record.ended.iter().cloned().chain(open).take(RECORDED).collect()
     }
 
     /// Accepts from the sockets that listen inside the run: each for one endpoint, or for the proxy.
@@ -103,7 +143,7 @@ impl Broker {
             let broker = Arc::clone(self);
             tasks.spawn(async move { broker.accept(&listener, endpoint.as_ref()).await });
         }
-        Serving { _tasks: tasks }
+        Serving { tasks, broker: Arc::clone(self) }
     }
 
     async fn accept(self: Arc<Self>, listener: &TcpListener, endpoint: Option<&Endpoint>) {
@@ -124,22 +164,25 @@ impl Broker {
     }
 
     async fn handle(&self, mut client: TcpStream, endpoint: Option<Endpoint>) {
+        let place = Place(&self.open);
+        let name = endpoint.as_ref().map_or_else(|| "proxy".to_owned(), ToString::to_string);
+        let entry = Entry::begin(self, name);
+        // Before the first byte is read: a client that says nothing has a place too.
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most_connections {
+            answer(&mut client, "429 Too Many Requests", "too many connections at one time").await;
+            return entry.end(ConnectionEnd::Quota);
+        }
         let (asked, rest) = match endpoint {
             Some(endpoint) => (Asked { endpoint, head: Vec::new(), tunnel: false }, Vec::new()),
             None => match read_head(&mut client).await {
                 Ok(asked) => asked,
                 Err(reason) => {
                     answer(&mut client, "400 Bad Request", &reason).await;
-                    return self.record(refusal("proxy", ConnectionEnd::Refused(reason)));
+                    return entry.end(ConnectionEnd::Refused(reason));
                 }
             },
         };
-        let name = asked.endpoint.to_string();
-        let _place = Place(&self.open);
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most_connections {
-            answer(&mut client, "429 Too Many Requests", "too many connections at one time").await;
-            return self.record(refusal(&name, ConnectionEnd::Quota));
-        }
+        entry.name(asked.endpoint.to_string());
         let (server, address) = match tokio::time::timeout(CONNECT, self.connect(&asked.endpoint)).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(end)) => {
@@ -151,15 +194,14 @@ impl Broker {
                 if asked.tunnel || !asked.head.is_empty() {
                     answer(&mut client, status, &reason).await;
                 }
-                return self.record(refusal(&name, end));
+                return entry.end(end);
             }
-            Err(_) => {
-                let end = ConnectionEnd::Failed("it took too long".to_owned());
-                return self.record(refusal(&name, end));
-            }
+            Err(_) => return entry.end(ConnectionEnd::Failed("it took too long".to_owned())),
         };
-        let (sent, received, end) = self.relay(client, server, &asked, &rest).await;
-        self.record(Connection { endpoint: name, address: Some(address), end, sent, received });
+        entry.address(address);
+        let end = self.relay(client, server, &asked, &rest, &entry.counters).await;
+        drop(place);
+        entry.end(end);
     }
 
     /// Resolves once, and connects to an address that was checked.
@@ -190,9 +232,14 @@ impl Broker {
         mut server: TcpStream,
         asked: &Asked,
         rest: &[u8],
-    ) -> (u64, u64, ConnectionEnd) {
+        counters: &Counters,
+    ) -> ConnectionEnd {
         // Small writes of interactive protocols must not wait for each other.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let first = u64::try_from(asked.head.len() + rest.len()).unwrap_or(u64::MAX);
+        if !self.spend(first) {
+            return ConnectionEnd::Quota;
+        }
         let begin = async {
             if asked.tunnel {
                 client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
@@ -201,53 +248,95 @@ impl Broker {
             server.write_all(rest).await
         };
         if let Err(error) = begin.await {
-            return (0, 0, ConnectionEnd::Failed(error.to_string()));
+            return ConnectionEnd::Failed(error.to_string());
         }
+        counters.sent.fetch_add(first, Ordering::Relaxed);
         let (mut client_read, mut client_write) = client.into_split();
         let (mut server_read, mut server_write) = server.into_split();
-        let first = u64::try_from(asked.head.len() + rest.len()).unwrap_or(u64::MAX);
-        let (mut sent, mut received) = (first, 0);
-        let (up, down) = tokio::join!(
-            self.copy(&mut client_read, &mut server_write, &mut sent),
-            self.copy(&mut server_read, &mut client_write, &mut received),
+        // One direction may end long before the other; a quota or a fault ends both.
+        let both = tokio::try_join!(
+            self.copy(&mut client_read, &mut server_write, &counters.sent),
+            self.copy(&mut server_read, &mut client_write, &counters.received),
         );
-        let end = match (up, down) {
-            (Ok(true), Ok(true)) => ConnectionEnd::Closed,
-            (Err(error), _) | (_, Err(error)) => ConnectionEnd::Failed(error.to_string()),
-            _ => ConnectionEnd::Quota,
-        };
-        (sent, received, end)
+        both.err().unwrap_or(ConnectionEnd::Closed)
     }
 
-    /// Copies until the end, or until the quota is used up (false).
+    /// Copies until the end.
     async fn copy(
         &self,
         from: &mut (impl AsyncRead + Unpin),
         to: &mut (impl AsyncWrite + Unpin),
-        copied: &mut u64,
-    ) -> io::Result<bool> {
+        copied: &AtomicU64,
+    ) -> Result<(), ConnectionEnd> {
+        let failed = |error: io::Error| ConnectionEnd::Failed(error.to_string());
         let mut buffer = vec![0; 16 << 10];
         loop {
-            let read = from.read(&mut buffer).await?;
-            let bytes = u64::try_from(read).unwrap_or(u64::MAX);
-            let spent = self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-            if read == 0 || spent.is_err() {
+            let read = from.read(&mut buffer).await.map_err(failed)?;
+            if read == 0 {
+                // The other side may have gone first.
                 let _ = to.shutdown().await;
-                return Ok(spent.is_ok());
+                return Ok(());
             }
-            to.write_all(&buffer[..read]).await?;
-            *copied += bytes;
+            let bytes = u64::try_from(read).unwrap_or(u64::MAX);
+            if !self.spend(bytes) {
+                return Err(ConnectionEnd::Quota);
+            }
+            to.write_all(&buffer[..read]).await.map_err(failed)?;
+            copied.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
-    fn record(&self, connection: Connection) {
-        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        if recorded.len() < RECORDED {
-            recorded.push(connection);
-        } else if let Some(last) = recorded.last_mut() {
+    /// Takes from the run's quota of bytes; false if there is not as much.
+    fn spend(&self, bytes: u64) -> bool {
+        self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection in the record from its first moment to its last.
+struct Entry<'a> {
+    broker: &'a Broker,
+    number: u64,
+    counters: Arc<Counters>,
+}
+
+impl<'a> Entry<'a> {
+    fn begin(broker: &'a Broker, endpoint: String) -> Self {
+        let counters = Arc::<Counters>::default();
+        let mut record = broker.record();
+        let number = record.next;
+        record.next += 1;
+        record.open.insert(number, (endpoint, None, Arc::clone(&counters)));
+        drop(record);
+        Self { broker, number, counters }
+    }
+
+    fn name(&self, endpoint: String) {
+        if let Some(open) = self.broker.record().open.get_mut(&self.number) {
+            open.0 = endpoint;
+        }
+    }
+
+    fn address(&self, address: SocketAddr) {
+        if let Some(open) = self.broker.record().open.get_mut(&self.number) {
+            open.1 = Some(address);
+        }
+    }
+
+    fn end(self, end: ConnectionEnd) {
+        let mut record = self.broker.record();
+        let Some((endpoint, address, counters)) = record.open.remove(&self.number) else { return };
+        let sent = counters.sent.load(Ordering::Relaxed);
+        let received = counters.received.load(Ordering::Relaxed);
+        if record.ended.len() < RECORDED {
+            record.ended.push(Connection { endpoint, address, end, sent, received });
+        } else if let Some(last) = record.ended.last_mut() {
             last.endpoint = "more than are recorded one by one".to_owned();
-            last.sent += connection.sent;
-            last.received += connection.received;
+            last.sent += sent;
+            last.received += received;
         }
     }
 }
@@ -259,10 +348,6 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn refusal(endpoint: &str, end: ConnectionEnd) -> Connection {
-    Connection { endpoint: endpoint.to_owned(), address: None, end, sent: 0, received: 0 }
 }
 
 async fn read_head(client: &mut TcpStream) -> Result<(Asked, Vec<u8>), String> {

@@ -87,16 +87,29 @@ impl Bench {
 
     pub(crate) async fn run_order(&self, profile: Profile, order: RunOrder) -> (RunReport, Vec<String>) {
         let launcher = Launcher::open(&self.options(profile)).await.unwrap();
-        let mut log = Vec::new();
-        let cancel = CancellationToken::new();
-        let run = carry_out(&launcher, order, &cancel, |update| {
-            if let Update::Log(line) = update {
-                log.push(line.message);
-            }
-        });
-        let report = tokio::time::timeout(Duration::from_secs(60), run).await.unwrap().unwrap();
-        (report, log)
+        carry_out_with(&launcher, order).await
     }
+}
+
+/// One run through a launcher that is there.
+pub(crate) async fn carry_out_with(launcher: &Launcher, order: RunOrder) -> (RunReport, Vec<String>) {
+    carry_out_until(launcher, order, &CancellationToken::new()).await
+}
+
+/// The same, with an end from outside.
+pub(crate) async fn carry_out_until(
+    launcher: &Launcher,
+    order: RunOrder,
+    cancel: &CancellationToken,
+) -> (RunReport, Vec<String>) {
+    let mut log = Vec::new();
+    let run = carry_out(launcher, order, cancel, |update| {
+        if let Update::Log(line) = update {
+            log.push(line.message);
+        }
+    });
+    let report = tokio::time::timeout(Duration::from_secs(60), run).await.unwrap().unwrap();
+    (report, log)
 }
 
 /// What signing would write, for the module's digest.

@@ -58,6 +58,9 @@ pub(crate) async fn carry_out(_: RunArguments, options: HostOptions, format: For
 
 /// The launcher of this host, with a state folder of this name.
 pub(crate) fn launcher_options(host: &Host, options: &HostOptions, state: &str) -> Result<LauncherOptions, CommandError> {
+    if let Some(socket) = &options.launcher_socket {
+        return Ok(LauncherOptions::Connect { socket: socket.clone() });
+    }
     let arguments = [
         ("--local-file", host.local_file.clone()),
         ("--data", host.data.clone()),

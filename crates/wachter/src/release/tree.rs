@@ -50,7 +50,7 @@ impl Tree {
         let mut folded = BTreeSet::new();
         for line in git.tree(commit)? {
             let mode = match line.mode.as_str() {
-                "100644" | "100664" => FileMode::Regular,
+                "100644" => FileMode::Regular,
                 "100755" => FileMode::Executable,
                 "120000" => FileMode::Symlink,
                 "160000" => {

@@ -1,0 +1,21 @@
+//! Real servers and fixtures, for tests and for the demonstration.
+//!
+//! # Invariants
+//! - Nothing here imitates what it can run: the Git server runs Git's own `git http-backend`, and
+//!   repositories and keys are made by `git` and `ssh-keygen`.
+//! - It listens on the loopback interface only, on a port that the kernel picks.
+//! - It reads no configuration of the user who runs it.
+//! - No executable that is shipped links it.
+
+mod executable;
+mod git_fault;
+mod git_repository;
+mod git_server;
+mod http_request;
+mod ssh_key;
+
+pub use executable::executable;
+pub use git_fault::{Fault, Phase};
+pub use git_repository::{GitError, GitRepository, TreeEntry};
+pub use git_server::{GitServer, GitServerOptions, Request};
+pub use ssh_key::SshKey;

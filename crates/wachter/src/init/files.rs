@@ -1,0 +1,103 @@
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use crate::failure::{CommandError, CommandResult};
+use crate::output;
+
+/// The module that every new repository has.
+pub(super) const MODULE: &str = "system-monitor";
+
+/// What a new repository holds before anything is signed. The module is the one that ships with
+/// Wachter, so there is one source of it.
+const FILES: [(&str, &str); 8] = [
+    (".gitattributes", GIT_ATTRIBUTES),
+    ("README.md", README),
+    ("config/agents/README.md", AGENTS_README),
+    ("config/agents/system-monitor.yaml", AGENT),
+    ("modules/README.md", MODULES_README),
+    ("modules/system-monitor/README.md", include_str!("../../../wachter-modules/modules/system-monitor/README.md")),
+    ("modules/system-monitor/input.schema.json", include_str!("../../../wachter-modules/modules/system-monitor/input.schema.json")),
+    ("modules/system-monitor/module.yaml", include_str!("../../../wachter-modules/modules/system-monitor/module.yaml")),
+];
+
+const GIT_ATTRIBUTES: &str = "\
+# Signatures are over bytes: no line ending is ever converted.
+* -text
+";
+
+const README: &str = "\
+# Managed repository
+
+What Wachter keeps machines in order with.
+
+| folder | holds |
+|---|---|
+| `config/agents/` | what runs, and when |
+| `modules/` | the code that runs, each module signed |
+| `trust/` | who may sign releases and publish modules |
+
+Nothing here takes effect by being pushed: nodes follow signed releases alone.
+
+```sh
+wachter sign MODULE      # after changing a module
+git commit -a
+wachter release          # shows what changed, and signs a release
+git push --follow-tags
+```
+
+`wachter trust show` says who may do what, `wachter verify` what a node would say.
+";
+
+const AGENTS_README: &str = "\
+# Agents
+
+One file an agent, named as the agent is: which module, what wakes it, and what it is told.
+";
+
+const AGENT: &str = "\
+name: system-monitor
+role: monitoring
+module: system-monitor
+on: { schedule: { every: 30s } }
+";
+
+const MODULES_README: &str = "\
+# Modules
+
+One folder a module. Make one with `wachter module new`, try it with `wachter module test`, and sign
+it with `wachter sign`.
+";
+
+/// Writes what is missing, and says which paths it made.
+pub(super) fn write(folder: &Path) -> Result<Vec<String>, CommandError> {
+    // Half of someone else's module is worse than none.
+    let has_module = folder.join("modules").join(MODULE).exists();
+    let mut made = Vec::new();
+    for (path, content) in FILES {
+        if has_module && path.starts_with("modules/system-monitor/") {
+            continue;
+        }
+        let file = folder.join(path);
+        if file.symlink_metadata().is_ok() {
+            output::talk(format_args!("{path} exists and was left as it is"));
+            continue;
+        }
+        create(&file, content.as_bytes())?;
+        made.push(path.to_owned());
+    }
+    Ok(made)
+}
+
+/// Creates a file and its folders. One that exists is an error.
+pub(super) fn create(path: &Path, content: &[u8]) -> CommandResult {
+    let write = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = fs::File::create_new(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().map_err(|error| CommandError::failed(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,126 @@
+use std::fmt::Write as _;
+
+use wachter_protocol::launcher::{Enforcement, Hello};
+use wachter_protocol::{HostView, LocalFile, Manifest, Mechanism};
+use wachter_trust::{PublicKey, SignerName};
+
+use super::files;
+use crate::doctor;
+use crate::failure::{CommandError, CommandResult, chain};
+use crate::output;
+use crate::place::HostOptions;
+use crate::repository::Repository;
+
+/// Writes this host's local file, unless there is one.
+pub(super) fn write(
+    repository: &Repository,
+    url: &str,
+    root: &PublicKey,
+    name: &SignerName,
+    host: &HostOptions,
+) -> CommandResult {
+    let path = host.local_file();
+    if path.symlink_metadata().is_ok() {
+        output::talk(format_args!("{} exists and was left as it is", path.display()));
+        return Ok(());
+    }
+    let absent = match probe(host) {
+        Ok(hello) => absent(&hello),
+        Err(error) => {
+            output::talk(format_args!(
+                "note: what this host can enforce was not found out ({error}); run `wachter doctor`, and accept what is missing under `confinement.accept_absent` in {}",
+                path.display()
+            ));
+            Vec::new()
+        }
+    };
+    let text = render(&repository.trust()?.repository().to_string(), url, &format!("{root} {name}"), &absent)?;
+    LocalFile::read(&text).map_err(|error| CommandError::failed(chain(&error)))?;
+    files::create(&path, text.as_bytes())?;
+    output::talk(format_args!("wrote {}, the local file of this host", path.display()));
+    for (mechanism, reason) in absent {
+        output::talk(format_args!(
+            "note: {mechanism} is not enforced here ({reason}): {}; the local file accepts that by name",
+            mechanism.without()
+        ));
+    }
+    Ok(())
+}
+
+fn probe(host: &HostOptions) -> Result<Hello, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(doctor::probe(host))
+}
+
+fn absent(hello: &Hello) -> Vec<(Mechanism, String)> {
+    let missing = hello.mechanisms.iter().filter_map(|(mechanism, enforcement)| match enforcement {
+        Enforcement::Enforced => None,
+        Enforcement::Absent(reason) => Some((*mechanism, reason.clone())),
+    });
+    missing.collect()
+}
+
+fn render(id: &str, url: &str, root: &str, absent: &[(Mechanism, String)]) -> Result<String, CommandError> {
+    // A JSON string is a YAML string too, whatever it holds.
+    let (url, root) = (serde_json::to_string(url)?, serde_json::to_string(root)?);
+    let mut text = format!(
+        "\
+# What the owner of this host says. Nothing in the repository can loosen it.
+version: 1
+repository:
+  url: {url}
+  id: {id}
+roots:                       # who signs trust/trust.yaml, and how many of them must
+  threshold: 1
+  keys:
+    - {root}
+confinement:
+  development: false         # true lets unsigned modules run as the user who asks, for `wachter module test`
+"
+    );
+    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string does not fail");
+    if !absent.is_empty() {
+        line("  # What this host cannot enforce. Without such a line a module is refused.".to_owned());
+        line("  accept_absent:".to_owned());
+    }
+    for (mechanism, reason) in absent {
+        line(format!("    # {}: {}", one_line(reason), mechanism.without()));
+        line(format!("    # to get it: {}", mechanism.remedy()));
+        line(format!("    - {mechanism}"));
+    }
+    line("grants:                      # what each module may touch here".to_owned());
+    line(format!("  {}:", files::MODULE));
+    line(format!("    host: [{}]", views()?.join(", ")));
+    Ok(text)
+}
+
+/// The host views that the built-in module asks for: they show, and change nothing.
+fn views() -> Result<Vec<String>, CommandError> {
+    let manifest = Manifest::read(include_str!("../../../wachter-modules/modules/system-monitor/module.yaml"))?;
+    Ok(manifest.permissions.host.iter().map(HostView::to_string).collect())
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_a_local_file() {
+        let every: Vec<_> = Mechanism::ALL.map(|mechanism| (mechanism, "a reason\nin lines".to_owned())).into();
+        for (absent, url) in [(&[][..], "/srv/re\"po"), (&every[..], "https://example.com/a.git")] {
+            let id = "6f6b1a0e-2c8f-4b1d-9d4e-0c7d4f3a2b19";
+            let text = render(id, url, "ssh-ed25519 AAAA alice", absent).unwrap();
+            let read = LocalFile::read(&text).unwrap();
+            assert_eq!(read.repository.url, url);
+            assert_eq!(read.repository.id.to_string(), id);
+            assert_eq!(read.confinement.accept_absent.len(), absent.len(), "{text}");
+            assert!(!read.confinement.development);
+            let grant = &read.grants[&files::MODULE.parse::<wachter_model::ModuleName>().unwrap()];
+            assert_eq!(grant.host.len(), 6);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! `wachter init`: a managed repository, a key and a local file, ready for a first release.
+
+mod files;
+mod interview;
+mod local_file;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+use wachter_trust::{RepositoryId, Ring, Signer, SignerName, TrustDraft};
+
+pub(crate) use interview::confirm;
+
+use crate::failure::{CommandError, CommandResult};
+use crate::git::Git;
+use crate::keys::{self, KeyOptions};
+use crate::output::{self, Format};
+use crate::place::HostOptions;
+use crate::release::{self, Validity};
+use crate::repository::{Repository, RepositoryOptions, TRUST, TRUST_SIGNATURES};
+use crate::sign::{Folder, State};
+use crate::trust::RootOptions;
+
+/// Set up a managed repository.
+#[derive(Args, Debug)]
+pub(crate) struct InitArguments {
+    /// Where the repository is to be [default: the present folder]
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Do not ask; take what the options and the defaults say
+    #[arg(long, short)]
+    yes: bool,
+    /// Your name in the trust file [default: your user name]
+    #[arg(long)]
+    name: Option<SignerName>,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// Make a new key here [default, where no key is given: ~/.config/wachter/keys/NAME]
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    generate_key: Option<PathBuf>,
+    /// Where nodes fetch the repository [default: the address of origin, or its own path]
+    #[arg(long, value_name = "URL|PATH")]
+    url: Option<String>,
+    /// Do not write a local file for this host
+    #[arg(long)]
+    no_local_file: bool,
+    /// The last day on which a node that is new takes the trust file: 365d, 2027-01-31 or a time
+    #[arg(long, value_name = "DATE", default_value = "365d")]
+    not_after: Validity,
+    /// Make the first release too
+    #[arg(long)]
+    release: bool,
+}
+
+/// What was found out before anything is written.
+struct Choices {
+    name: SignerName,
+    key: PathBuf,
+    /// Whether the key is to be made.
+    generate: bool,
+}
+
+pub(crate) fn carry_out(arguments: &InitArguments, host: &HostOptions) -> CommandResult {
+    if !arguments.yes && !interview::possible() {
+        return Err(CommandError::usage("there is no terminal to ask on; give --yes, and options for what differs from the defaults"));
+    }
+    let folder = std::path::absolute(arguments.folder.as_deref().unwrap_or(Path::new(".")))?;
+    let git = open_or_create(&folder)?;
+    let choices = choose(arguments, &git)?;
+    let mut made = files::write(&folder)?;
+    let key = KeyOptions { key: Some(make_key(&choices)?) };
+    let mut signer = keys::signer(&key, Some(&git))?;
+    configure(&git, key.key.as_deref().unwrap_or(&choices.key))?;
+    if write_trust(&folder, &choices.name, arguments, signer.as_mut())? {
+        made.extend([TRUST.to_owned(), TRUST_SIGNATURES.to_owned()]);
+    }
+    let repository = Repository::open(&RepositoryOptions { repository: Some(folder.clone()) })?;
+    made.extend(sign_module(&repository, signer.as_mut())?);
+    commit(&git, &made, &choices.name)?;
+    if !arguments.no_local_file {
+        let url = address(arguments, &git)?;
+        local_file::write(&repository, &url, signer.public_key(), &choices.name, host)?;
+    }
+    if arguments.release {
+        let request = release::Request {
+            key: &key,
+            roots: &RootOptions::default(),
+            not_after: Validity::Days(90),
+            ring: Ring::default(),
+            cosign: None,
+            dry_run: false,
+            yes: true,
+            push: None,
+        };
+        release::release(&repository, &request, host, Format::Human)?;
+    }
+    farewell(&choices, &folder, arguments);
+    Ok(())
+}
+
+/// The repository at `folder`, made where there is none.
+fn open_or_create(folder: &Path) -> Result<Git, CommandError> {
+    fs::create_dir_all(folder).map_err(|error| CommandError::failed(format!("{}: {error}", folder.display())))?;
+    let canonical = folder.canonicalize()?;
+    match Git::discover(folder)? {
+        Some(git) if git.folder() == canonical => output::talk(format_args!("using the Git repository in {}", folder.display())),
+        Some(git) => {
+            return Err(CommandError::refused(format!(
+                "{} lies in the Git repository {}; a managed repository is one of its own, so name another folder",
+                folder.display(),
+                git.folder().display()
+            )));
+        }
+        None => {
+            Git::new(folder).run(&["init", "--quiet", "--initial-branch=main"], b"")?;
+            output::talk(format_args!("made a Git repository in {}", folder.display()));
+        }
+    }
+    Ok(Git::new(folder))
+}
+
+fn choose(arguments: &InitArguments, git: &Git) -> Result<Choices, CommandError> {
+    let ask = !arguments.yes && !git.folder().join(TRUST).exists();
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None if ask => interview::ask("Your name in the trust file", default_name().as_str())?.parse()?,
+        None => default_name(),
+    };
+    let named = arguments.key.key.clone().or_else(|| keys::configured(git).map(PathBuf::from));
+    if let Some(key) = named.filter(|_| arguments.generate_key.is_none()) {
+        // A key that stands in Git's configuration itself is no path.
+        let key = if key.exists() { std::path::absolute(key)? } else { key };
+        return Ok(Choices { name, key, generate: false });
+    }
+    let default = arguments.generate_key.clone().unwrap_or_else(|| default_key(&name));
+    let key = if ask && arguments.generate_key.is_none() {
+        PathBuf::from(interview::ask("Key to sign with; a file that does not exist is made", &default.display().to_string())?)
+    } else {
+        default
+    };
+    let key = std::path::absolute(key)?;
+    if key.starts_with(git.folder()) || git.folder().canonicalize().is_ok_and(|folder| key.starts_with(folder)) {
+        return Err(CommandError::refused("a private key must not lie in the repository; name another place with --generate-key"));
+    }
+    let generate = !key.exists();
+    Ok(Choices { name, key, generate })
+}
+
+fn make_key(choices: &Choices) -> Result<PathBuf, CommandError> {
+    if choices.generate {
+        let key = keys::generate(&choices.key, choices.name.as_str())?;
+        output::talk(format_args!("made the key {} in {}", key.fingerprint(), choices.key.display()));
+    }
+    Ok(choices.key.clone())
+}
+
+/// Lets `wachter` and `git verify-tag` find the key in this repository, where nothing is set yet.
+fn configure(git: &Git, key: &Path) -> CommandResult {
+    if keys::configured(git).is_some() {
+        return Ok(());
+    }
+    if git.config("user.signingkey").is_some() || git.config("gpg.format").is_some() {
+        output::talk(format_args!("note: Git signs with something else here; give --key {} to `wachter sign` and `wachter release`", key.display()));
+        return Ok(());
+    }
+    git.run(&["config", "gpg.format", "ssh"], b"")?;
+    git.run(&["config", "user.signingkey", &key.display().to_string()], b"")?;
+    Ok(())
+}
+
+fn write_trust(
+    folder: &Path,
+    name: &SignerName,
+    arguments: &InitArguments,
+    signer: &mut dyn Signer,
+) -> Result<bool, CommandError> {
+    if folder.join(TRUST).exists() {
+        output::talk(format_args!("{TRUST} exists and was left as it is"));
+        return Ok(false);
+    }
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| CommandError::failed(format!("the system has no random numbers: {error}")))?;
+    let not_after = arguments.not_after.from(Timestamp::now()).map_err(CommandError::usage)?;
+    let id = RepositoryId::from_random(random);
+    let text = TrustDraft::of_one(id, name.clone(), signer.public_key().clone(), not_after).render()?;
+    let signature = signer.sign(wachter_trust::Namespace::TRUST, text.as_bytes())?;
+    files::create(&folder.join(TRUST_SIGNATURES), signature.to_armor().as_bytes())?;
+    files::create(&folder.join(TRUST), text.as_bytes())?;
+    output::talk(format_args!("wrote {TRUST}: `{name}` alone may sign releases, publish modules and approve, until {not_after}"));
+    Ok(true)
+}
+
+/// Signs the built-in module, unless it is signed as it is.
+fn sign_module(repository: &Repository, signer: &mut dyn Signer) -> Result<Vec<String>, CommandError> {
+    let trust = repository.trust()?;
+    let folder = Folder::read(repository, &files::MODULE.parse()?)?;
+    if matches!(folder.state(&trust), State::Current { .. }) {
+        return Ok(Vec::new());
+    }
+    crate::sign::sign(&folder, &trust, signer)?;
+    output::talk(format_args!("signed the module {}", files::MODULE));
+    Ok(["module.digests", "module.sig"].map(|file| format!("modules/{}/{file}", files::MODULE)).into())
+}
+
+/// Commits what was made, and nothing else that may be staged.
+fn commit(git: &Git, made: &[String], name: &SignerName) -> CommandResult {
+    if made.is_empty() {
+        return Ok(());
+    }
+    let paths: Vec<&str> = made.iter().map(String::as_str).collect();
+    git.run(&[&["add", "--"], &paths[..]].concat(), b"")?;
+    let (user, email) = (format!("user.name={name}"), format!("user.email={name}@localhost"));
+    let mut arguments = Vec::new();
+    if git.identity().is_none() {
+        output::talk(format_args!(
+            "note: Git does not know who you are, so this commit is by `{name}`; set it with `git config --global user.name` and `user.email`"
+        ));
+        arguments.extend(["-c", &user, "-c", &email]);
+    }
+    arguments.extend(["commit", "--quiet", "-m", "Set up the managed repository", "--"]);
+    arguments.extend(&paths);
+    git.run(&arguments, b"")?;
+    output::talk(format_args!("committed {} files", made.len()));
+    Ok(())
+}
+
+fn address(arguments: &InitArguments, git: &Git) -> Result<String, CommandError> {
+    if let Some(url) = &arguments.url {
+        return Ok(url.clone());
+    }
+    let own = git.config("remote.origin.url").unwrap_or_else(|| git.folder().display().to_string());
+    if arguments.yes { Ok(own) } else { interview::ask("Where this host fetches the repository", &own) }
+}
+
+/// The user's name, as far as it can be a signer's.
+fn default_name() -> SignerName {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    user.and_then(|user| user.parse().ok()).unwrap_or_else(|| "owner".parse().expect("it is letters alone"))
+}
+
+fn default_key(name: &SignerName) -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    config.unwrap_or_else(|| "/root/.config".into()).join("wachter/keys").join(name.as_str())
+}
+
+fn farewell(choices: &Choices, folder: &Path, arguments: &InitArguments) {
+    if choices.generate {
+        output::talk(format_args!(
+            "\nThe private key {} decides what your nodes run. It is not encrypted: keep a copy in a safe place,\n\
+             protect it with `ssh-keygen -p -f {0}` and ssh-agent, and never copy it to a node.",
+            choices.key.display()
+        ));
+    }
+    let folder = folder.display();
+    output::talk("\nNext:");
+    if !arguments.release {
+        output::talk(format_args!("  cd {folder} && wachter release    sign a release of what is there"));
+    }
+    output::talk("  git remote add origin URL && git push --tags origin main    put it where nodes fetch it");
+    if !arguments.no_local_file {
+        output::talk("  wachter run                           run the node on this host");
+    }
+}

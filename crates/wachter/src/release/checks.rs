@@ -1,0 +1,182 @@
+//! What a node would check of a commit: trust, modules, configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use wachter_config::Catalogue;
+use wachter_model::{Digest, ModuleName};
+use wachter_protocol::{Manifest, Permissions};
+use wachter_trust::{FileMode, PreviousTrust, TrustFile, verify_module};
+
+use super::tree::Tree;
+use crate::failure::{CommandError, chain};
+use crate::git::Objects;
+use crate::repository::{TRUST, TRUST_SIGNATURES};
+use crate::sign::flaws;
+use crate::trust::KnownRoots;
+
+/// What a module is, as far as an author wants to see it before releasing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ModuleSummary {
+    pub(crate) version: String,
+    pub(crate) publisher: String,
+    /// What it asks to touch, one thing each.
+    pub(crate) permissions: BTreeSet<String>,
+}
+
+/// The trust file of a commit, if the nodes would take it after `previous`.
+pub(crate) fn trust(
+    tree: &Tree,
+    objects: &mut Objects,
+    roots: &KnownRoots,
+    previous: Option<&TrustFile>,
+    now: Timestamp,
+) -> Result<TrustFile, CommandError> {
+    let (bytes, signatures) = texts(tree, objects)?;
+    let previous = previous.map_or(PreviousTrust::None, PreviousTrust::File);
+    TrustFile::accept(&roots.roots, previous, &bytes, &signatures, now)
+        .map_err(|error| CommandError::refused(format!("{TRUST}: {}", chain(&error))))
+}
+
+/// The trust file of a commit and its signatures.
+pub(crate) fn texts(tree: &Tree, objects: &mut Objects) -> Result<(Vec<u8>, Vec<u8>), CommandError> {
+    let mut read = |path: &str| match tree.get(path) {
+        Some(file) => objects.read(&file.id),
+        None => Err(CommandError::refused(format!(
+            "{path} is not committed; commit it, or make it with `wachter trust sign`"
+        ))),
+    };
+    Ok((read(TRUST)?, read(TRUST_SIGNATURES)?))
+}
+
+/// The modules of a commit; what is wrong with them goes to `problems`.
+pub(crate) fn modules(
+    tree: &Tree,
+    digests: &BTreeMap<&str, Digest>,
+    objects: &mut Objects,
+    trust: &TrustFile,
+    problems: &mut Vec<String>,
+) -> Result<BTreeMap<ModuleName, ModuleSummary>, CommandError> {
+    let folders: BTreeSet<&str> =
+        tree.below("modules/").filter_map(|(path, _)| Some(path.split_once('/')?.0)).collect();
+    let mut modules = BTreeMap::new();
+    for folder in folders {
+        let name: ModuleName = match folder.parse() {
+            Ok(name) => name,
+            Err(error) => {
+                problems.push(format!("modules/{}: {}", folder.escape_debug(), chain(&error)));
+                continue;
+            }
+        };
+        match module(tree, digests, objects, trust, &name)? {
+            Ok(summary) => drop(modules.insert(name, summary)),
+            Err(reason) => {
+                problems.push(format!("modules/{name}: {reason}"));
+                modules.insert(name, ModuleSummary::default());
+            }
+        }
+    }
+    Ok(modules)
+}
+
+fn module(
+    tree: &Tree,
+    digests: &BTreeMap<&str, Digest>,
+    objects: &mut Objects,
+    trust: &TrustFile,
+    name: &ModuleName,
+) -> Result<Result<ModuleSummary, String>, CommandError> {
+    let folder = format!("modules/{name}/");
+    let mut read = |file: &str| tree.get(&format!("{folder}{file}")).map(|file| objects.read(&file.id)).transpose();
+    let (Some(listed), Some(signatures)) = (read("module.digests")?, read("module.sig")?) else {
+        return Ok(Err(format!("it is not signed; run `wachter sign {name}`")));
+    };
+    let verified = match verify_module(trust, &listed, &signatures, name) {
+        Ok(verified) => verified,
+        Err(error) => return Ok(Err(chain(&error))),
+    };
+    for (path, file) in tree.below(&folder).filter(|(path, _)| !["module.digests", "module.sig"].contains(path)) {
+        let signed = verified.digests().file(path);
+        let whole = format!("{folder}{path}");
+        let same = signed.is_some_and(|signed| {
+            digests.get(whole.as_str()) == Some(&signed.digest)
+                && file.mode == if signed.executable { FileMode::Executable } else { FileMode::Regular }
+        });
+        if !same {
+            return Ok(Err(format!("`{path}` is not what was signed; run `wachter sign {name}` and commit")));
+        }
+    }
+    if let Some((gone, _)) = verified.digests().files().find(|(path, _)| tree.get(&format!("{folder}{path}")).is_none()) {
+        return Ok(Err(format!("`{gone}` was signed and is not committed; commit it, or run `wachter sign {name}`")));
+    }
+    let manifest = String::from_utf8(read("module.yaml")?.unwrap_or_default()).unwrap_or_default();
+    let manifest = match Manifest::read(&manifest) {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(Err(format!("module.yaml: {}", chain(&error)))),
+    };
+    if let Some(flaw) = flaws(name, &manifest, verified.digests()).into_iter().next() {
+        return Ok(Err(flaw));
+    }
+    if manifest.version != verified.digests().version().to_string() {
+        return Ok(Err(format!("module.yaml says version {}, signed was {}", manifest.version, verified.digests().version())));
+    }
+    let publisher = verified.publisher().to_string();
+    Ok(Ok(ModuleSummary { version: manifest.version, publisher, permissions: permissions(&manifest.permissions) }))
+}
+
+/// What is wrong with the configuration of a commit.
+pub(crate) fn configuration(
+    tree: &Tree,
+    objects: &mut Objects,
+    modules: &BTreeMap<ModuleName, ModuleSummary>,
+    problems: &mut Vec<String>,
+) -> Result<(), CommandError> {
+    let mut texts = Vec::new();
+    for (path, file) in tree.below("config/") {
+        let whole = format!("config/{path}");
+        match String::from_utf8(objects.read(&file.id)?) {
+            Ok(text) => texts.push((whole, text)),
+            // Secrets are bytes to everyone without the key.
+            Err(_) if path.ends_with(".age") => {}
+            Err(_) => problems.push(format!("{whole}: it is not UTF-8")),
+        }
+    }
+    let names: Vec<ModuleName> = modules.keys().cloned().collect();
+    let files = texts.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+    if let Err(errors) = Catalogue::read(files, &names) {
+        problems.extend(errors.iter().map(|error| chain(error)));
+    }
+    Ok(())
+}
+
+/// The modules of an older release, without asking whether they were right.
+pub(crate) fn summaries(tree: &Tree, objects: &mut Objects) -> Result<BTreeMap<ModuleName, ModuleSummary>, CommandError> {
+    let mut modules = BTreeMap::new();
+    for (path, file) in tree.below("modules/") {
+        let Some(Ok(name)) = path.strip_suffix("/module.yaml").map(str::parse::<ModuleName>) else { continue };
+        let text = String::from_utf8(objects.read(&file.id)?).unwrap_or_default();
+        if let Ok(manifest) = Manifest::read(&text) {
+            let permissions = permissions(&manifest.permissions);
+            modules.insert(name, ModuleSummary { version: manifest.version, publisher: String::new(), permissions });
+        }
+    }
+    Ok(modules)
+}
+
+/// What is asked, one thing each, as people say it.
+fn permissions(asked: &Permissions) -> BTreeSet<String> {
+    let Permissions { filesystem, network, exec, host, groups, secrets, user } = asked;
+    let mut list = BTreeSet::new();
+    let mut add = |what: &str, things: &mut dyn Iterator<Item = String>| {
+        list.extend(things.map(|thing| format!("{what} {thing}")));
+    };
+    add("read", &mut filesystem.read.iter().map(ToString::to_string));
+    add("write", &mut filesystem.write.iter().map(ToString::to_string));
+    add("connect to", &mut network.iter().map(ToString::to_string));
+    add("execute", &mut exec.iter().map(ToString::to_string));
+    add("see host", &mut host.iter().map(ToString::to_string));
+    add("group", &mut groups.iter().cloned());
+    add("secret", &mut secrets.iter().cloned());
+    add("user", &mut user.iter().cloned());
+    list
+}

@@ -1,0 +1,135 @@
+//! `wachter trust`: shows and changes who is trusted.
+
+mod change;
+mod roots;
+mod show;
+mod write;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use wachter_trust::{Purpose, SignerName};
+
+pub(crate) use roots::{KnownRoots, RootOptions, assume as assume_roots, find as find_roots};
+
+use crate::failure::CommandResult;
+use crate::keys::KeyOptions;
+use crate::output::{self, Format};
+use crate::place::HostOptions;
+use crate::release::Validity;
+use crate::repository::{Repository, RepositoryOptions};
+
+/// Show and change who is trusted.
+#[derive(Args, Debug)]
+pub(crate) struct TrustArguments {
+    #[command(subcommand)]
+    command: TrustCommand,
+    #[command(flatten)]
+    roots: RootOptions,
+    #[command(flatten)]
+    repository: RepositoryOptions,
+}
+
+#[derive(Subcommand, Debug)]
+enum TrustCommand {
+    /// Show who may do what, and whether the signatures hold
+    Show,
+    /// Sign trust/trust.yaml as a root; signatures of other roots that hold are kept
+    Sign(SignTrustArguments),
+    /// Add a person or a key
+    AddSigner(AddArguments),
+    /// Put a new key in the place of a signer's old one
+    Rotate(RotateArguments),
+    /// Take all power from a key, for good
+    Revoke(RevokeArguments),
+    /// Print the keys as an OpenSSH allowed_signers file, for ssh-keygen and `git verify-tag`
+    AllowedSigners {
+        /// What the keys are to verify
+        purpose: PurposeName,
+    },
+}
+
+/// Sign the trust file as it is.
+#[derive(Args, Debug)]
+struct SignTrustArguments {
+    /// Set the last day on which a node that is new takes it: 365d, 2027-01-31 or a time; raises the serial
+    #[arg(long, value_name = "DATE")]
+    not_after: Option<Validity>,
+    #[command(flatten)]
+    key: KeyOptions,
+}
+
+/// Add a person or a key.
+#[derive(Args, Debug)]
+struct AddArguments {
+    /// A new name, or one that is to have another key or more power
+    name: SignerName,
+    /// The public key
+    #[arg(value_name = "KEY.pub")]
+    public_key: PathBuf,
+    /// May sign releases
+    #[arg(long)]
+    release: bool,
+    /// May publish a module: its name, a beginning as in web-*, or * for all; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    publish: Vec<String>,
+    /// May approve actions
+    #[arg(long)]
+    approve: bool,
+    #[command(flatten)]
+    key: KeyOptions,
+}
+
+/// Replace a key.
+#[derive(Args, Debug)]
+struct RotateArguments {
+    /// The signer's name, or the old key's fingerprint where there are several
+    #[arg(long, value_name = "NAME|FINGERPRINT")]
+    old: String,
+    /// The new public key
+    #[arg(long, value_name = "FILE")]
+    new_key: PathBuf,
+    #[command(flatten)]
+    key: KeyOptions,
+}
+
+/// Revoke a key.
+#[derive(Args, Debug)]
+struct RevokeArguments {
+    /// A `.pub` file, a fingerprint (SHA256:...), or a signer's name for all of their keys
+    #[arg(value_name = "KEY|FINGERPRINT|NAME")]
+    target: String,
+    /// Why, for those who read it later
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    key: KeyOptions,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PurposeName {
+    /// Tags that are releases
+    Release,
+    /// The digests of modules
+    Module,
+}
+
+pub(crate) fn carry_out(arguments: &TrustArguments, host: &HostOptions, format: Format) -> CommandResult {
+    let repository = Repository::open(&arguments.repository)?;
+    let roots = &arguments.roots;
+    match &arguments.command {
+        TrustCommand::Show => show::carry_out(&repository, roots, host, format),
+        TrustCommand::Sign(sign) => change::sign(&repository, sign, roots, host),
+        TrustCommand::AddSigner(add) => change::add(&repository, add, roots, host),
+        TrustCommand::Rotate(rotate) => change::rotate(&repository, rotate, roots, host),
+        TrustCommand::Revoke(revoke) => change::revoke(&repository, revoke, roots, host),
+        TrustCommand::AllowedSigners { purpose } => {
+            let purpose = match purpose {
+                PurposeName::Release => Purpose::Release,
+                PurposeName::Module => Purpose::Module,
+            };
+            let text = repository.trust()?.allowed_signers(purpose);
+            output::data(text.trim_end())
+        }
+    }
+}

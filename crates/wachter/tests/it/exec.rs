@@ -1,0 +1,132 @@
+//! `wachter exec` and `wachter module`, as a person would use them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// An empty home.
+struct Home(TempDir);
+
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn wachter(&self, arguments: &[&str]) -> Said {
+        let output = Command::new(wachter_testkit::executable("wachter"))
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.path())
+            .env("WACHTER_LOCAL_FILE", self.path().join("node.yaml"))
+            .current_dir(self.path())
+            .output()
+            .unwrap();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// A module that is this shell script.
+    fn module(&self, manifest: &str, script: &str) {
+        let folder = self.path().join("sample");
+        fs::create_dir(&folder).unwrap();
+        let text = format!("name: sample\nversion: 1.0.0\nruntime: {{ kind: process, entrypoint: run }}\n{manifest}\n");
+        fs::write(folder.join("module.yaml"), text).unwrap();
+        fs::write(folder.join("run"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(folder.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn every_template_passes_its_own_test() {
+    for language in ["shell", "python"] {
+        let home = Home::new();
+        let made = home.wachter(&["module", "new", "sample", "--language", language]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        let tested = home.wachter(&["module", "test", "sample"]);
+        assert_eq!((tested.code, tested.stdout.as_str()), (0, "ok      dry run\nok      run\nok      run again\n"), "{}", tested.stderr);
+        let again = home.wachter(&["module", "new", "sample"]);
+        assert_eq!(again.code, 1);
+        assert!(again.stderr.contains("sample exists; choose another name"), "{}", again.stderr);
+    }
+}
+
+#[test]
+fn input_goes_in_and_the_record_comes_out() {
+    let home = Home::new();
+    home.module("", r#"read -r request; case $request in *'"input":{"a":1,"b":"text"}'*) echo '{"result": {"output": {"seen": true}}}' ;; esac"#);
+    let said = home.wachter(&["exec", "./sample", "--input", "a=1", "--input", "b=text", "--output", "json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let record: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(record["outcome"], "succeeded");
+    assert_eq!(record["output"]["seen"], true);
+    assert_eq!(record["cause"], "ad-hoc");
+}
+
+#[test]
+fn each_kind_of_end_has_its_exit_code() {
+    for (manifest, script, code, words) in [
+        ("", "exit 7", 4, "the module ended with exit code 7"),
+        ("", "true", 4, "the module ended without a `result`"),
+        ("", "echo hello", 4, "line 1 of the output was refused: a line is not a message"),
+        ("", r#"echo '{"result": {"outcome": "failed", "message": "no disk"}}'"#, 4, "the module failed: no disk"),
+        ("limits: { timeout: 300ms }", "while :; do :; done", 4, "took longer than its time limit"),
+        ("limits: { memory: 100GiB }", "true", 3, "asks for too much: limits: memory 100GiB (allowed: 1GiB)"),
+        ("emits: []", r#"echo '{"event": {"type": "a.b"}}'; echo '{"result": {}}'"#, 4, "the module emitted `a.b`"),
+        ("surprise: 1", "true", 1, "unknown key `surprise`"),
+        ("protocol: 2", "true", 1, "speaks module protocol 2, this build speaks 1"),
+        ("permissions: { filesystem: { read: [/no/such/folder] } }", "true", 3, "cannot open /no/such/folder"),
+        ("permissions: { filesystem: { read: [/run/docker.sock] } }", "true", 3, "can never be granted"),
+    ] {
+        let home = Home::new();
+        home.module(manifest, script);
+        let said = home.wachter(&["exec", "./sample"]);
+        assert_eq!(said.code, code, "{manifest} {script}: {}", said.stderr);
+        assert!(said.stderr.contains(words), "{manifest} {script}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn a_host_whose_owner_says_no_runs_nothing_unsigned() {
+    let home = Home::new();
+    home.module("", r#"echo '{"result": {}}'"#);
+    assert_eq!(home.wachter(&["exec", "./sample"]).code, 0);
+    let local = "version: 1\nrepository: { url: /srv/git, id: 6f0c1c53-8c2c-4f0c-a6ab-3f0a8f5a2a11 }\nroots: { threshold: 1, keys: [ssh-ed25519 AAAA root] }\n";
+    fs::write(home.path().join("node.yaml"), local).unwrap();
+    let said = home.wachter(&["exec", "./sample"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("does not allow `confinement.development`"), "{}", said.stderr);
+}
+
+#[test]
+fn the_doctor_names_every_mechanism_and_profile() {
+    let said = Home::new().wachter(&["doctor", "--output", "json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let told: Value = serde_json::from_str(&said.stdout).unwrap();
+    for profile in ["root", "delegated", "unprivileged", "no-namespaces"] {
+        let profile = &told["profiles"][profile];
+        let mechanisms = profile["mechanisms"].as_object().map_or(0, serde_json::Map::len);
+        assert!(mechanisms == 11 || profile["reason"].is_string(), "{profile}");
+    }
+    // Every kernel that these tests run on has it.
+    assert_eq!(told["profiles"]["no-namespaces"]["mechanisms"]["seccomp"], "enforced");
+}

@@ -1,0 +1,197 @@
+//! A managed repository, a real Git server for it, and a node of it, all below one folder.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wachter_testkit::{GitServer, executable};
+
+pub(crate) struct Site {
+    folder: TempDir,
+    server: Option<GitServer>,
+}
+
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Wakes often and says one line.
+pub(crate) const HELLO: &str = "name: hello\nmodule: hello\non: { schedule: { every: 200ms } }\nwith: { name: world }\n";
+
+impl Site {
+    /// With one release of one module that says hello.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let root = folder.path().join("git");
+        fs::create_dir(&root).unwrap();
+        let server = GitServer::serve(&root).unwrap();
+        let url = server.url("infra.git");
+        let site = Self { folder, server: Some(server) };
+        let (key, local) = (site.text("key"), site.text("node.yaml"));
+        site.ok(&["init", "infra", "--yes", "--name", "ann", "--generate-key", &key, "--url", &url, "--local-file", &local]);
+        site.ok(&["module", "new", "hello", "--language", "shell"]);
+        fs::remove_file(site.path("infra/config/agents/system-monitor.yaml")).unwrap();
+        site.write("config/agents/hello.yaml", HELLO);
+        site.git(&["init", "-q", "--bare", &site.text("git/infra.git")]);
+        site.git(&["-C", &site.text("git/infra.git"), "config", "http.receivepack", "true"]);
+        if !site.git(&["remote"]).contains("origin") {
+            site.git(&["remote", "add", "origin", &url]);
+        }
+        site.release();
+        site
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.path("infra").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Signs and commits everything, and makes and pushes a release of it.
+    pub(crate) fn release(&self) {
+        self.ok(&["sign", "--all"]);
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", "Change"]);
+        self.ok(&["release", "--yes", "--push", "origin"]);
+    }
+
+    /// No server answers any more.
+    pub(crate) fn stop_server(&mut self) {
+        self.server = None;
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let infra = self.path("infra");
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path())
+            .env("GIT_AUTHOR_NAME", "Ann")
+            .env("GIT_AUTHOR_EMAIL", "ann@example.com")
+            .env("GIT_COMMITTER_NAME", "Ann")
+            .env("GIT_COMMITTER_EMAIL", "ann@example.com")
+            .env("WACHTER_LOCAL_FILE", self.path("node.yaml"))
+            .env("WACHTER_DATA", self.path("data"))
+            .current_dir(if infra.exists() { infra } else { self.folder.path().to_owned() })
+            .stdin(Stdio::null());
+        if self.path("key").exists() {
+            command.env("WACHTER_KEY", self.path("key"));
+        }
+        command
+    }
+
+    pub(crate) fn wachter(&self, arguments: &[&str]) -> Said {
+        let output = self.command(executable("wachter")).args(arguments).output().unwrap();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command that must succeed.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let said = self.wachter(arguments);
+        assert_eq!(said.code, 0, "wachter {}: {}{}", arguments.join(" "), said.stdout, said.stderr);
+        said.stdout
+    }
+
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[arguments, &["--output", "json"]].concat())).unwrap()
+    }
+
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        let output = self.command("git").args(arguments).output().unwrap();
+        assert!(output.status.success(), "git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn start(&self) -> Node {
+        let log = self.path("node.log");
+        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let child = self
+            .command(executable("wachter"))
+            .arg("run")
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Node { child, log, shown: 0 }
+    }
+}
+
+/// A node at work; ended without mercy when dropped.
+pub(crate) struct Node {
+    pub(crate) child: Child,
+    log: PathBuf,
+    shown: usize,
+}
+
+impl Node {
+    /// Waits until the node has said `words` since this was last asked.
+    pub(crate) fn hear(&mut self, words: &str) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let text = fs::read_to_string(&self.log).unwrap();
+            if let Some(found) = text[self.shown..].find(words) {
+                self.shown += found + words.len();
+                return;
+            }
+            assert!(Instant::now() < until, "the node did not say `{words}` but: {}", &text[self.shown..]);
+            assert!(self.child.try_wait().unwrap().is_none(), "the node ended: {text}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Forgets what was said so far.
+    pub(crate) fn forget(&mut self) {
+        self.shown = fs::read_to_string(&self.log).unwrap().len();
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processes whose working folder, executable or arguments name `folder`.
+pub(crate) fn processes_of(folder: &std::path::Path) -> Vec<String> {
+    let wanted = folder.display().to_string();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let path = entry.path();
+        if !entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let arguments = fs::read(path.join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        let environment = fs::read(path.join("environ")).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        if arguments.contains(&wanted) || environment.contains(&wanted) {
+            found.push(format!("{} {arguments}", entry.file_name().to_string_lossy()));
+        }
+    }
+    found
+}
