@@ -6,7 +6,8 @@ use crate::wachter::{Outcome, Place};
 use crate::{chapter, say, wrong};
 
 /// An agent that wakes often, so that nobody waits.
-const AGENT: &str = "name: hello\nmodule: hello\non: { schedule: { every: 1s } }\nwith: { name: world }\n";
+const AGENT: &str =
+    "name: hello\nmodule: hello\non: { schedule: { every: 1s } }\nwith: { name: world }\n";
 
 /// Asks for the network, which nobody grants it.
 const GREEDY: &str = "permissions: { network: [\"example.com:443\"] }";
@@ -19,7 +20,17 @@ pub(crate) fn tell() -> Outcome<()> {
     let key = place.key().display().to_string();
     let local_file = place.path("node.yaml").display().to_string();
     place.wachter(&[
-        "init", "infra", "--yes", "--name", "you", "--generate-key", &key, "--url", &url, "--local-file", &local_file,
+        "init",
+        "infra",
+        "--yes",
+        "--name",
+        "you",
+        "--generate-key",
+        &key,
+        "--url",
+        &url,
+        "--local-file",
+        &local_file,
     ])?;
     place.wachter(&["module", "new", "hello", "--language", "shell"])?;
     fs::write(place.repository().join("config/agents/hello.yaml"), AGENT)?;
@@ -28,10 +39,17 @@ pub(crate) fn tell() -> Outcome<()> {
     place.git(&["add", "-A"])?;
     place.git(&["commit", "-q", "-m", "Say hello"])?;
     place.git(&["init", "-q", "--bare", &place.path("git/infra.git").display().to_string()])?;
-    place.git(&["remote", "add", "origin", &url])
+    place
+        .git(&["remote", "add", "origin", &url])
         .or_else(|_| place.git(&["remote", "set-url", "origin", &url]))?;
     fs::write(place.path("git/infra.git/git-daemon-export-ok"), "")?;
-    place.git(&["-C", &place.path("git/infra.git").display().to_string(), "config", "http.receivepack", "true"])?;
+    place.git(&[
+        "-C",
+        &place.path("git/infra.git").display().to_string(),
+        "config",
+        "http.receivepack",
+        "true",
+    ])?;
     place.wachter(&["release", "--yes", "--push", "origin"])?;
 
     chapter("A node follows it, and runs its modules confined");
@@ -83,7 +101,10 @@ pub(crate) fn tell() -> Outcome<()> {
     place.git(&["commit", "-q", "-a", "-m", "Ask for the network"])?;
     place.wachter(&["release", "--yes", "--push", "origin"])?;
     place.wachter(&["sync"])?;
-    node.hear(&["release 5 is in force", "module hello may not run: asks for more than this host grants"])?;
+    node.hear(&[
+        "release 5 is in force",
+        "module hello may not run: asks for more than this host grants",
+    ])?;
 
     chapter("Back to the release that worked");
     drop(node);

@@ -51,7 +51,11 @@ impl Place {
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("WACHTER_LOCAL_FILE", self.path("node.yaml"))
             .env("WACHTER_DATA", self.path("data"))
-            .current_dir(if self.repository().exists() { self.repository() } else { self.folder.path().to_owned() })
+            .current_dir(if self.repository().exists() {
+                self.repository()
+            } else {
+                self.folder.path().to_owned()
+            })
             .stdin(Stdio::null());
         if self.key().exists() {
             command.env("WACHTER_KEY", self.key());
@@ -62,14 +66,22 @@ impl Place {
     /// Runs `wachter` and shows the command and what it said.
     pub(crate) fn wachter(&self, arguments: &[&str]) -> Outcome<String> {
         let (text, success) = self.try_wachter(arguments)?;
-        if success { Ok(text) } else { Err(format!("`wachter {}` failed", arguments.join(" ")).into()) }
+        if success {
+            Ok(text)
+        } else {
+            Err(format!("`wachter {}` failed", arguments.join(" ")).into())
+        }
     }
 
     /// The same for a command that may well refuse.
     pub(crate) fn try_wachter(&self, arguments: &[&str]) -> Outcome<(String, bool)> {
         say(&format!("\n$ wachter {}", arguments.join(" ")));
         let output = self.command(executable("wachter")).args(arguments).output()?;
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         for line in text.lines() {
             say(&format!("  {line}"));
         }

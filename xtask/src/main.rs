@@ -139,6 +139,7 @@ mod tests {
             Command::Setup => "setup".to_owned(),
             Command::Generate => "generate".to_owned(),
             Command::Docs => "docs".to_owned(),
+            Command::Demo => "demo".to_owned(),
         });
         match (shown, expected) {
             (Ok(shown), Ok(start)) => assert!(shown.starts_with(start), "{words:?}: {shown}"),

@@ -61,7 +61,9 @@ impl Catalogue {
         let mut catalogue = Self::default();
         let mut errors = Vec::new();
         for (path, text) in files {
-            let Some(file) = path.strip_prefix(AGENTS).filter(|file| is_document(file)) else { continue };
+            let Some(file) = path.strip_prefix(AGENTS).filter(|file| is_document(file)) else {
+                continue;
+            };
             match read_agent(path, file, text, modules) {
                 Ok(agent) => drop(catalogue.agents.insert(agent.name.clone(), agent)),
                 Err(error) => errors.push(error),
@@ -80,13 +82,19 @@ fn is_document(file: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|ending| file.ends_with(ending))
 }
 
-fn read_agent(path: &str, file: &str, text: &str, modules: &[ModuleName]) -> Result<Agent, ConfigError> {
+fn read_agent(
+    path: &str,
+    file: &str,
+    text: &str,
+    modules: &[ModuleName],
+) -> Result<Agent, ConfigError> {
     let owned = || path.to_owned();
     let agent: AgentFile = wachter_document::read(text)
         .map_err(|source| ConfigError::Document { path: owned(), source })?;
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     if agent.name.as_str() != stem {
-        let reason = format!("is named `{}` inside; the name and the file's must agree", agent.name);
+        let reason =
+            format!("is named `{}` inside; the name and the file's must agree", agent.name);
         return Err(ConfigError::Agent { path: owned(), reason });
     }
     if !modules.contains(&agent.module) {
@@ -109,7 +117,8 @@ mod tests {
     #[test]
     fn both_ways_to_say_every() {
         for on in ["{ every: 30s }", "{ schedule: { every: 30s } }"] {
-            let text = format!("name: monitor\nmodule: system-monitor\non: {on}\nwith: {{ a: 1 }}\n");
+            let text =
+                format!("name: monitor\nmodule: system-monitor\non: {on}\nwith: {{ a: 1 }}\n");
             let catalogue = read("config/agents/monitor.yaml", &text).unwrap();
             let agent = catalogue.agents().next().unwrap();
             assert_eq!(agent.every.as_millis(), 30_000);
@@ -120,13 +129,25 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         for (text, expected) in [
-            ("name: monitor\nmodule: system-monitor\non: { every: 30 }", "config/agents/monitor.yaml: line 3"),
-            ("name: other\nmodule: system-monitor\non: { every: 30s }", "the name and the file's must agree"),
-            ("name: monitor\nmodule: system-monitr\non: { every: 30s }", "did you mean `system-monitor`?"),
+            (
+                "name: monitor\nmodule: system-monitor\non: { every: 30 }",
+                "config/agents/monitor.yaml: line 3",
+            ),
+            (
+                "name: other\nmodule: system-monitor\non: { every: 30s }",
+                "the name and the file's must agree",
+            ),
+            (
+                "name: monitor\nmodule: system-monitr\non: { every: 30s }",
+                "did you mean `system-monitor`?",
+            ),
             ("name: monitor\nmodule: system-monitor\non: {}", "nothing wakes this agent"),
             ("name: monitor\nmodule: system-monitor\non: { every: 1ms }", "100ms is the shortest"),
             ("name: monitor\nmodule: system-monitor\non: { evry: 1s }", "did you mean `every`?"),
-            ("name: monitor\nmodule: system-monitor\non: { every: 1s, schedule: { every: 1s } }", "say the same thing"),
+            (
+                "name: monitor\nmodule: system-monitor\non: { every: 1s, schedule: { every: 1s } }",
+                "say the same thing",
+            ),
         ] {
             let message = read("config/agents/monitor.yaml", text).unwrap_err();
             assert!(message.contains(expected), "{message}");

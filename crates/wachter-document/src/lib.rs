@@ -57,7 +57,8 @@ impl DocumentError {
         let source = source.unwrap_or_default().replace('\t', " ");
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
-        let caret = " ".repeat(usize::try_from(self.column.saturating_sub(1)).unwrap_or(0).min(source.len()));
+        let caret = " "
+            .repeat(usize::try_from(self.column.saturating_sub(1)).unwrap_or(0).min(source.len()));
         format!(
             "{name}:{}:{}: {}\n{margin} |\n{number} | {source}\n{margin} | {caret}^",
             self.line, self.column, self.message
@@ -164,7 +165,10 @@ mod tests {
 
     #[test]
     fn errors_say_where_and_what_to_do() {
-        assert_eq!(refused("name: a\ndepht: 3\n"), "line 2, column 1: unknown key `depht`: did you mean `depth`?");
+        assert_eq!(
+            refused("name: a\ndepht: 3\n"),
+            "line 2, column 1: unknown key `depht`: did you mean `depth`?"
+        );
         assert!(refused("depth: 3\n").contains("the key `name` is missing"));
         assert!(refused("name: a\nname: b\n").starts_with("line 2, column 1: "));
         assert!(refused("name: a\ndepth: many\n").starts_with("line 2, column 8: "));

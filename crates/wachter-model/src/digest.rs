@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_lower_case_hexadecimal() {
-        for text in ["", "ab", &"g".repeat(64), &"A".repeat(64), &"a".repeat(65), &"é".repeat(32)] {
+        for text in ["", "ab", &"g".repeat(64), &"A".repeat(64), &"a".repeat(65), &"é".repeat(32)]
+        {
             assert_eq!(text.parse::<Digest>(), Err(ParseDigestError), "{text}");
         }
     }

@@ -21,7 +21,9 @@ pub struct TopicFilter(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
     /// Not dotted words.
-    #[error("`{0}` is not a topic: use words of a-z, 0-9, - and _ joined by dots, as in `backup.completed`")]
+    #[error(
+        "`{0}` is not a topic: use words of a-z, 0-9, - and _ joined by dots, as in `backup.completed`"
+    )]
     Words(String),
     /// Longer than 255 bytes or deeper than 16 words.
     #[error("a topic has at most 16 words and 255 bytes")]
@@ -131,7 +133,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(filter: &str, topic: &str, expected: bool) {
-        let (filter, topic): (TopicFilter, Topic) = (filter.parse().unwrap(), topic.parse().unwrap());
+        let (filter, topic): (TopicFilter, Topic) =
+            (filter.parse().unwrap(), topic.parse().unwrap());
         assert_eq!(filter.matches(&topic), expected, "{filter} on {topic}");
     }
 

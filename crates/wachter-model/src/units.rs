@@ -7,7 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Not a duration.
-    #[error("`{0}` is not a duration: write a whole number and a unit, as in 500ms, 30s, 10m, 6h or 90d")]
+    #[error(
+        "`{0}` is not a duration: write a whole number and a unit, as in 500ms, 30s, 10m, 6h or 90d"
+    )]
     Duration(String),
     /// Not a size.
     #[error("`{0}` is not a size: write a whole number and a unit, as in 512KiB, 256MiB or 1GiB")]
@@ -232,7 +234,17 @@ mod tests {
     fn durations() {
         assert_eq!("10m".parse(), Ok(Duration::from_secs(600)));
         assert_eq!("500ms".parse(), Ok(Duration::from_millis(500)));
-        for bad in ["", "10", "m", "-1s", "1.5s", "10 m", "10min", "99999999999999999999s", "9999999999999999d"] {
+        for bad in [
+            "",
+            "10",
+            "m",
+            "-1s",
+            "1.5s",
+            "10 m",
+            "10min",
+            "99999999999999999999s",
+            "9999999999999999d",
+        ] {
             assert!(bad.parse::<Duration>().is_err(), "{bad}");
         }
     }

@@ -130,7 +130,8 @@ impl Grant {
         for secret in asked.secrets.difference(&allowance.secrets) {
             beyond("permissions.secrets", secret);
         }
-        if let Some(user) = asked.user.as_ref().filter(|user| allowance.user.as_ref() != Some(user)) {
+        if let Some(user) = asked.user.as_ref().filter(|user| allowance.user.as_ref() != Some(user))
+        {
             beyond("permissions.user", user);
         }
         let limits = Limits::DEFAULT.filled(&manifest.limits);
@@ -188,7 +189,8 @@ impl Grant {
     #[must_use]
     pub fn id(&self) -> GrantId {
         // Sets are ordered and structs keep their order, so the JSON is canonical.
-        let canonical = serde_json::to_vec(self).expect("a grant has no map with keys that are not text");
+        let canonical =
+            serde_json::to_vec(self).expect("a grant has no map with keys that are not text");
         GrantId(Digest::of(&canonical))
     }
 
@@ -252,8 +254,16 @@ mod tests {
         for (asked, allowed, expected) in [
             ("{ filesystem: { read: [/etc/ssl] } }", "{ filesystem: { read: [/etc] } }", None),
             ("{ filesystem: { read: [/etc] } }", "{ filesystem: { write: [/etc] } }", None),
-            ("{ filesystem: { read: [/etc] } }", "{ filesystem: { read: [/etc/ssl] } }", Some("permissions.filesystem.read: /etc")),
-            ("{ filesystem: { write: [/etc] } }", "{ filesystem: { read: [/etc] } }", Some("permissions.filesystem.write: /etc")),
+            (
+                "{ filesystem: { read: [/etc] } }",
+                "{ filesystem: { read: [/etc/ssl] } }",
+                Some("permissions.filesystem.read: /etc"),
+            ),
+            (
+                "{ filesystem: { write: [/etc] } }",
+                "{ filesystem: { read: [/etc] } }",
+                Some("permissions.filesystem.write: /etc"),
+            ),
             ("{ network: ['a:1'] }", "{ network: ['a:2'] }", Some("permissions.network: a:1")),
             ("{ exec: [/usr/bin/id] }", "{ exec: [/usr/bin] }", None),
             ("{ exec: [/usr/bin] }", "{ exec: [/usr/bin/id] }", Some("permissions.exec: /usr/bin")),
@@ -287,7 +297,8 @@ mod tests {
 
     #[test]
     fn a_dry_run_withholds_effects() {
-        let asked = "{ filesystem: { write: [/srv] }, network: ['a:1'], secrets: [s], host: [cpu] }";
+        let asked =
+            "{ filesystem: { write: [/srv] }, network: ['a:1'], secrets: [s], host: [cpu] }";
         let dry = decide(asked, "{}", asked).unwrap().for_dry_run();
         let permissions = dry.permissions();
         assert!(permissions.filesystem.write.is_empty());

@@ -13,7 +13,9 @@ pub struct IpRange {
 
 /// Why a text is not a range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a range of addresses: write an address and a prefix length, as in `10.0.0.0/8`, with no bit set beyond the prefix")]
+#[error(
+    "`{0}` is not a range of addresses: write an address and a prefix length, as in `10.0.0.0/8`, with no bit set beyond the prefix"
+)]
 pub struct IpRangeError(String);
 
 fn bits(address: IpAddr) -> (u128, u32) {
@@ -27,7 +29,8 @@ impl IpRange {
     /// Whether `address` lies in the range. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let ((mine, width), (other, other_width)) = (bits(self.address), bits(address.to_canonical()));
+        let ((mine, width), (other, other_width)) =
+            (bits(self.address), bits(address.to_canonical()));
         let shift = width - u32::from(self.prefix);
         width == other_width && (shift == 128 || mine >> shift == other >> shift)
     }

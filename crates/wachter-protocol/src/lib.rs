@@ -30,8 +30,8 @@ pub use grant::{Allowance, Excess, Grant, GrantId};
 pub use ip_range::{IpRange, IpRangeError};
 pub use limits::{Limits, LimitsAsked};
 pub use local_file::{
-    AgeCredential, Confinement, Credential, Egress, FetchLimits, GithubAppCredential, LocalFile, LocalFileError, Repository, Roots,
-    UserRange, VerifyMode,
+    AgeCredential, Confinement, Credential, Egress, FetchLimits, GithubAppCredential, LocalFile,
+    LocalFileError, Repository, Roots, UserRange, VerifyMode,
 };
 pub use manifest::{Manifest, ManifestError, Runtime, RuntimeKind};
 pub use mechanism::{Mechanism, Profile};

@@ -218,7 +218,9 @@ pub enum LocalFileError {
         keys: usize,
     },
     /// A password in the address.
-    #[error("`repository.url` holds a user's password or token; name it under `repository.credential`")]
+    #[error(
+        "`repository.url` holds a user's password or token; name it under `repository.credential`"
+    )]
     SecretInUrl,
     /// More than one source of one credential.
     #[error("`repository.credential` names {0} sources; name one")]
@@ -260,7 +262,8 @@ impl LocalFile {
         if has_password(&self.repository.url) {
             return Err(LocalFileError::SecretInUrl);
         }
-        let Credential { file, environment, systemd, age, github_app } = &self.repository.credential;
+        let Credential { file, environment, systemd, age, github_app } =
+            &self.repository.credential;
         let sources = usize::from(file.is_some())
             + usize::from(environment.is_some())
             + usize::from(systemd.is_some())
@@ -271,7 +274,10 @@ impl LocalFile {
         }
         let UserRange { first, count } = self.confinement.users;
         let last = first.checked_add(count);
-        if first < 65_536 || !(1..=65_536).contains(&count) || last.is_none_or(|last| last > 1 << 31) {
+        if first < 65_536
+            || !(1..=65_536).contains(&count)
+            || last.is_none_or(|last| last > 1 << 31)
+        {
             return Err(LocalFileError::Users);
         }
         for (module, allowance) in &self.grants {
@@ -317,11 +323,21 @@ roots: { threshold: 1, keys: [ssh-ed25519 AAAA root] }
             (("https://git", "https://token@git"), "holds a user's password or token"),
             (("roots:", "rots:"), "unknown key `rots`: did you mean `roots`?"),
             (("id: 6f0c1c53", "id: 6f0c1c5"), "line 2"),
-            (("version: 1", "version: 1\nconfinement: { accept_absent: [secomp] }"), "did you mean `seccomp`?"),
-            (("version: 1", "version: 1\nconfinement: { users: { first: 0, count: 5 } }"), "from 65536 upwards"),
-            (("version: 1", "version: 1\ngrants: { a: { capabilities: [chown] } }"), "need `user: root`"),
+            (
+                ("version: 1", "version: 1\nconfinement: { accept_absent: [secomp] }"),
+                "did you mean `seccomp`?",
+            ),
+            (
+                ("version: 1", "version: 1\nconfinement: { users: { first: 0, count: 5 } }"),
+                "from 65536 upwards",
+            ),
+            (
+                ("version: 1", "version: 1\ngrants: { a: { capabilities: [chown] } }"),
+                "need `user: root`",
+            ),
         ] {
-            let message = LocalFile::read(&SMALL.replacen(change.0, change.1, 1)).unwrap_err().to_string();
+            let message =
+                LocalFile::read(&SMALL.replacen(change.0, change.1, 1)).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
     }

@@ -62,7 +62,16 @@ pub struct Runtime {
 
 /// What starts a module.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
@@ -84,7 +93,9 @@ pub enum ManifestError {
     #[error("{0}")]
     Document(DocumentError),
     /// From a later version.
-    #[error("speaks module protocol {found}, this build speaks {MODULE_PROTOCOL}; upgrade Wachter on this node")]
+    #[error(
+        "speaks module protocol {found}, this build speaks {MODULE_PROTOCOL}; upgrade Wachter on this node"
+    )]
     Protocol {
         /// What the manifest says.
         found: u32,
@@ -180,9 +191,15 @@ emits: [backup.completed]
     fn says_what_is_wrong() {
         for (change, expected) in [
             (("emits:", "emit:"), "line 16, column 1: unknown key `emit`: did you mean `emits`?"),
-            (("kind: process", "kind: procces"), "unknown value `procces`: did you mean `process`?"),
+            (
+                ("kind: process", "kind: procces"),
+                "unknown value `procces`: did you mean `process`?",
+            ),
             (("entrypoint: ./main.py", "entrypoint: ../main.py"), "is not a plain path"),
-            (("name: backup", "name: backup\nprotocol: 7\nfuture: 1"), "speaks module protocol 7, this build speaks 1"),
+            (
+                ("name: backup", "name: backup\nprotocol: 7\nfuture: 1"),
+                "speaks module protocol 7, this build speaks 1",
+            ),
             (("[/etc]", "[etc]"), "start it with `/`"),
             (("1.2.0", "1 2"), "version `1 2` must be"),
             (("./main.py }", "./main.py, requirements: r }"), "`requirements` belongs to"),

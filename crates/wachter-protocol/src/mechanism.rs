@@ -5,7 +5,16 @@ use serde::{Deserialize, Serialize};
 /// One means of the kernel that confines a run. The owner of a host may accept the absence of each
 /// by this name.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
@@ -55,16 +64,24 @@ impl Mechanism {
     pub const fn without(self) -> &'static str {
         match self {
             Self::SeparateUser => "modules run as the node's own user",
-            Self::Namespaces => "modules see the host's processes and paths; Landlock alone limits files",
+            Self::Namespaces => {
+                "modules see the host's processes and paths; Landlock alone limits files"
+            }
             Self::NetworkNamespace => "the system call filter alone keeps modules off the network",
-            Self::LandlockFilesystem => "the read-only view alone limits files and what is executed",
+            Self::LandlockFilesystem => {
+                "the read-only view alone limits files and what is executed"
+            }
             Self::LandlockNetwork => "the network namespace alone limits connections",
-            Self::LandlockScope => "the process and network namespaces alone limit signals and sockets",
+            Self::LandlockScope => {
+                "the process and network namespaces alone limit signals and sockets"
+            }
             Self::Seccomp => "modules may use every system call of the kernel",
             Self::CgroupMemory => "memory is limited for each process, not for the whole run",
             Self::CgroupCpu => "processor time is not limited, only its total for each process",
             Self::CgroupProcesses => "processes are limited for the user, not for the run",
-            Self::DiskFilesystem => "disk use is watched four times a second and may overshoot in between",
+            Self::DiskFilesystem => {
+                "disk use is watched four times a second and may overshoot in between"
+            }
         }
     }
 
@@ -77,7 +94,9 @@ impl Mechanism {
                 "start wachter-launcher as root, or allow unprivileged user namespaces \
                  (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
             }
-            Self::LandlockFilesystem => "boot a kernel with Landlock ABI 3 or later (Linux 6.2), with `landlock` in lsm=",
+            Self::LandlockFilesystem => {
+                "boot a kernel with Landlock ABI 3 or later (Linux 6.2), with `landlock` in lsm="
+            }
             Self::LandlockNetwork => "boot a kernel with Landlock ABI 4 or later (Linux 6.7)",
             Self::LandlockScope => "boot a kernel with Landlock ABI 6 or later (Linux 6.12)",
             Self::Seccomp => "boot a kernel with CONFIG_SECCOMP_FILTER",
@@ -109,7 +128,16 @@ impl fmt::Display for Mechanism {
 
 /// A named set of mechanisms: what a kind of host can enforce.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]

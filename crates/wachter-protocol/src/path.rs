@@ -14,7 +14,9 @@ pub enum PathError {
     #[error("`{0}` must be relative to the module's folder, as in `./main.py`")]
     Absolute(String),
     /// Not in its shortest form, or could leave its folder.
-    #[error("`{0}` is not a plain path: leave out `..`, `.` in the middle, double slashes and control characters")]
+    #[error(
+        "`{0}` is not a plain path: leave out `..`, `.` in the middle, double slashes and control characters"
+    )]
     NotPlain(String),
 }
 

@@ -38,7 +38,16 @@ pub struct FilesystemAsked {
 
 /// A kind of snapshot of the host.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
@@ -79,7 +88,9 @@ pub struct Endpoint {
 
 /// Why a text is not `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not `host:port`: write one host name or address and one port, as in `backup.example.com:443`")]
+#[error(
+    "`{0}` is not `host:port`: write one host name or address and one port, as in `backup.example.com:443`"
+)]
 pub struct EndpointError(String);
 
 impl Endpoint {
@@ -116,9 +127,7 @@ impl FromStr for Endpoint {
         let digits = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
         let port = port.parse().ok().filter(|port| digits && *port != 0).ok_or_else(refused)?;
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(inner) => {
-                inner.parse::<std::net::Ipv6Addr>().map_err(|_| refused())?.to_string()
-            }
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().map_err(|_| refused())?.to_string(),
             None if is_host_name(host) => host.to_ascii_lowercase(),
             None => return Err(refused()),
         };
@@ -178,7 +187,22 @@ mod tests {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!((endpoint.host(), endpoint.port()), (host, port), "{text}");
         }
-        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:+1", "a:01", "a b:1", "a\n:1", "::1:1", "http://a:1", "*.a:1", "-a:1"] {
+        for bad in [
+            "",
+            "a",
+            "a:",
+            ":1",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:01",
+            "a b:1",
+            "a\n:1",
+            "::1:1",
+            "http://a:1",
+            "*.a:1",
+            "-a:1",
+        ] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
         }
     }

@@ -116,16 +116,21 @@ impl Agents {
     /// Forgets agents that are no more, and makes new ones due: at once, or when the time since their
     /// last start, in an earlier life of this process, is over.
     fn take_up(&mut self, deployment: &Deployment) {
-        let exists = |name: &AgentName| deployment.catalogue.agents().any(|agent| agent.name == *name);
+        let exists =
+            |name: &AgentName| deployment.catalogue.agents().any(|agent| agent.name == *name);
         self.due.retain(|name, _| exists(name));
         self.held.retain(|name, _| exists(name));
         for agent in deployment.catalogue.agents() {
             let longest = Instant::now() + agent.every.to_std();
             let store = &self.options.store;
             let due = self.due.entry(agent.name.clone()).or_insert_with(|| {
-                let since = store.last_started(&agent.name).map(|last| Timestamp::now().duration_since(last));
+                let since = store
+                    .last_started(&agent.name)
+                    .map(|last| Timestamp::now().duration_since(last));
                 // A clock that went back must not put an agent to sleep.
-                let since = since.map_or(Duration::MAX, |since| Duration::try_from(since).unwrap_or(Duration::MAX));
+                let since = since.map_or(Duration::MAX, |since| {
+                    Duration::try_from(since).unwrap_or(Duration::MAX)
+                });
                 Instant::now() + agent.every.to_std().saturating_sub(since)
             });
             *due = (*due).min(longest);
@@ -134,7 +139,10 @@ impl Agents {
 
     fn next_due(&self) -> Instant {
         let waiting = self.due.iter().filter(|(name, _)| !self.busy.contains_key(*name));
-        waiting.map(|(_, due)| *due).min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600))
+        waiting
+            .map(|(_, due)| *due)
+            .min()
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600))
     }
 
     fn start_due(
@@ -155,8 +163,11 @@ impl Agents {
                 Ok(request) => {
                     self.held.remove(&agent.name);
                     self.busy.insert(agent.name.clone(), ());
-                    let (options, shutdown, name) = (self.options.clone(), shutdown.clone(), agent.name.clone());
-                    runs.spawn(async move { (name, carry_out_request(&options, request, &shutdown).await) });
+                    let (options, shutdown, name) =
+                        (self.options.clone(), shutdown.clone(), agent.name.clone());
+                    runs.spawn(async move {
+                        (name, carry_out_request(&options, request, &shutdown).await)
+                    });
                 }
                 Err(reason) => {
                     // Said once, until it changes.

@@ -23,6 +23,8 @@ pub struct ReleaseFile {
 pub struct Deployment {
     /// The release's sequence number.
     pub sequence: u64,
+    /// The serial of the trust file that its modules were judged by.
+    pub trust_serial: u64,
     /// The modules by name.
     pub modules: BTreeMap<ModuleName, StandingModule>,
     /// What is to be done.
@@ -110,7 +112,9 @@ impl Deployment {
         let mut folders: BTreeMap<&str, Vec<(&str, &[u8])>> = BTreeMap::new();
         let mut config = Vec::new();
         for file in files {
-            if let Some((module, path)) = file.path.strip_prefix(MODULES).and_then(|path| path.split_once('/')) {
+            if let Some((module, path)) =
+                file.path.strip_prefix(MODULES).and_then(|path| path.split_once('/'))
+            {
                 folders.entry(module).or_default().push((path, &file.content));
             } else if file.path.starts_with("config/") && !file.path.ends_with(".age") {
                 let text = std::str::from_utf8(&file.content)
@@ -128,7 +132,10 @@ impl Deployment {
                     store(&data.join("modules"), &digests, &files)?;
                     let version = manifest.version.clone();
                     let (manifest, grant) = (Box::new(manifest), Box::new(grant));
-                    StandingModule { version, standing: ModuleStanding::Ready { digest, manifest, grant } }
+                    StandingModule {
+                        version,
+                        standing: ModuleStanding::Ready { digest, manifest, grant },
+                    }
                 }
                 Err(reason) => StandingModule {
                     version: version_of(&files).unwrap_or_default(),
@@ -139,7 +146,7 @@ impl Deployment {
         }
         let names: Vec<ModuleName> = modules.keys().cloned().collect();
         let catalogue = Catalogue::read(config, &names).map_err(DeploymentError::Config)?;
-        Ok(Self { sequence, modules, catalogue })
+        Ok(Self { sequence, trust_serial: trust.serial(), modules, catalogue })
     }
 }
 
@@ -157,28 +164,43 @@ fn judge(
     trust: &TrustFile,
     allowance: Option<&Allowance>,
 ) -> Result<Judged, String> {
-    let find = |wanted: &str| {
-        files.iter().find(|(path, _)| *path == wanted).map(|(_, content)| *content)
-    };
+    let find =
+        |wanted: &str| files.iter().find(|(path, _)| *path == wanted).map(|(_, content)| *content);
     let (Some(digests), Some(signature)) = (find("module.digests"), find("module.sig")) else {
-        return Err(format!("`{name}` is not signed; run `wachter sign {name}` and make a new release"));
+        return Err(format!(
+            "`{name}` is not signed; run `wachter sign {name}` and make a new release"
+        ));
     };
-    let verified = wachter_trust::verify_module(trust, digests, signature, name).map_err(|error| chain(&error))?;
+    let verified = wachter_trust::verify_module(trust, digests, signature, name)
+        .map_err(|error| chain(&error))?;
     let digests = verified.digests().clone();
     for (path, file) in digests.files() {
         match find(path) {
-            None => return Err(format!("`{path}` was signed and is missing; run `wachter sign {name}` and make a new release")),
+            None => {
+                return Err(format!(
+                    "`{path}` was signed and is missing; run `wachter sign {name}` and make a new release"
+                ));
+            }
             Some(content) if Digest::of(content) != file.digest => {
-                return Err(format!("`{path}` is not what was signed; run `wachter sign {name}` and make a new release"));
+                return Err(format!(
+                    "`{path}` is not what was signed; run `wachter sign {name}` and make a new release"
+                ));
             }
             Some(_) => {}
         }
     }
     let text = find("module.yaml").and_then(|text| std::str::from_utf8(text).ok());
-    let text = text.filter(|_| digests.file("module.yaml").is_some()).ok_or("module.yaml is missing or not UTF-8")?;
+    let text = text
+        .filter(|_| digests.file("module.yaml").is_some())
+        .ok_or("module.yaml is missing or not UTF-8")?;
     let manifest = Manifest::read(text).map_err(|error| format!("module.yaml {error}"))?;
     if manifest.name != *name || manifest.version != digests.version().to_string() {
-        return Err(format!("module.yaml says {} {}, signed was {name} {}; sign it again", manifest.name, manifest.version, digests.version()));
+        return Err(format!(
+            "module.yaml says {} {}, signed was {name} {}; sign it again",
+            manifest.name,
+            manifest.version,
+            digests.version()
+        ));
     }
     let grant = Grant::decide(digests.digest(), &manifest, allowance).map_err(|excess| {
         let excess: Vec<String> = excess.iter().map(ToString::to_string).collect();
@@ -188,7 +210,11 @@ fn judge(
 }
 
 /// Writes a module's files, whole or not at all.
-fn store(modules: &Path, digests: &ModuleDigests, files: &[(&str, &[u8])]) -> Result<(), DeploymentError> {
+fn store(
+    modules: &Path,
+    digests: &ModuleDigests,
+    files: &[(&str, &[u8])],
+) -> Result<(), DeploymentError> {
     let place = modules.join(digests.digest().to_string());
     if place.is_dir() {
         return Ok(());

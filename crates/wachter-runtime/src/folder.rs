@@ -62,9 +62,12 @@ impl ModuleFolder {
         let path = folder.join("module.yaml");
         let text = fs::read_to_string(&path)
             .map_err(|source| ModuleFolderError::Read { path: path.clone(), source })?;
-        let manifest = Manifest::read(&text)
-            .map_err(|source| ModuleFolderError::Manifest { path, source })?;
-        let version = manifest.version.parse().map_err(|_| ModuleFolderError::Version(manifest.version.clone()))?;
+        let manifest =
+            Manifest::read(&text).map_err(|source| ModuleFolderError::Manifest { path, source })?;
+        let version = manifest
+            .version
+            .parse()
+            .map_err(|_| ModuleFolderError::Version(manifest.version.clone()))?;
         let mut files = BTreeMap::new();
         let mut open = vec![String::new()];
         while let Some(below) = open.pop() {
@@ -90,7 +93,8 @@ fn list(
     for entry in fs::read_dir(&here).map_err(failed(&here))? {
         let entry = entry.map_err(failed(&here))?;
         let place = entry.path();
-        let name = entry.file_name().into_string().map_err(|_| ModuleFolderError::Name(place.clone()))?;
+        let name =
+            entry.file_name().into_string().map_err(|_| ModuleFolderError::Name(place.clone()))?;
         let path = if below.is_empty() { name } else { format!("{below}/{name}") };
         if LEFT_OUT.contains(&path.as_str()) {
             continue;

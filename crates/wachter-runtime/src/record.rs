@@ -2,9 +2,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wachter_model::{AgentName, Digest, EmittedEvent, Finding, ModuleName, RunId};
+use wachter_protocol::GrantId;
 use wachter_protocol::launcher::Usage;
 use wachter_protocol::module::Metric;
-use wachter_protocol::GrantId;
 use wachter_sandbox::{RunReport, Verdict};
 
 /// What is kept of a run.

@@ -143,7 +143,9 @@ fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<(), StoreE
 
 fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
     match fs::read_dir(folder) {
-        Ok(entries) => Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()),
+        Ok(entries) => {
+            Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(StoreError::Read { path: folder.to_owned(), source }),
     }

@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use wachter_model::RunId;
 use wachter_packet::PacketError;
 use wachter_protocol::launcher::{
-    Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, Refused, Stop, StopReason, ToLauncher,
-    ToNode,
+    Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, RefusalKind, Refused, Stop, StopReason,
+    ToLauncher, ToNode,
 };
 
 /// How to reach a launcher.
@@ -273,6 +273,12 @@ async fn serve(
     let speak = async {
         while let Some((request, waiting)) = requests.recv().await {
             if let Some((run, begun)) = waiting {
+                if locked().contains_key(&run) {
+                    // Asked for over this connection already: who waits for that one goes on waiting.
+                    let reason = "a run of this name is under way".to_owned();
+                    let _ = begun.send(Begun::Refused(Refused { run, kind: RefusalKind::Request, reason }));
+                    continue;
+                }
                 locked().insert(run, Waiting { begun: Some(begun), exit: None });
             }
             if send(&socket, &request).await.is_err() {

@@ -15,7 +15,11 @@ pub(crate) struct ApplyArguments {
     bundle: PathBuf,
 }
 
-pub(crate) fn carry_out(arguments: ApplyArguments, options: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn carry_out(
+    arguments: ApplyArguments,
+    options: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let (mut follower, _lock) = sync::open(options)?.ours()?;
     follower.take_bundle(std::path::absolute(arguments.bundle)?)?;
     sync::judge_and_deploy(&mut follower, format)

@@ -15,14 +15,22 @@ pub(crate) fn read(source: &Source) -> Result<Option<Credential>, CommandError> 
     let token = if let Some(path) = file {
         read_file(path.as_path())?
     } else if let Some(name) = environment {
-        std::env::var(name).map_err(|_| CommandError::failed(format!("the environment variable `{name}`, which `repository.credential` names, is not set")))?
+        std::env::var(name).map_err(|_| {
+            CommandError::failed(format!(
+                "the environment variable `{name}`, which `repository.credential` names, is not set"
+            ))
+        })?
     } else if let Some(name) = systemd {
         let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-            CommandError::failed(format!("there are no systemd credentials; add `LoadCredential={name}:FILE` to the unit"))
+            CommandError::failed(format!(
+                "there are no systemd credentials; add `LoadCredential={name}:FILE` to the unit"
+            ))
         })?;
         read_file(&std::path::Path::new(&folder).join(name))?
     } else if age.is_some() || github_app.is_some() {
-        return Err(CommandError::failed("this version takes `repository.credential` from `file`, `environment` or `systemd`"));
+        return Err(CommandError::failed(
+            "this version takes `repository.credential` from `file`, `environment` or `systemd`",
+        ));
     } else {
         return Ok(None);
     };
@@ -34,5 +42,7 @@ pub(crate) fn read(source: &Source) -> Result<Option<Credential>, CommandError> 
 }
 
 fn read_file(path: &std::path::Path) -> Result<String, CommandError> {
-    std::fs::read_to_string(path).map_err(|error| CommandError::failed(format!("cannot read the token in {}: {error}", path.display())))
+    std::fs::read_to_string(path).map_err(|error| {
+        CommandError::failed(format!("cannot read the token in {}: {error}", path.display()))
+    })
 }

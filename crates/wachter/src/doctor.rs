@@ -52,7 +52,11 @@ impl Drop for Folder {
     }
 }
 
-pub(crate) async fn carry_out(_: DoctorArguments, host: HostOptions, format: Format) -> CommandResult {
+pub(crate) async fn carry_out(
+    _: DoctorArguments,
+    host: HostOptions,
+    format: Format,
+) -> CommandResult {
     let best = probe(&host).await?;
     let mut profiles = Vec::new();
     for profile in Profile::ALL {
@@ -81,7 +85,9 @@ fn print(best: &Hello, profiles: &[(Profile, Result<Hello, CommandError>)]) -> C
         .into_iter()
         .map(|mechanism| {
             let cells = profiles.iter().map(|(_, tried)| match tried {
-                Ok(hello) if hello.mechanisms.get(&mechanism) == Some(&Enforcement::Enforced) => "yes",
+                Ok(hello) if hello.mechanisms.get(&mechanism) == Some(&Enforcement::Enforced) => {
+                    "yes"
+                }
                 Ok(_) => "no",
                 Err(_) => "-",
             });
@@ -89,7 +95,8 @@ fn print(best: &Hello, profiles: &[(Profile, Result<Hello, CommandError>)]) -> C
         })
         .collect();
     let names: Vec<String> = Profile::ALL.iter().map(ToString::to_string).collect();
-    let head: Vec<&str> = std::iter::once("MECHANISM").chain(names.iter().map(String::as_str)).collect();
+    let head: Vec<&str> =
+        std::iter::once("MECHANISM").chain(names.iter().map(String::as_str)).collect();
     output::table(&head, &rows)?;
     output::data("")?;
     output::data(format_args!("This host uses the profile `{}`.", best.profile))?;

@@ -46,7 +46,11 @@ pub(crate) struct Runnable {
     _folder: Option<Folder>,
 }
 
-pub(crate) async fn carry_out(arguments: ExecArguments, host: HostOptions, format: Format) -> CommandResult {
+pub(crate) async fn carry_out(
+    arguments: ExecArguments,
+    host: HostOptions,
+    format: Format,
+) -> CommandResult {
     let input = read_input(&arguments.input)?;
     let mut runnable = if arguments.module.contains('/') {
         from_folder(Path::new(&arguments.module), &host)?
@@ -73,13 +77,18 @@ pub(crate) async fn carry_out(arguments: ExecArguments, host: HostOptions, forma
 
 /// A module in a folder, run as the user who asks.
 pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, CommandError> {
-    let path = std::fs::canonicalize(path)
-        .map_err(|error| CommandError::failed(format!("cannot open {}: {error}", path.display())))?;
+    let path = std::fs::canonicalize(path).map_err(|error| {
+        CommandError::failed(format!("cannot open {}: {error}", path.display()))
+    })?;
     let module = ModuleFolder::read(&path)?;
     let digest = module.digests.digest();
     let grant = Grant::for_development(digest, &module.manifest).map_err(|excess| {
         let excess: Vec<String> = excess.iter().map(ToString::to_string).collect();
-        CommandError::refused(format!("`{}` asks for too much: {}", module.manifest.name, excess.join(", ")))
+        CommandError::refused(format!(
+            "`{}` asks for too much: {}",
+            module.manifest.name,
+            excess.join(", ")
+        ))
     })?;
     let folder = Folder::new()?;
     let mut arguments: Vec<OsString> = vec![
@@ -91,7 +100,8 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
     // A host with an owner's word is run by it.
     let local_file = host.local_file();
     if local_file.exists() {
-        arguments.extend(["--local-file".into(), std::path::absolute(local_file)?.into_os_string()]);
+        arguments
+            .extend(["--local-file".into(), std::path::absolute(local_file)?.into_os_string()]);
     }
     Ok(Runnable {
         request: RunRequest {
@@ -153,7 +163,7 @@ pub(crate) async fn watch_with_state(
             on_interrupt.cancel();
         }
     });
-    let bar = bar(&runnable.request.manifest.name.to_string());
+    let bar = bar(runnable.request.manifest.name.as_str());
     let report = run(&launcher, order, &cancel, |update| show(&bar, update, verbose)).await?;
     interrupted.abort();
     bar.finish_and_clear();
@@ -184,7 +194,9 @@ fn show(bar: &ProgressBar, update: Update, verbose: bool) {
                 bar.set_message(message);
             }
         }
-        Update::Log(line) if verbose || line.level >= Level::Warn || line.fields.contains_key("stream") => {
+        Update::Log(line)
+            if verbose || line.level >= Level::Warn || line.fields.contains_key("stream") =>
+        {
             bar.suspend(|| output::talk(format_args!("{:8} {}", line.level, line.message)));
         }
         Update::Connection(connection) if verbose => {
@@ -196,7 +208,10 @@ fn show(bar: &ProgressBar, update: Update, verbose: bool) {
 
 pub(crate) fn print(record: &RunRecord) -> CommandResult {
     for finding in &record.findings {
-        output::data(format_args!("finding  {} {} {}: {}", finding.severity, finding.kind, finding.subject, finding.message))?;
+        output::data(format_args!(
+            "finding  {} {} {}: {}",
+            finding.severity, finding.kind, finding.subject, finding.message
+        ))?;
     }
     for event in &record.events {
         output::data(format_args!("event    {} {}", event.kind, event.data))?;
@@ -209,8 +224,12 @@ pub(crate) fn print(record: &RunRecord) -> CommandResult {
     }
     let milliseconds = record.usage.wall_microseconds / 1_000;
     let changed = if record.changed { "changed" } else { "nothing changed" };
-    let message = record.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-    output::talk(format_args!("{} succeeded in {milliseconds} ms, {changed}{message}", record.module));
+    let message =
+        record.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+    output::talk(format_args!(
+        "{} succeeded in {milliseconds} ms, {changed}{message}",
+        record.module
+    ));
     Ok(())
 }
 
@@ -220,16 +239,22 @@ pub(crate) fn read_input(words: &[String]) -> Result<Value, CommandError> {
     for word in words {
         if let Some(path) = word.strip_prefix('@') {
             let path = PathBuf::from(path);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| CommandError::failed(format!("cannot read {}: {error}", path.display())))?;
-            let value: serde_json::Map<String, Value> = wachter_document::read(&text)
-                .map_err(|error| CommandError::usage(error.render(&path.display().to_string(), &text)))?;
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                CommandError::failed(format!("cannot read {}: {error}", path.display()))
+            })?;
+            let value: serde_json::Map<String, Value> =
+                wachter_document::read(&text).map_err(|error| {
+                    CommandError::usage(error.render(&path.display().to_string(), &text))
+                })?;
             input.extend(value);
         } else if let Some((name, value)) = word.split_once('=') {
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+            let value =
+                serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
             input.insert(name.to_owned(), value);
         } else {
-            return Err(CommandError::usage(format!("`{word}` is no input; write NAME=VALUE or @FILE")));
+            return Err(CommandError::usage(format!(
+                "`{word}` is no input; write NAME=VALUE or @FILE"
+            )));
         }
     }
     Ok(if input.is_empty() { Value::Null } else { Value::Object(input) })

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use wachter_gitops::{
-    FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository, Source, TreeLimits, Verdict, Verify,
+    FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository, Source, TreeLimits, Verdict,
+    Verify,
 };
 use wachter_protocol::{Mechanism, VerifyMode};
 use wachter_runtime::{Deployment, ReleaseFile, replace_file};
@@ -45,7 +46,13 @@ impl DataLock {
         };
         make_private(data).map_err(failed)?;
         let path = data.join("lock");
-        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
         if file.try_lock().is_err() {
             let process = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
             return Err(Locked::By(process));
@@ -77,7 +84,8 @@ impl Follower {
             make_private(&host.data.join(folder))?;
         }
         let repository = Repository::open(&host.data)?;
-        let fetcher = Fetcher { worker: std::env::current_exe()?, arguments: vec!["fetch-worker".into()] };
+        let fetcher =
+            Fetcher { worker: std::env::current_exe()?, arguments: vec!["fetch-worker".into()] };
         Ok(Self { repository, fetcher, policy, host })
     }
 
@@ -118,7 +126,8 @@ impl Follower {
             },
             accept_unconfined: {
                 let accepted = &self.host.local.confinement.accept_absent;
-                accepted.contains(&Mechanism::LandlockFilesystem) || accepted.contains(&Mechanism::Seccomp)
+                accepted.contains(&Mechanism::LandlockFilesystem)
+                    || accepted.contains(&Mechanism::Seccomp)
             },
         };
         let fetched = self.fetcher.fetch(&job)?;
@@ -133,6 +142,12 @@ impl Follower {
         Ok(self.repository.accept(&self.policy, now)?)
     }
 
+    /// What a deployment made now would come from: the release in force and the serial of trust.
+    pub(crate) fn in_force(&self, now: Timestamp) -> Option<(u64, u64)> {
+        let state = self.repository.state();
+        Some((state.in_force(now)?.sequence, state.trust?.serial))
+    }
+
     pub(crate) fn repository(&mut self) -> &mut Repository {
         &mut self.repository
     }
@@ -142,20 +157,28 @@ impl Follower {
     pub(crate) fn deploy(&mut self, now: Timestamp) -> Result<Option<Deployment>, CommandError> {
         let Some(snapshot) = self.repository.snapshot(now)? else { return Ok(None) };
         let Some(release) = self.repository.state().in_force(now).cloned() else { return Ok(None) };
-        let read = |path: &str| snapshot.read(path);
-        let (trust, signatures) = (read("trust/trust.yaml")?, read("trust/trust.yaml.sig")?);
+        // Not the release's own, which may be an earlier one: going back never brings trust back.
+        let Some(trust) = self.repository.trust()? else { return Ok(None) };
         let folder = self.host.data.join("trust");
-        replace_file(&folder.join("trust.yaml.sig"), &signatures)?;
-        replace_file(&folder.join("trust.yaml"), &trust)?;
-        let trust = TrustFile::parse(&trust)?;
+        replace_file(&folder.join("trust.yaml.sig"), &trust.signatures)?;
+        replace_file(&folder.join("trust.yaml"), &trust.file)?;
+        let trust = TrustFile::parse(&trust.file)?;
         let mut files = Vec::new();
         for prefix in ["config/", "modules/"] {
             for file in snapshot.list(prefix) {
-                files.push(ReleaseFile { path: file.path.to_owned(), content: snapshot.read(file.path)? });
+                files.push(ReleaseFile {
+                    path: file.path.to_owned(),
+                    content: snapshot.read(file.path)?,
+                });
             }
         }
-        let deployment =
-            Deployment::prepare(release.sequence, &files, &trust, &self.host.local.grants, &self.host.data)?;
+        let deployment = Deployment::prepare(
+            release.sequence,
+            &files,
+            &trust,
+            &self.host.local.grants,
+            &self.host.data,
+        )?;
         Deployed::of(&release, &deployment).write(&self.host.data)?;
         Ok(Some(deployment))
     }
@@ -165,7 +188,11 @@ fn policy(host: &Host) -> Result<Policy, CommandError> {
     let local = &host.local;
     let keys: Result<Vec<PublicKey>, _> = local.roots.keys.iter().map(|key| key.parse()).collect();
     let keys = keys.map_err(|error: wachter_trust::KeyError| {
-        CommandError::failed(format!("{}: `roots.keys`: {}", host.local_file.display(), chain(&error)))
+        CommandError::failed(format!(
+            "{}: `roots.keys`: {}",
+            host.local_file.display(),
+            chain(&error)
+        ))
     })?;
     let repository: wachter_trust::RepositoryId = local.repository.id.to_string().parse()?;
     let threshold = usize::try_from(local.roots.threshold)?;

@@ -60,7 +60,8 @@ impl Git {
     /// The root of the work tree that holds `start`, or nothing when there is none.
     pub(crate) fn discover(start: &Path) -> Result<Option<Self>, CommandError> {
         let git = Self::new(start);
-        let output = git.command(&["rev-parse", "--show-toplevel"]).output().map_err(not_started)?;
+        let output =
+            git.command(&["rev-parse", "--show-toplevel"]).output().map_err(not_started)?;
         if output.status.success() {
             let root = String::from_utf8(output.stdout)?;
             return Ok(Some(Self::new(root.trim_end_matches('\n'))));
@@ -125,7 +126,10 @@ impl Git {
 
     /// The paths that differ from the last commit: changed, staged or not added.
     pub(crate) fn dirty_paths(&self) -> Result<Vec<String>, CommandError> {
-        let output = self.run(&["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"], b"")?;
+        let output = self.run(
+            &["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"],
+            b"",
+        )?;
         let lines = output.split(|byte| *byte == 0).filter(|line| line.len() > 3);
         Ok(lines.map(|line| String::from_utf8_lossy(&line[3..]).into_owned()).collect())
     }
@@ -140,7 +144,9 @@ impl Git {
         for line in output.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
             let line = std::str::from_utf8(line).map_err(|_| {
                 let shown = line.escape_ascii();
-                CommandError::refused(format!("a path in the tree is not UTF-8: {shown}; rename the file"))
+                CommandError::refused(format!(
+                    "a path in the tree is not UTF-8: {shown}; rename the file"
+                ))
             })?;
             let parsed = line.split_once('\t').and_then(|(head, path)| {
                 let mut words = head.split(' ');
@@ -178,7 +184,8 @@ impl Git {
     /// Reads many objects through one process.
     pub(crate) fn objects(&self) -> Result<Objects, CommandError> {
         let mut command = self.command(&["cat-file", "--batch"]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(not_started)?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(not_started)?;
         let stdin = child.stdin.take().expect("stdin was asked to be a pipe");
         let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
         Ok(Objects { child, stdin: Some(stdin), stdout: BufReader::new(stdout) })
@@ -191,7 +198,10 @@ impl Git {
             command.env_remove(variable);
         }
         // Grafts make another history than the one that nodes see.
-        command.env("GIT_GRAFT_FILE", "/dev/null").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
+        command
+            .env("GIT_GRAFT_FILE", "/dev/null")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("LC_ALL", "C");
         command
     }
 }
@@ -212,7 +222,9 @@ impl Objects {
     pub(crate) fn read(&mut self, id: &str) -> Result<Vec<u8>, CommandError> {
         let size = self.ask(id)?;
         if size > MAX_READ {
-            return Err(CommandError::refused(format!("object {id} has {size} bytes; {MAX_READ} is the most")));
+            return Err(CommandError::refused(format!(
+                "object {id} has {size} bytes; {MAX_READ} is the most"
+            )));
         }
         let mut content = Vec::new();
         self.take(size, &mut content)?;
@@ -261,7 +273,8 @@ fn not_started(error: io::Error) -> CommandError {
 }
 
 fn failed(arguments: &[&str], stderr: &str) -> CommandError {
-    let subcommand = arguments.iter().find(|argument| !argument.starts_with('-') && !argument.contains('='));
+    let subcommand =
+        arguments.iter().find(|argument| !argument.starts_with('-') && !argument.contains('='));
     let stderr = stderr.trim().replace('\n', "; ");
     CommandError::failed(format!("`git {}` failed: {stderr}", subcommand.unwrap_or(&"")))
 }

@@ -27,7 +27,7 @@ const AGENT_QUESTION: Duration = Duration::from_secs(10);
 pub(crate) struct KeyOptions {
     /// The key to sign with: a private key, or a `.pub` whose private half ssh-agent holds
     /// [default: `user.signingkey` of git where gpg.format is ssh, else the only key of ssh-agent]
-    #[arg(long, value_name = "FILE", env = "WACHTER_KEY")]
+    #[arg(long, value_name = "FILE", env = "WACHTER_KEY", hide_env_values = true)]
     pub(crate) key: Option<PathBuf>,
 }
 
@@ -35,7 +35,10 @@ pub(crate) struct KeyOptions {
 ///
 /// # Errors
 /// None is named or the agent holds several, the file cannot be used, or the agent not be reached.
-pub(crate) fn signer(options: &KeyOptions, git: Option<&Git>) -> Result<Box<dyn Signer>, CommandError> {
+pub(crate) fn signer(
+    options: &KeyOptions,
+    git: Option<&Git>,
+) -> Result<Box<dyn Signer>, CommandError> {
     if let Some(path) = &options.key {
         return from_file(path);
     }
@@ -92,11 +95,16 @@ pub(crate) fn public_key(path: &Path) -> Result<PublicKey, CommandError> {
 /// A file that exists, or a folder that cannot be written.
 pub(crate) fn generate(path: &Path, comment: &str) -> Result<PublicKey, CommandError> {
     let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *seed)
-        .map_err(|error| CommandError::failed(format!("the system has no random numbers: {error}")))?;
+    getrandom::fill(&mut *seed).map_err(|error| {
+        CommandError::failed(format!("the system has no random numbers: {error}"))
+    })?;
     let key = FileKey::from_seed(&seed, comment)?;
     if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| at_io(folder, &error))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| at_io(folder, &error))?;
     }
     create(path, key.to_openssh()?.as_bytes(), 0o600)?;
     create(&with_pub(path), format!("{} {comment}\n", key.public_key()).as_bytes(), 0o644)?;
@@ -126,10 +134,12 @@ fn from_file(path: &Path) -> Result<Box<dyn Signer>, CommandError> {
     match FileKey::from_openssh(&text) {
         Ok(key) => Ok(Box::new(key)),
         // Already unlocked in the agent, most likely.
-        Err(error @ (FileKeyError::Encrypted | FileKeyError::NotEd25519(_))) => match beside(path) {
-            Some(key) if agent_holds(&key) => from_agent(key),
-            _ => Err(at(path, &error)),
-        },
+        Err(error @ (FileKeyError::Encrypted | FileKeyError::NotEd25519(_))) => {
+            match beside(path) {
+                Some(key) if agent_holds(&key) => from_agent(key),
+                _ => Err(at(path, &error)),
+            }
+        }
         Err(error) => Err(at(path, &error)),
     }
 }
@@ -157,10 +167,14 @@ fn agent_holds(key: &PublicKey) -> bool {
 }
 
 fn connect() -> Result<Option<UnixStream>, CommandError> {
-    let Some(path) = env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()) else { return Ok(None) };
+    let Some(path) = env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
     let stream = UnixStream::connect(&path).map_err(|error| {
         let path = Path::new(&path).display();
-        CommandError::failed(format!("ssh-agent cannot be reached at {path}: {error}; start it, or name a file with --key"))
+        CommandError::failed(format!(
+            "ssh-agent cannot be reached at {path}: {error}; start it, or name a file with --key"
+        ))
     })?;
     stream.set_read_timeout(Some(AGENT_ANSWER))?;
     stream.set_write_timeout(Some(AGENT_QUESTION))?;
@@ -170,7 +184,8 @@ fn connect() -> Result<Option<UnixStream>, CommandError> {
 /// A key that stands in the configuration itself, as `key::ssh-ed25519 AAAA…` or without `key::`.
 fn literal(text: &str) -> Option<Result<PublicKey, wachter_trust::KeyError>> {
     let key = text.strip_prefix("key::");
-    let bare = ["ssh-", "ecdsa-", "sk-"].iter().any(|begin| text.starts_with(begin)) && text.contains(' ');
+    let bare =
+        ["ssh-", "ecdsa-", "sk-"].iter().any(|begin| text.starts_with(begin)) && text.contains(' ');
     (key.is_some() || bare).then(|| key.unwrap_or(text).parse())
 }
 

@@ -123,12 +123,12 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Trust(arguments) => trust::carry_out(&arguments, &host, output),
         Command::Run(arguments) => block_on(node::carry_out(arguments, host, output)),
         Command::Sync(arguments) => sync::sync(arguments, &host, output),
-        Command::Rollback(arguments) => sync::rollback(arguments, &host, output),
-        Command::Pin(arguments) => sync::pin(arguments, &host, output),
+        Command::Rollback(arguments) => sync::rollback(&arguments, &host, output),
+        Command::Pin(arguments) => sync::pin(&arguments, &host, output),
         Command::Unpin => sync::unpin(&host, output),
         Command::Apply(arguments) => apply::carry_out(arguments, &host, output),
         Command::Status => status::status(&host, output),
-        Command::Runs(arguments) => status::runs(arguments, &host, output),
+        Command::Runs(arguments) => status::runs(&arguments, &host, output),
         Command::Modules => status::modules(&host, output),
         Command::Exec(arguments) => block_on(exec::carry_out(arguments, host, output)),
         Command::Module(arguments) => module::carry_out(arguments, host, output),
@@ -139,5 +139,9 @@ fn carry_out(arguments: Arguments) -> CommandResult {
 
 /// Two threads: what a node does is waiting, mostly.
 fn block_on(work: impl Future<Output = CommandResult>) -> CommandResult {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(work)
 }

@@ -71,7 +71,11 @@ const PYTHON: Template = template!("python":
 const RUST: Template = template!("rust":
     "module.yaml" false, "Cargo.toml" false, "src/main.rs" false, "input.schema.json" false, "README.md" false);
 
-pub(crate) fn carry_out(arguments: ModuleArguments, host: HostOptions, format: Format) -> CommandResult {
+pub(crate) fn carry_out(
+    arguments: ModuleArguments,
+    host: HostOptions,
+    format: Format,
+) -> CommandResult {
     match arguments.command {
         ModuleCommand::New { name, language, folder } => new(&name, language, folder),
         ModuleCommand::Test { folder, input } => crate::block_on(test(folder, input, host, format)),
@@ -80,10 +84,17 @@ pub(crate) fn carry_out(arguments: ModuleArguments, host: HostOptions, format: F
 
 fn new(name: &ModuleName, language: Language, folder: Option<PathBuf>) -> CommandResult {
     let folder = folder.unwrap_or_else(|| {
-        if Path::new("trust/trust.yaml").exists() { Path::new("modules").join(name.as_str()) } else { name.as_str().into() }
+        if Path::new("trust/trust.yaml").exists() {
+            Path::new("modules").join(name.as_str())
+        } else {
+            name.as_str().into()
+        }
     });
     if folder.exists() {
-        return Err(CommandError::failed(format!("{} exists; choose another name or --folder", folder.display())));
+        return Err(CommandError::failed(format!(
+            "{} exists; choose another name or --folder",
+            folder.display()
+        )));
     }
     let template = match language {
         Language::Shell => SHELL,
@@ -111,7 +122,12 @@ struct Check {
     failure: Option<String>,
 }
 
-async fn test(folder: PathBuf, input: Vec<String>, host: HostOptions, format: Format) -> CommandResult {
+async fn test(
+    folder: PathBuf,
+    input: Vec<String>,
+    host: HostOptions,
+    format: Format,
+) -> CommandResult {
     let input = read_input(&input)?;
     let mut checks = Vec::new();
     let mut state = serde_json::Value::Null;

@@ -12,17 +12,35 @@ use crate::failure::{CommandError, chain};
 pub(crate) struct HostOptions {
     /// What the owner of this host says [default: /etc/wachter/node.yaml for root,
     /// $XDG_CONFIG_HOME/wachter/node.yaml for others]
-    #[arg(long, value_name = "FILE", env = "WACHTER_LOCAL_FILE", global = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WACHTER_LOCAL_FILE",
+        hide_env_values = true,
+        global = true
+    )]
     pub(crate) local_file: Option<PathBuf>,
     /// Where the node keeps its state [default: `data` of the local file, or /var/lib/wachter for
     /// root, $XDG_STATE_HOME/wachter for others]
-    #[arg(long, value_name = "DIR", env = "WACHTER_DATA", global = true)]
+    #[arg(long, value_name = "DIR", env = "WACHTER_DATA", hide_env_values = true, global = true)]
     pub(crate) data: Option<PathBuf>,
     /// The launcher to start [default: beside this executable]
-    #[arg(long, value_name = "FILE", env = "WACHTER_LAUNCHER", global = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WACHTER_LAUNCHER",
+        hide_env_values = true,
+        global = true
+    )]
     pub(crate) launcher: Option<PathBuf>,
     /// The socket of a launcher that runs already, as root under systemd
-    #[arg(long, value_name = "SOCKET", env = "WACHTER_LAUNCHER_SOCKET", global = true)]
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        env = "WACHTER_LAUNCHER_SOCKET",
+        hide_env_values = true,
+        global = true
+    )]
     pub(crate) launcher_socket: Option<PathBuf>,
 }
 
@@ -87,7 +105,11 @@ fn home(variable: &str, below: &str) -> PathBuf {
 }
 
 fn default_local_file() -> PathBuf {
-    if is_root() { "/etc/wachter/node.yaml".into() } else { home("XDG_CONFIG_HOME", ".config").join("node.yaml") }
+    if is_root() {
+        "/etc/wachter/node.yaml".into()
+    } else {
+        home("XDG_CONFIG_HOME", ".config").join("node.yaml")
+    }
 }
 
 fn default_data() -> PathBuf {

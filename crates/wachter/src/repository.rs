@@ -19,7 +19,7 @@ pub(crate) const TRUST_SIGNATURES: &str = "trust/trust.yaml.sig";
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct RepositoryOptions {
     /// The managed repository [default: the one that the present folder lies in]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub(crate) repository: Option<PathBuf>,
 }
 
@@ -83,7 +83,8 @@ impl Repository {
     /// A file that cannot be read or makes no sense.
     pub(crate) fn trust(&self) -> Result<TrustFile, CommandError> {
         let (bytes, _) = self.trust_texts()?;
-        TrustFile::parse(&bytes).map_err(|error| CommandError::refused(format!("{TRUST}: {}", chain(&error))))
+        TrustFile::parse(&bytes)
+            .map_err(|error| CommandError::refused(format!("{TRUST}: {}", chain(&error))))
     }
 
     /// The modules of the work tree: the folders of `modules/`, sorted.
@@ -104,7 +105,11 @@ impl Repository {
                 let name = name.to_string_lossy();
                 let parsed = name.parse();
                 modules.push(parsed.map_err(|error| {
-                    CommandError::failed(format!("modules/{}: {}; rename the folder", name.escape_debug(), chain(&error)))
+                    CommandError::failed(format!(
+                        "modules/{}: {}; rename the folder",
+                        name.escape_debug(),
+                        chain(&error)
+                    ))
                 })?);
             }
         }

@@ -36,17 +36,39 @@ pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
     }
     let line = |name: &str, value: String| output::data(format_args!("{name:12} {value}"));
     match (running, &status) {
-        (Some(process), Some(status)) => line("node", format!(
-            "{}, running since {} (process {})", status.node, status.since.strftime("%F %T"), process.unwrap_or(0)
-        ))?,
+        (Some(process), Some(status)) => line(
+            "node",
+            format!(
+                "{}, running since {} (process {})",
+                status.node,
+                status.since.strftime("%F %T"),
+                process.unwrap_or(0)
+            ),
+        )?,
         _ => line("node", "not running; start it with `wachter run`".to_owned())?,
     }
     match &deployed {
         Some(deployed) => {
             let release = &deployed.release;
-            line("release", format!("{} by {}, accepted {}", release.sequence, release.signers.join(", "), release.accepted_at.strftime("%F %T")))?;
-            if let Some(not_after) = release.not_after.filter(|not_after| *not_after < Timestamp::now()) {
-                line("warning", format!("release {} was meant to last until {not_after}; make a new one", release.sequence))?;
+            line(
+                "release",
+                format!(
+                    "{} by {}, accepted {}",
+                    release.sequence,
+                    release.signers.join(", "),
+                    release.accepted_at.strftime("%F %T")
+                ),
+            )?;
+            if let Some(not_after) =
+                release.not_after.filter(|not_after| *not_after < Timestamp::now())
+            {
+                line(
+                    "warning",
+                    format!(
+                        "release {} was meant to last until {not_after}; make a new one",
+                        release.sequence
+                    ),
+                )?;
             }
         }
         None => line("release", "none yet".to_owned())?,
@@ -86,7 +108,11 @@ pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
     Ok(())
 }
 
-pub(crate) fn runs(arguments: RunsArguments, options: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn runs(
+    arguments: &RunsArguments,
+    options: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let host = options.host()?;
     let records = RunStore::new(&host.data).latest(arguments.limit)?;
     if format == Format::Json {
@@ -111,7 +137,10 @@ pub(crate) fn runs(arguments: RunsArguments, options: &HostOptions, format: Form
             ]
         })
         .collect();
-    output::table(&["STARTED (UTC)", "AGENT", "MODULE", "OUTCOME", "CHANGED", "TIME", "FINDINGS", "MESSAGE"], &rows)
+    output::table(
+        &["STARTED (UTC)", "AGENT", "MODULE", "OUTCOME", "CHANGED", "TIME", "FINDINGS", "MESSAGE"],
+        &rows,
+    )
 }
 
 pub(crate) fn modules(options: &HostOptions, format: Format) -> CommandResult {

@@ -61,8 +61,11 @@ impl Opened {
         match self {
             Self::Ours(follower, lock) => Ok((*follower, lock)),
             Self::Node(process) => {
-                let process = process.map(|process| format!(" (process {process})")).unwrap_or_default();
-                Err(CommandError::failed(format!("a node is running{process}; stop it, change what is in force, and start it again")))
+                let process =
+                    process.map(|process| format!(" (process {process})")).unwrap_or_default();
+                Err(CommandError::failed(format!(
+                    "a node is running{process}; stop it, change what is in force, and start it again"
+                )))
             }
         }
     }
@@ -76,7 +79,9 @@ pub(crate) fn sync(_: SyncArguments, options: &HostOptions, format: Format) -> C
         }
         Opened::Node(process) => {
             let process = process.and_then(rustix::process::Pid::from_raw);
-            let process = process.ok_or_else(|| CommandError::failed("a node is running, but not which process it is"))?;
+            let process = process.ok_or_else(|| {
+                CommandError::failed("a node is running, but not which process it is")
+            })?;
             rustix::process::kill_process(process, rustix::process::Signal::HUP)
                 .map_err(|errno| CommandError::failed(format!("cannot reach the node: {errno}")))?;
             output::talk("the node is looking now; see `wachter status`");
@@ -119,35 +124,55 @@ fn report(verdict: &Verdict, in_force: Option<u64>, format: Format) -> CommandRe
             }
             match (&verdict.accepted, in_force) {
                 (Some(release), _) => output::data(format_args!(
-                    "release {} accepted, signed by {}", release.sequence, release.signers.join(", ")
+                    "release {} accepted, signed by {}",
+                    release.sequence,
+                    release.signers.join(", ")
                 ))?,
-                (None, Some(sequence)) => output::data(format_args!("release {sequence} stays in force"))?,
+                (None, Some(sequence)) => {
+                    output::data(format_args!("release {sequence} stays in force"))?;
+                }
                 (None, None) => output::data("no release is in force")?,
             }
         }
     }
     match refusals.into_iter().next() {
-        Some(refusal) if verdict.accepted.is_none() => Err(CommandError::new(ExitKind::Refused, refusal)),
+        Some(refusal) if verdict.accepted.is_none() => {
+            Err(CommandError::new(ExitKind::Refused, refusal))
+        }
         _ => Ok(()),
     }
 }
 
-pub(crate) fn rollback(arguments: RollbackArguments, options: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn rollback(
+    arguments: &RollbackArguments,
+    options: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let (mut follower, _lock) = open(options)?.ours()?;
     let now = Timestamp::now();
     let sequence = follower.repository().rollback(arguments.to, now)?;
     follower.deploy(now)?;
-    say(format, sequence, &format!("release {sequence} is in force again, until a newer one than all so far is accepted"))
+    say(
+        format,
+        sequence,
+        &format!(
+            "release {sequence} is in force again, until a newer one than all so far is accepted"
+        ),
+    )
 }
 
-pub(crate) fn pin(arguments: PinArguments, options: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn pin(arguments: &PinArguments, options: &HostOptions, format: Format) -> CommandResult {
     let (mut follower, _lock) = open(options)?.ours()?;
     let now = Timestamp::now();
     let time = SignedDuration::from_millis(i64::try_from(arguments.time.as_millis())?);
     let until = now.checked_add(time)?;
     follower.repository().pin(arguments.sequence, until, now)?;
     follower.deploy(now)?;
-    say(format, arguments.sequence, &format!("release {} is in force until {until}", arguments.sequence))
+    say(
+        format,
+        arguments.sequence,
+        &format!("release {} is in force until {until}", arguments.sequence),
+    )
 }
 
 pub(crate) fn unpin(options: &HostOptions, format: Format) -> CommandResult {

@@ -22,7 +22,11 @@ pub(crate) struct VerifyArguments {
 }
 
 /// Judges in a folder of its own, as a node that has seen nothing yet would.
-pub(crate) fn carry_out(arguments: VerifyArguments, options: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn carry_out(
+    arguments: VerifyArguments,
+    options: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let folder = Folder::new()?;
     let Host { mut local, local_file, .. } = options.host()?;
     if let Some(repository) = arguments.repository {
@@ -43,17 +47,23 @@ pub(crate) fn carry_out(arguments: VerifyArguments, options: &HostOptions, forma
     let modules: Vec<(String, Option<String>)> = deployment
         .iter()
         .flat_map(|deployment| &deployment.modules)
-        .map(|(name, module)| (format!("{name} {}", module.version), module.reason().map(str::to_owned)))
+        .map(|(name, module)| {
+            (format!("{name} {}", module.version), module.reason().map(str::to_owned))
+        })
         .collect();
     match format {
-        Format::Json => output::json(&json!({ "accepted": verdict.accepted, "refused": refused, "modules": modules }))?,
+        Format::Json => output::json(
+            &json!({ "accepted": verdict.accepted, "refused": refused, "modules": modules }),
+        )?,
         Format::Human => {
             for refusal in &refused {
                 output::data(refusal)?;
             }
             if let Some(release) = &verdict.accepted {
                 output::data(format_args!(
-                    "release {} would be accepted, signed by {}", release.sequence, release.signers.join(", ")
+                    "release {} would be accepted, signed by {}",
+                    release.sequence,
+                    release.signers.join(", ")
                 ))?;
             }
             for (module, reason) in &modules {
@@ -67,16 +77,19 @@ pub(crate) fn carry_out(arguments: VerifyArguments, options: &HostOptions, forma
     match (verdict.accepted, refused.into_iter().next()) {
         (Some(_), _) => Ok(()),
         (None, Some(refusal)) => Err(CommandError::new(ExitKind::Refused, refusal)),
-        (None, None) => Err(CommandError::new(ExitKind::Refused, "there is no release; make one with `wachter release`")),
+        (None, None) => Err(CommandError::new(
+            ExitKind::Refused,
+            "there is no release; make one with `wachter release`",
+        )),
     }
 }
 
 /// Leaves of a verdict what it says of one release.
 fn only(verdict: &mut Verdict, release: &str) -> CommandResult {
     let number = release.strip_prefix("wachter/").unwrap_or(release);
-    let sequence: u64 = number
-        .parse()
-        .map_err(|_| CommandError::usage(format!("`{release}` is no release; write 7 or wachter/7")))?;
+    let sequence: u64 = number.parse().map_err(|_| {
+        CommandError::usage(format!("`{release}` is no release; write 7 or wachter/7"))
+    })?;
     verdict.refused.retain(|refused| refused.sequence == Some(sequence));
     match &verdict.accepted {
         Some(accepted) if accepted.sequence > sequence && verdict.refused.is_empty() => {

@@ -6,7 +6,10 @@ use std::process::Command;
 fn the_demonstration_runs_to_its_end() {
     let demo = wachter_testkit::executable("demo");
     let folder = demo.parent().expect("an executable lies in a folder");
-    let output = Command::new(&demo).env("WACHTER_BIN_DIR", folder).output().expect("the demonstration starts");
+    let output = Command::new(&demo)
+        .env("WACHTER_BIN_DIR", folder)
+        .output()
+        .expect("the demonstration starts");
     let said = String::from_utf8_lossy(&output.stdout);
     let talked = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{talked}");

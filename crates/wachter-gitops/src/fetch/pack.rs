@@ -36,7 +36,6 @@ pub(crate) fn receive(
         return Ok(0);
     }
     let incoming = repository.join("incoming");
-    empty(&incoming).map_err(|error| own(&error))?;
     let options = gix_pack::bundle::write::Options {
         iteration_mode: Mode::Verify,
         alloc_limit_bytes: Some(usize::try_from(limits.object_bytes).unwrap_or(usize::MAX)),
@@ -56,7 +55,7 @@ pub(crate) fn receive(
     if let (Some(data), Some(index)) = (outcome.data_path, outcome.index_path) {
         install(&data, &index, &repository.join("objects/pack")).map_err(|error| own(&error))?;
     }
-    empty(&incoming).map_err(|error| own(&error))?;
+    clean(repository)?;
     Ok(objects)
 }
 
@@ -82,12 +81,16 @@ fn install(data: &Path, index: &Path, packs: &Path) -> io::Result<()> {
     sync_folder(packs)
 }
 
-/// Removes what an earlier worker left when it was killed.
-fn empty(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        fs::remove_file(entry?.path())?;
-    }
-    Ok(())
+/// Removes what lies in `incoming/`: what is left of an index that was made, or of a worker that was
+/// killed. Only for who holds the repository's lock.
+pub(crate) fn clean(repository: &Path) -> Result<(), FetchFailure> {
+    let remove = || {
+        for entry in fs::read_dir(repository.join("incoming"))? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    };
+    remove().map_err(|error| own(&error))
 }
 
 fn refused(error: &io::Error) -> FetchFailure {

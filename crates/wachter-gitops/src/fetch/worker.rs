@@ -65,6 +65,7 @@ fn run(input: impl Read) -> Result<Fetched, FetchFailure> {
         .map_err(|error| FetchFailure::Confinement { reason: error.to_string() })?;
     let _lock = lock(&job.repository)?;
     let before = layout::inspect(&job.repository).map_err(|error| own(chain(&error)))?;
+    pack::clean(&job.repository)?;
     let store = open_store(&job.repository).map_err(|error| own(error.to_string()))?;
     let mut worker = Worker { job: &job, store, meter: Meter::new(job.limits.bytes), objects: 0 };
     let after = match &job.source {

@@ -11,3 +11,4 @@ pub use accept::{Policy, Verdict, Verify};
 pub use refusal::{Refusal, Refused, TreeChanged};
 pub use repository::{Candidate, HoldError, OpenError, Repository, SnapshotOpenError, StateError};
 pub use state::{AcceptedRelease, Pin, Rollback, State, TrustMark};
+pub use trust::TrustFiles;

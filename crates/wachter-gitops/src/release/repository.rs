@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::accept::{Judge, Passed, Policy, Verdict, Verify};
 use super::refusal::{Refusal, Refused, TreeChanged};
 use super::state::{AcceptedRelease, Pin, Rollback, State, VERSION};
-use super::trust::KnownTrust;
+use super::trust::{KnownTrust, TrustFiles};
 use crate::check::{
     Commit, CommitError, Contents, HostileTree, ObjectStore, TreeFiles, TreeLimits, contents_file,
 };
@@ -251,6 +251,15 @@ impl Repository {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The newest trust file that the roots signed, which is in force whatever release is; nothing
+    /// before the first is accepted.
+    ///
+    /// # Errors
+    /// Objects that are missing or damaged on disk.
+    pub fn trust(&self) -> Result<Option<TrustFiles>, Refusal> {
+        self.state.trust.map(|mark| super::trust::files(&self.store.reader(), mark)).transpose()
     }
 
     /// The files of the release in force at `now`; nothing before the first is accepted. The whole

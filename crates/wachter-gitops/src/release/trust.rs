@@ -1,5 +1,6 @@
 use gix_object::Kind;
 use jiff::Timestamp;
+use wachter_model::Digest;
 use wachter_trust::{PreviousTrust, Roots, TrustFile};
 
 use super::refusal::Refusal;
@@ -56,6 +57,25 @@ impl KnownTrust {
         let mark = TrustMark { serial: file.serial(), digest: file.digest(), commit: id };
         Ok(Self { file, mark })
     }
+}
+
+/// The trust file of a mark and its signatures, as they stand in the repository.
+pub(crate) fn files(reader: &ObjectReader, mark: TrustMark) -> Result<TrustFiles, Refusal> {
+    let commit = Commit::read(reader, mark.commit, &mut Vec::new())?;
+    let file = read(reader, commit.tree, FILE)?;
+    if Digest::of(&file) != mark.digest {
+        return Err(Refusal::NoTrustFile { path: FILE });
+    }
+    Ok(TrustFiles { signatures: read(reader, commit.tree, SIGNATURES)?, file })
+}
+
+/// A trust file and the roots' signatures, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustFiles {
+    /// `trust/trust.yaml`.
+    pub file: Vec<u8>,
+    /// `trust/trust.yaml.sig`.
+    pub signatures: Vec<u8>,
 }
 
 /// One file of a tree, without walking the rest.

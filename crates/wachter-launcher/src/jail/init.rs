@@ -105,7 +105,7 @@ fn become_module(plan: &Plan, filters: &Filters, stdio: &Stdio) -> Result<std::c
     system::reset_signals();
     let arguments: Vec<&CStr> = plan.arguments.iter().map(AsRef::as_ref).collect();
     let environment: Vec<&CStr> = plan.environment.iter().map(AsRef::as_ref).collect();
-    filters.apply(plan.connects())?;
+    filters.apply(plan.surroundings())?;
     let errno = system::execute(&plan.program, &arguments, &environment);
     Err(errno).attempt(|| format!("execute {}", plan.program.to_string_lossy()))
 }

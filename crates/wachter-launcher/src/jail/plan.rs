@@ -8,6 +8,7 @@ use rustix::thread::CapabilitySet;
 use wachter_protocol::{AbsolutePath, Endpoint, Grant, Limits, Profile};
 
 use super::files::Rules;
+use super::system_calls::Surroundings;
 use super::user::User;
 use super::view::{Bind, BindKind, View};
 use super::capabilities;
@@ -252,9 +253,13 @@ impl Plan {
         })
     }
 
-    /// Whether sockets that connect are of any use.
-    pub(crate) fn connects(&self) -> bool {
-        !self.listeners.is_empty()
+    /// What the filter of system calls depends on.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        match (&self.view, self.listeners.is_empty()) {
+            (None, _) => Surroundings::Shared,
+            (Some(_), true) => Surroundings::Alone,
+            (Some(_), false) => Surroundings::Connected,
+        }
     }
 }
 

@@ -32,10 +32,22 @@ struct Rule {
     any_of: Vec<Vec<When>>,
 }
 
+/// What a module is surrounded by, on which the list depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surroundings {
+    /// Its own view and no network.
+    Alone,
+    /// Its own view and a way to the egress broker.
+    Connected,
+    /// The host's files, since there are no namespaces.
+    Shared,
+}
+
 /// The compiled filters, made once: compiling takes longer than a run's whole set-up.
 pub(crate) struct Filters {
     alone: BpfProgram,
     connected: BpfProgram,
+    shared: BpfProgram,
     absent: BpfProgram,
 }
 
@@ -49,30 +61,36 @@ impl Filters {
         let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         // Of two filters that both refuse, the kernel takes the answer of the later one. So the
         // list lets pass what the other filter answers for.
-        let list = |network| {
-            let mut rules = allowed(network);
+        let list = |surroundings| {
+            let mut rules = allowed(surroundings);
             rules.extend(said_to_be_absent());
             compile(&rules, refuse.clone(), SeccompAction::Allow)
         };
         Ok(Self {
-            alone: list(false)?,
-            connected: list(true)?,
+            alone: list(Surroundings::Alone)?,
+            connected: list(Surroundings::Connected)?,
+            shared: list(Surroundings::Shared)?,
             absent: compile(&said_to_be_absent(), SeccompAction::Allow, absent)?,
         })
     }
 
-    /// Filters this process and all that it starts, for good. `network` allows sockets that connect.
+    /// Filters this process and all that it starts, for good.
     ///
     /// # Errors
     /// The kernel has no filters, or `no_new_privs` is not set.
-    pub(crate) fn apply(&self, network: bool) -> Result<(), super::fault::Fault> {
+    pub(crate) fn apply(&self, surroundings: Surroundings) -> Result<(), super::fault::Fault> {
         let failed = |_| super::fault::Fault {
             attempted: "filter system calls".to_owned(),
             errno: libc::EPERM,
         };
         // The first filter must still allow the call that installs the second.
         seccompiler::apply_filter(&self.absent).map_err(failed)?;
-        seccompiler::apply_filter(if network { &self.connected } else { &self.alone }).map_err(failed)
+        let list = match surroundings {
+            Surroundings::Alone => &self.alone,
+            Surroundings::Connected => &self.connected,
+            Surroundings::Shared => &self.shared,
+        };
+        seccompiler::apply_filter(list).map_err(failed)
     }
 }
 
@@ -141,9 +159,24 @@ const fn kind_of_socket(argument: u8, kind: i32) -> When {
     When { argument, mask: 0xf, value: kind.unsigned_abs() as u64 }
 }
 
-fn allowed(network: bool) -> Vec<Rule> {
+/// Calls that change or watch a file by its path without opening it, which Landlock does not see.
+/// Where the host's files are in sight, a module could open the node's own files to everyone.
+#[rustfmt::skip]
+const BY_PATH: &[i64] = &[
+    libc::SYS_fchownat, libc::SYS_setxattr, libc::SYS_lsetxattr, libc::SYS_removexattr,
+    libc::SYS_lremovexattr, libc::SYS_inotify_add_watch,
+    #[cfg(target_arch = "x86_64")] libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")] libc::SYS_lchown,
+    #[cfg(target_arch = "x86_64")] libc::SYS_utime,
+    #[cfg(target_arch = "x86_64")] libc::SYS_utimes,
+    #[cfg(target_arch = "x86_64")] libc::SYS_futimesat,
+];
+
+fn allowed(surroundings: Surroundings) -> Vec<Rule> {
+    let (network, shared) = (surroundings == Surroundings::Connected, surroundings == Surroundings::Shared);
+    let by_path = if shared { &[] } else { BY_PATH };
     let mut rules: Vec<Rule> =
-        ALWAYS.iter().map(|number| Rule { number: *number, any_of: Vec::new() }).collect();
+        ALWAYS.iter().chain(by_path).map(|number| Rule { number: *number, any_of: Vec::new() }).collect();
     let mut add = |number, any_of| rules.push(Rule { number, any_of });
     add(libc::SYS_clone, vec![vec![without(0, NAMESPACES)]]);
     // What a file system object is made of: no devices, and no program that runs as its owner.
@@ -157,7 +190,13 @@ fn allowed(network: bool) -> Vec<Rule> {
     add(libc::SYS_openat, open(2, 3));
     add(libc::SYS_mknodat, kind(2));
     add(libc::SYS_fchmod, vec![vec![without(1, SET_ID)]]);
-    add(libc::SYS_fchmodat, vec![vec![without(2, SET_ID)]]);
+    if shared {
+        // Of an open file alone: no path.
+        add(libc::SYS_utimensat, one_of(1, &[0]));
+    } else {
+        add(libc::SYS_fchmodat, vec![vec![without(2, SET_ID)]]);
+        add(libc::SYS_utimensat, Vec::new());
+    }
     // Terminals, pipes and file flags; nothing that types into a terminal (TIOCSTI, TIOCLINUX).
     add(libc::SYS_ioctl, one_of(1, &[
         libc::TCGETS, 0x802c_542a /* TCGETS2 */, libc::TIOCGWINSZ, libc::TIOCGPGRP,
@@ -196,7 +235,9 @@ fn allowed(network: bool) -> Vec<Rule> {
         add(libc::SYS_open, open(1, 2));
         add(libc::SYS_creat, vec![vec![without(1, SET_ID)]]);
         add(libc::SYS_mknod, kind(1));
-        add(libc::SYS_chmod, vec![vec![without(1, SET_ID)]]);
+        if !shared {
+            add(libc::SYS_chmod, vec![vec![without(1, SET_ID)]]);
+        }
         // The thread's own base register, for thread-local storage.
         add(libc::SYS_arch_prctl, one_of(0, &[0x1001, 0x1002, 0x1003, 0x1004]));
     }
@@ -213,15 +254,14 @@ const ALWAYS: &[i64] = &[
     libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_readlinkat, libc::SYS_getdents64,
     libc::SYS_getcwd, libc::SYS_chdir, libc::SYS_fchdir, libc::SYS_mkdirat, libc::SYS_unlinkat,
     libc::SYS_linkat, libc::SYS_symlinkat, libc::SYS_renameat, libc::SYS_renameat2,
-    libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_utimensat, libc::SYS_truncate,
+    libc::SYS_fchown, libc::SYS_truncate,
     libc::SYS_ftruncate, libc::SYS_fallocate, libc::SYS_fsync, libc::SYS_fdatasync,
     libc::SYS_sync_file_range, libc::SYS_fadvise64, libc::SYS_flock, libc::SYS_fcntl,
     libc::SYS_umask, libc::SYS_dup, libc::SYS_dup3, libc::SYS_pipe2, libc::SYS_splice,
     libc::SYS_tee, libc::SYS_sendfile, libc::SYS_copy_file_range, libc::SYS_memfd_create,
     libc::SYS_getxattr, libc::SYS_lgetxattr, libc::SYS_fgetxattr, libc::SYS_listxattr,
-    libc::SYS_llistxattr, libc::SYS_flistxattr, libc::SYS_setxattr, libc::SYS_lsetxattr,
-    libc::SYS_fsetxattr, libc::SYS_removexattr, libc::SYS_lremovexattr, libc::SYS_fremovexattr,
-    libc::SYS_inotify_init1, libc::SYS_inotify_add_watch, libc::SYS_inotify_rm_watch,
+    libc::SYS_llistxattr, libc::SYS_flistxattr, libc::SYS_fsetxattr, libc::SYS_fremovexattr,
+    libc::SYS_inotify_init1, libc::SYS_inotify_rm_watch,
     // Waiting
     libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_create1, libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_signalfd4,
@@ -273,11 +313,6 @@ const ALWAYS: &[i64] = &[
     #[cfg(target_arch = "x86_64")] libc::SYS_link,
     #[cfg(target_arch = "x86_64")] libc::SYS_symlink,
     #[cfg(target_arch = "x86_64")] libc::SYS_rename,
-    #[cfg(target_arch = "x86_64")] libc::SYS_chown,
-    #[cfg(target_arch = "x86_64")] libc::SYS_lchown,
-    #[cfg(target_arch = "x86_64")] libc::SYS_utime,
-    #[cfg(target_arch = "x86_64")] libc::SYS_utimes,
-    #[cfg(target_arch = "x86_64")] libc::SYS_futimesat,
     #[cfg(target_arch = "x86_64")] libc::SYS_dup2,
     #[cfg(target_arch = "x86_64")] libc::SYS_pipe,
     #[cfg(target_arch = "x86_64")] libc::SYS_poll,
@@ -314,8 +349,8 @@ mod tests {
 
     #[test]
     fn no_rule_is_redundant() {
-        for network in [false, true] {
-            let rules = allowed(network);
+        for surroundings in [Surroundings::Alone, Surroundings::Connected, Surroundings::Shared] {
+            let rules = allowed(surroundings);
             let numbers: BTreeSet<i64> = rules.iter().map(|rule| rule.number).collect();
             let mut seen = BTreeSet::new();
             let twice: Vec<i64> =
@@ -339,12 +374,13 @@ mod tests {
     fn the_list_only_shrinks() {
         // Adding a call needs a reason in the list above and a new number here.
         let most = if cfg!(target_arch = "x86_64") { 223 } else { 189 };
-        assert!(allowed(true).len() <= most, "{} calls are allowed", allowed(true).len());
+        let count = allowed(Surroundings::Connected).len();
+        assert!(count <= most, "{count} calls are allowed");
     }
 
     #[test]
     fn conditions_can_hold() {
-        for when in allowed(true).iter().flat_map(|rule| rule.any_of.iter().flatten()) {
+        for when in allowed(Surroundings::Connected).iter().flat_map(|rule| rule.any_of.iter().flatten()) {
             assert_eq!(when.value & !when.mask, 0, "{when:?} never holds");
         }
     }

@@ -117,6 +117,11 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
     attach(&root, BUILD)?;
     // The path alone would still name the folder below the mount.
     std::env::set_current_dir(BUILD).attempt(|| "enter the new root")?;
+    // First, for what was granted may lie below it.
+    let bytes = view.tmp_bytes.to_string();
+    let inodes = tmp_inodes(view.tmp_bytes).to_string();
+    let tmp = new_file_system("tmpfs", &[("size", &bytes), ("nr_inodes", &inodes), ("mode", "1777")])?;
+    place(&tmp, "tmp")?;
     for (path, target) in &view.links {
         parent(path)?;
         symlink(target, inside(path)).attempt(|| format!("link {}", path.display()))?;
@@ -139,10 +144,6 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
         mask(path)?;
     }
     place(&processes, "proc")?;
-    let bytes = view.tmp_bytes.to_string();
-    let inodes = tmp_inodes(view.tmp_bytes).to_string();
-    let tmp = new_file_system("tmpfs", &[("size", &bytes), ("nr_inodes", &inodes), ("mode", "1777")])?;
-    place(&tmp, "tmp")?;
     rustix::process::pivot_root(".", ".").attempt(|| "enter the new root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).attempt(|| "leave the old root")?;
     std::env::set_current_dir("/").attempt(|| "enter the new root")?;

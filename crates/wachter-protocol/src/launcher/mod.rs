@@ -18,7 +18,6 @@ use crate::{Endpoint, GrantId, Mechanism, Profile};
 /// The version of the launcher protocol that this build speaks.
 pub const LAUNCHER_PROTOCOL: u32 = 1;
 
-
 /// What the node asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]

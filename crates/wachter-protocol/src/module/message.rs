@@ -113,7 +113,9 @@ pub enum MessageError {
     #[error("a line is not a message: {0}; what is meant for the log goes to stderr or into `log`")]
     Shape(String),
     /// A kind that this version does not know.
-    #[error("unknown message `{0}`; this node speaks module protocol {MODULE_PROTOCOL}, which knows log, progress, event, finding, metric and result")]
+    #[error(
+        "unknown message `{0}`; this node speaks module protocol {MODULE_PROTOCOL}, which knows log, progress, event, finding, metric and result"
+    )]
     Unknown(String),
 }
 
@@ -169,7 +171,10 @@ mod tests {
         check(r#"{"log": {"level": "loud", "message": "x"}}"#, "unknown variant `loud`");
         check(r#"{"log": {"level": "info", "message": "x", "extra": 1}}"#, "unknown field `extra`");
         check(r#"{"result": {}, "log": {}}"#, "a line is not a message");
-        check(r#"{"prophecy": {"version": 9}}"#, "unknown message `prophecy`; this node speaks module protocol 1");
+        check(
+            r#"{"prophecy": {"version": 9}}"#,
+            "unknown message `prophecy`; this node speaks module protocol 1",
+        );
         check(r#"{"result": {}} {"result": {}}"#, "trailing characters");
         check("[]", "a line is not a message");
         check(&"[".repeat(10_000), "a line is not a message");

@@ -1,5 +1,6 @@
 //! Runs of real modules through the real launcher, under each profile that this host and user can
 //! have.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed, helpers included")]
 
 mod attempts;
 mod bench;

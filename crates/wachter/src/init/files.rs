@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::failure::{CommandError, CommandResult};
 use crate::output;
+use crate::repository::{TRUST, TRUST_SIGNATURES};
 
 /// The module that every new repository has.
 pub(super) const MODULE: &str = "system-monitor";
@@ -16,9 +17,18 @@ const FILES: [(&str, &str); 8] = [
     ("config/agents/README.md", AGENTS_README),
     ("config/agents/system-monitor.yaml", AGENT),
     ("modules/README.md", MODULES_README),
-    ("modules/system-monitor/README.md", include_str!("../../../wachter-modules/modules/system-monitor/README.md")),
-    ("modules/system-monitor/input.schema.json", include_str!("../../../wachter-modules/modules/system-monitor/input.schema.json")),
-    ("modules/system-monitor/module.yaml", include_str!("../../../wachter-modules/modules/system-monitor/module.yaml")),
+    (
+        "modules/system-monitor/README.md",
+        include_str!("../../../wachter-modules/modules/system-monitor/README.md"),
+    ),
+    (
+        "modules/system-monitor/input.schema.json",
+        include_str!("../../../wachter-modules/modules/system-monitor/input.schema.json"),
+    ),
+    (
+        "modules/system-monitor/module.yaml",
+        include_str!("../../../wachter-modules/modules/system-monitor/module.yaml"),
+    ),
 ];
 
 const GIT_ATTRIBUTES: &str = "\
@@ -69,24 +79,39 @@ One folder a module. Make one with `wachter module new`, try it with `wachter mo
 it with `wachter sign`.
 ";
 
-/// Writes what is missing, and says which paths it made.
-pub(super) fn write(folder: &Path) -> Result<Vec<String>, CommandError> {
+/// Writes what is missing, and gives the paths that hold what this program writes.
+pub(super) fn write(folder: &Path) -> Result<Vec<&'static str>, CommandError> {
     // Half of someone else's module is worse than none.
-    let has_module = folder.join("modules").join(MODULE).exists();
-    let mut made = Vec::new();
+    let module = format!("modules/{MODULE}/");
+    let manifest = folder.join(&module).join("module.yaml");
+    let foreign =
+        fs::read_to_string(manifest).is_ok_and(|text| !FILES.iter().any(|(_, own)| *own == text));
+    let mut own = Vec::new();
     for (path, content) in FILES {
-        if has_module && path.starts_with("modules/system-monitor/") {
+        if foreign && path.starts_with(&module) {
             continue;
         }
         let file = folder.join(path);
-        if file.symlink_metadata().is_ok() {
+        if file.symlink_metadata().is_err() {
+            create(&file, content.as_bytes())?;
+            own.push(path);
+        } else if fs::read(&file).is_ok_and(|text| text == content.as_bytes()) {
+            own.push(path);
+        } else {
             output::talk(format_args!("{path} exists and was left as it is"));
-            continue;
         }
-        create(&file, content.as_bytes())?;
-        made.push(path.to_owned());
     }
-    Ok(made)
+    Ok(own)
+}
+
+/// What signing adds.
+pub(super) fn signatures() -> [&'static str; 4] {
+    [
+        TRUST,
+        TRUST_SIGNATURES,
+        "modules/system-monitor/module.digests",
+        "modules/system-monitor/module.sig",
+    ]
 }
 
 /// Creates a file and its folders. One that exists is an error.

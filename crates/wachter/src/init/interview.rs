@@ -22,7 +22,9 @@ pub(super) fn ask(question: &str, default: &str) -> Result<String, CommandError>
 /// There is nobody to ask.
 pub(crate) fn confirm(question: &str) -> Result<bool, CommandError> {
     if !possible() {
-        return Err(CommandError::usage("there is no terminal to ask on; look at it with --dry-run, then give --yes"));
+        return Err(CommandError::usage(
+            "there is no terminal to ask on; look at it with --dry-run, then give --yes",
+        ));
     }
     let answer = read(&format!("{question} [y/N]: "))?;
     Ok(["y", "yes"].contains(&answer.to_lowercase().as_str()))

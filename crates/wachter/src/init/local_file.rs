@@ -34,7 +34,12 @@ pub(super) fn write(
             Vec::new()
         }
     };
-    let text = render(&repository.trust()?.repository().to_string(), url, &format!("{root} {name}"), &absent)?;
+    let text = render(
+        &repository.trust()?.repository().to_string(),
+        url,
+        &format!("{root} {name}"),
+        &absent,
+    )?;
     LocalFile::read(&text).map_err(|error| CommandError::failed(chain(&error)))?;
     files::create(&path, text.as_bytes())?;
     output::talk(format_args!("wrote {}, the local file of this host", path.display()));
@@ -53,14 +58,20 @@ fn probe(host: &HostOptions) -> Result<Hello, CommandError> {
 }
 
 fn absent(hello: &Hello) -> Vec<(Mechanism, String)> {
-    let missing = hello.mechanisms.iter().filter_map(|(mechanism, enforcement)| match enforcement {
-        Enforcement::Enforced => None,
-        Enforcement::Absent(reason) => Some((*mechanism, reason.clone())),
-    });
+    let missing =
+        hello.mechanisms.iter().filter_map(|(mechanism, enforcement)| match enforcement {
+            Enforcement::Enforced => None,
+            Enforcement::Absent(reason) => Some((*mechanism, reason.clone())),
+        });
     missing.collect()
 }
 
-fn render(id: &str, url: &str, root: &str, absent: &[(Mechanism, String)]) -> Result<String, CommandError> {
+fn render(
+    id: &str,
+    url: &str,
+    root: &str,
+    absent: &[(Mechanism, String)],
+) -> Result<String, CommandError> {
     // A JSON string is a YAML string too, whatever it holds.
     let (url, root) = (serde_json::to_string(url)?, serde_json::to_string(root)?);
     let mut text = format!(
@@ -78,9 +89,13 @@ confinement:
   development: false         # true lets unsigned modules run as the user who asks, for `wachter module test`
 "
     );
-    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string does not fail");
+    let mut line =
+        |line: String| writeln!(text, "{line}").expect("writing to a string does not fail");
     if !absent.is_empty() {
-        line("  # What this host cannot enforce. Without such a line a module is refused.".to_owned());
+        line(
+            "  # What this host cannot enforce. Without such a line a module is refused."
+                .to_owned(),
+        );
         line("  accept_absent:".to_owned());
     }
     for (mechanism, reason) in absent {
@@ -96,7 +111,9 @@ confinement:
 
 /// The host views that the built-in module asks for: they show, and change nothing.
 fn views() -> Result<Vec<String>, CommandError> {
-    let manifest = Manifest::read(include_str!("../../../wachter-modules/modules/system-monitor/module.yaml"))?;
+    let manifest = Manifest::read(include_str!(
+        "../../../wachter-modules/modules/system-monitor/module.yaml"
+    ))?;
     Ok(manifest.permissions.host.iter().map(HostView::to_string).collect())
 }
 
@@ -110,7 +127,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_a_local_file() {
-        let every: Vec<_> = Mechanism::ALL.map(|mechanism| (mechanism, "a reason\nin lines".to_owned())).into();
+        let every: Vec<_> =
+            Mechanism::ALL.map(|mechanism| (mechanism, "a reason\nin lines".to_owned())).into();
         for (absent, url) in [(&[][..], "/srv/re\"po"), (&every[..], "https://example.com/a.git")] {
             let id = "6f6b1a0e-2c8f-4b1d-9d4e-0c7d4f3a2b19";
             let text = render(id, url, "ssh-ed25519 AAAA alice", absent).unwrap();

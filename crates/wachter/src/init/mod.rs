@@ -64,20 +64,22 @@ struct Choices {
 
 pub(crate) fn carry_out(arguments: &InitArguments, host: &HostOptions) -> CommandResult {
     if !arguments.yes && !interview::possible() {
-        return Err(CommandError::usage("there is no terminal to ask on; give --yes, and options for what differs from the defaults"));
+        return Err(CommandError::usage(
+            "there is no terminal to ask on; give --yes, and options for what differs from the defaults",
+        ));
     }
     let folder = std::path::absolute(arguments.folder.as_deref().unwrap_or(Path::new(".")))?;
     let git = open_or_create(&folder)?;
     let choices = choose(arguments, &git)?;
-    let mut made = files::write(&folder)?;
+    // Before anything is written: without a key that signs there is nothing to set up.
     let key = KeyOptions { key: Some(make_key(&choices)?) };
     let mut signer = keys::signer(&key, Some(&git))?;
+    let mut made = files::write(&folder)?;
     configure(&git, key.key.as_deref().unwrap_or(&choices.key))?;
-    if write_trust(&folder, &choices.name, arguments, signer.as_mut())? {
-        made.extend([TRUST.to_owned(), TRUST_SIGNATURES.to_owned()]);
-    }
+    write_trust(&folder, &choices.name, arguments, signer.as_mut())?;
     let repository = Repository::open(&RepositoryOptions { repository: Some(folder.clone()) })?;
-    made.extend(sign_module(&repository, signer.as_mut())?);
+    sign_module(&repository, signer.as_mut())?;
+    made.extend(files::signatures());
     commit(&git, &made, &choices.name)?;
     if !arguments.no_local_file {
         let url = address(arguments, &git)?;
@@ -102,10 +104,13 @@ pub(crate) fn carry_out(arguments: &InitArguments, host: &HostOptions) -> Comman
 
 /// The repository at `folder`, made where there is none.
 fn open_or_create(folder: &Path) -> Result<Git, CommandError> {
-    fs::create_dir_all(folder).map_err(|error| CommandError::failed(format!("{}: {error}", folder.display())))?;
+    fs::create_dir_all(folder)
+        .map_err(|error| CommandError::failed(format!("{}: {error}", folder.display())))?;
     let canonical = folder.canonicalize()?;
     match Git::discover(folder)? {
-        Some(git) if git.folder() == canonical => output::talk(format_args!("using the Git repository in {}", folder.display())),
+        Some(git) if git.folder() == canonical => {
+            output::talk(format_args!("using the Git repository in {}", folder.display()))
+        }
         Some(git) => {
             return Err(CommandError::refused(format!(
                 "{} lies in the Git repository {}; a managed repository is one of its own, so name another folder",
@@ -125,7 +130,9 @@ fn choose(arguments: &InitArguments, git: &Git) -> Result<Choices, CommandError>
     let ask = !arguments.yes && !git.folder().join(TRUST).exists();
     let name = match &arguments.name {
         Some(name) => name.clone(),
-        None if ask => interview::ask("Your name in the trust file", default_name().as_str())?.parse()?,
+        None if ask => {
+            interview::ask("Your name in the trust file", default_name().as_str())?.parse()?
+        }
         None => default_name(),
     };
     let named = arguments.key.key.clone().or_else(|| keys::configured(git).map(PathBuf::from));
@@ -136,13 +143,20 @@ fn choose(arguments: &InitArguments, git: &Git) -> Result<Choices, CommandError>
     }
     let default = arguments.generate_key.clone().unwrap_or_else(|| default_key(&name));
     let key = if ask && arguments.generate_key.is_none() {
-        PathBuf::from(interview::ask("Key to sign with; a file that does not exist is made", &default.display().to_string())?)
+        PathBuf::from(interview::ask(
+            "Key to sign with; a file that does not exist is made",
+            &default.display().to_string(),
+        )?)
     } else {
         default
     };
     let key = std::path::absolute(key)?;
-    if key.starts_with(git.folder()) || git.folder().canonicalize().is_ok_and(|folder| key.starts_with(folder)) {
-        return Err(CommandError::refused("a private key must not lie in the repository; name another place with --generate-key"));
+    if key.starts_with(git.folder())
+        || git.folder().canonicalize().is_ok_and(|folder| key.starts_with(folder))
+    {
+        return Err(CommandError::refused(
+            "a private key must not lie in the repository; name another place with --generate-key",
+        ));
     }
     let generate = !key.exists();
     Ok(Choices { name, key, generate })
@@ -151,7 +165,11 @@ fn choose(arguments: &InitArguments, git: &Git) -> Result<Choices, CommandError>
 fn make_key(choices: &Choices) -> Result<PathBuf, CommandError> {
     if choices.generate {
         let key = keys::generate(&choices.key, choices.name.as_str())?;
-        output::talk(format_args!("made the key {} in {}", key.fingerprint(), choices.key.display()));
+        output::talk(format_args!(
+            "made the key {} in {}",
+            key.fingerprint(),
+            choices.key.display()
+        ));
     }
     Ok(choices.key.clone())
 }
@@ -162,7 +180,10 @@ fn configure(git: &Git, key: &Path) -> CommandResult {
         return Ok(());
     }
     if git.config("user.signingkey").is_some() || git.config("gpg.format").is_some() {
-        output::talk(format_args!("note: Git signs with something else here; give --key {} to `wachter sign` and `wachter release`", key.display()));
+        output::talk(format_args!(
+            "note: Git signs with something else here; give --key {} to `wachter sign` and `wachter release`",
+            key.display()
+        ));
         return Ok(());
     }
     git.run(&["config", "gpg.format", "ssh"], b"")?;
@@ -175,42 +196,48 @@ fn write_trust(
     name: &SignerName,
     arguments: &InitArguments,
     signer: &mut dyn Signer,
-) -> Result<bool, CommandError> {
+) -> CommandResult {
     if folder.join(TRUST).exists() {
         output::talk(format_args!("{TRUST} exists and was left as it is"));
-        return Ok(false);
+        return Ok(());
     }
     let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| CommandError::failed(format!("the system has no random numbers: {error}")))?;
+    getrandom::fill(&mut random).map_err(|error| {
+        CommandError::failed(format!("the system has no random numbers: {error}"))
+    })?;
     let not_after = arguments.not_after.from(Timestamp::now()).map_err(CommandError::usage)?;
     let id = RepositoryId::from_random(random);
-    let text = TrustDraft::of_one(id, name.clone(), signer.public_key().clone(), not_after).render()?;
+    let text =
+        TrustDraft::of_one(id, name.clone(), signer.public_key().clone(), not_after).render()?;
     let signature = signer.sign(wachter_trust::Namespace::TRUST, text.as_bytes())?;
     files::create(&folder.join(TRUST_SIGNATURES), signature.to_armor().as_bytes())?;
     files::create(&folder.join(TRUST), text.as_bytes())?;
-    output::talk(format_args!("wrote {TRUST}: `{name}` alone may sign releases, publish modules and approve, until {not_after}"));
-    Ok(true)
+    output::talk(format_args!(
+        "wrote {TRUST}: `{name}` alone may sign releases, publish modules and approve, until {not_after}"
+    ));
+    Ok(())
 }
 
 /// Signs the built-in module, unless it is signed as it is.
-fn sign_module(repository: &Repository, signer: &mut dyn Signer) -> Result<Vec<String>, CommandError> {
+fn sign_module(repository: &Repository, signer: &mut dyn Signer) -> CommandResult {
     let trust = repository.trust()?;
     let folder = Folder::read(repository, &files::MODULE.parse()?)?;
     if matches!(folder.state(&trust), State::Current { .. }) {
-        return Ok(Vec::new());
+        return Ok(());
     }
     crate::sign::sign(&folder, &trust, signer)?;
     output::talk(format_args!("signed the module {}", files::MODULE));
-    Ok(["module.digests", "module.sig"].map(|file| format!("modules/{}/{file}", files::MODULE)).into())
+    Ok(())
 }
 
-/// Commits what was made, and nothing else that may be staged.
-fn commit(git: &Git, made: &[String], name: &SignerName) -> CommandResult {
-    if made.is_empty() {
+/// Commits what was made here or by a setup that broke off, and nothing else that may be staged.
+fn commit(git: &Git, made: &[&str], name: &SignerName) -> CommandResult {
+    let new = git.run(&[&["ls-files", "-z", "--others", "--"], made].concat(), b"")?;
+    let new = String::from_utf8(new)?;
+    let paths: Vec<&str> = new.split('\0').filter(|path| !path.is_empty()).collect();
+    if paths.is_empty() {
         return Ok(());
     }
-    let paths: Vec<&str> = made.iter().map(String::as_str).collect();
     git.run(&[&["add", "--"], &paths[..]].concat(), b"")?;
     let (user, email) = (format!("user.name={name}"), format!("user.email={name}@localhost"));
     let mut arguments = Vec::new();
@@ -223,7 +250,7 @@ fn commit(git: &Git, made: &[String], name: &SignerName) -> CommandResult {
     arguments.extend(["commit", "--quiet", "-m", "Set up the managed repository", "--"]);
     arguments.extend(&paths);
     git.run(&arguments, b"")?;
-    output::talk(format_args!("committed {} files", made.len()));
+    output::talk(format_args!("committed {} files", paths.len()));
     Ok(())
 }
 
@@ -232,17 +259,23 @@ fn address(arguments: &InitArguments, git: &Git) -> Result<String, CommandError>
         return Ok(url.clone());
     }
     let own = git.config("remote.origin.url").unwrap_or_else(|| git.folder().display().to_string());
-    if arguments.yes { Ok(own) } else { interview::ask("Where this host fetches the repository", &own) }
+    if arguments.yes {
+        Ok(own)
+    } else {
+        interview::ask("Where this host fetches the repository", &own)
+    }
 }
 
 /// The user's name, as far as it can be a signer's.
 fn default_name() -> SignerName {
     let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    user.and_then(|user| user.parse().ok()).unwrap_or_else(|| "owner".parse().expect("it is letters alone"))
+    user.and_then(|user| user.parse().ok())
+        .unwrap_or_else(|| "owner".parse().expect("it is letters alone"))
 }
 
 fn default_key(name: &SignerName) -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let variable =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
     config.unwrap_or_else(|| "/root/.config".into()).join("wachter/keys").join(name.as_str())
 }
@@ -258,9 +291,13 @@ fn farewell(choices: &Choices, folder: &Path, arguments: &InitArguments) {
     let folder = folder.display();
     output::talk("\nNext:");
     if !arguments.release {
-        output::talk(format_args!("  cd {folder} && wachter release    sign a release of what is there"));
+        output::talk(format_args!(
+            "  cd {folder} && wachter release    sign a release of what is there"
+        ));
     }
-    output::talk("  git remote add origin URL && git push --tags origin main    put it where nodes fetch it");
+    output::talk(
+        "  git remote add origin URL && git push --tags origin main    put it where nodes fetch it",
+    );
     if !arguments.no_local_file {
         output::talk("  wachter run                           run the node on this host");
     }

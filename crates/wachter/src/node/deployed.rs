@@ -63,25 +63,41 @@ impl Deployed {
             _ => CommandError::failed(format!("cannot read {}: {error}", path.display())),
         })?;
         serde_json::from_slice(&text).map_err(|error| {
-            CommandError::failed(format!("{} is damaged: {error}; run `wachter sync`", path.display()))
+            CommandError::failed(format!(
+                "{} is damaged: {error}; run `wachter sync`",
+                path.display()
+            ))
         })
     }
 
     /// A module that may run, with what the local file grants it now.
-    pub(crate) fn module(&self, name: &str, host: &Host) -> Result<(Digest, Manifest, Grant), CommandError> {
-        let Some((name, module)) = self.modules.iter().find(|(known, _)| known.as_str() == name) else {
+    pub(crate) fn module(
+        &self,
+        name: &str,
+        host: &Host,
+    ) -> Result<(Digest, Manifest, Grant), CommandError> {
+        let Some((name, module)) = self.modules.iter().find(|(known, _)| known.as_str() == name)
+        else {
             let names = self.modules.keys().map(ModuleName::as_str);
-            let hint = wachter_document::nearest(name, names).map(|name| format!("; did you mean `{name}`?"));
+            let hint = wachter_document::nearest(name, names)
+                .map(|name| format!("; did you mean `{name}`?"));
             let hint = hint.unwrap_or_else(|| format!("; for a folder write `./{name}`"));
-            return Err(CommandError::failed(format!("release {} has no module `{name}`{hint}", self.release.sequence)));
+            return Err(CommandError::failed(format!(
+                "release {} has no module `{name}`{hint}",
+                self.release.sequence
+            )));
         };
         let Some(digest) = module.digest else {
             let reason = module.refused.as_deref().unwrap_or("it was refused");
             return Err(CommandError::refused(format!("`{name}` may not run: {reason}")));
         };
         let path = host.data.join("modules").join(digest.to_string()).join("module.yaml");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| CommandError::failed(format!("cannot read {}: {error}; run `wachter sync`", path.display())))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            CommandError::failed(format!(
+                "cannot read {}: {error}; run `wachter sync`",
+                path.display()
+            ))
+        })?;
         let manifest = Manifest::read(&text)?;
         let grant = Grant::decide(digest, &manifest, host.local.grants.get(name)).map_err(|excess| {
             let excess: Vec<String> = excess.iter().map(ToString::to_string).collect();

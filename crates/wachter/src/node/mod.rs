@@ -30,11 +30,16 @@ pub(crate) struct RunArguments {}
 /// The longest pause between two looks while the server does not answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
-pub(crate) async fn carry_out(_: RunArguments, options: HostOptions, format: Format) -> CommandResult {
+pub(crate) async fn carry_out(
+    _: RunArguments,
+    options: HostOptions,
+    format: Format,
+) -> CommandResult {
     let host = options.host()?;
     let _lock = DataLock::take(&host.data).map_err(|locked| match locked {
         Locked::By(process) => {
-            let process = process.map(|process| format!(" (process {process})")).unwrap_or_default();
+            let process =
+                process.map(|process| format!(" (process {process})")).unwrap_or_default();
             CommandError::failed(format!("a node uses {} already{process}", host.data.display()))
         }
         Locked::Failed(error) => error,
@@ -48,7 +53,8 @@ pub(crate) async fn carry_out(_: RunArguments, options: HostOptions, format: For
     let follower = Arc::new(Mutex::new(Follower::open(host)?));
     let (deploy, deployments) = watch::channel(None);
     let following = follow(follower, interval, deploy, Arc::clone(&status), shutdown.clone());
-    let agents = keep_agents(launcher_options, store, egress, deployments, status, shutdown.clone(), format);
+    let agents =
+        keep_agents(launcher_options, store, egress, deployments, status, shutdown.clone(), format);
     let stopped = stop_on_signal(shutdown.clone())?;
     output::talk("the node is running; end it with Ctrl-C");
     let (followed, kept) = tokio::join!(following, agents);
@@ -57,7 +63,11 @@ pub(crate) async fn carry_out(_: RunArguments, options: HostOptions, format: For
 }
 
 /// The launcher of this host, with a state folder of this name.
-pub(crate) fn launcher_options(host: &Host, options: &HostOptions, state: &str) -> Result<LauncherOptions, CommandError> {
+pub(crate) fn launcher_options(
+    host: &Host,
+    options: &HostOptions,
+    state: &str,
+) -> Result<LauncherOptions, CommandError> {
     if let Some(socket) = &options.launcher_socket {
         return Ok(LauncherOptions::Connect { socket: socket.clone() });
     }
@@ -75,8 +85,11 @@ pub(crate) fn launcher_options(host: &Host, options: &HostOptions, state: &str) 
     })
 }
 
-fn stop_on_signal(shutdown: CancellationToken) -> Result<tokio::task::JoinHandle<()>, CommandError> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+fn stop_on_signal(
+    shutdown: CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>, CommandError> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         shutdown.cancel();
@@ -94,9 +107,16 @@ async fn follow(
     let mut hang_up = signal(SignalKind::hangup())?;
     let (mut failures, mut said) = (0u32, Vec::new());
     loop {
-        let (follower, known) = (Arc::clone(&follower), deploy.borrow().as_ref().map(|deployment| deployment.sequence));
+        let (follower, known) = (
+            Arc::clone(&follower),
+            deploy
+                .borrow()
+                .as_ref()
+                .map(|deployment| (deployment.sequence, deployment.trust_serial)),
+        );
         // Fetching waits for a process, judging hashes files: neither is for an asynchronous thread.
-        let looked = tokio::task::spawn_blocking(move || look(&mut follower.blocking_lock(), known)).await?;
+        let looked =
+            tokio::task::spawn_blocking(move || look(&mut follower.blocking_lock(), known)).await?;
         let mut status = status.lock().await;
         match looked {
             Ok(looked) => {
@@ -149,12 +169,11 @@ struct Looked {
 
 /// Fetches and judges. A server that does not answer changes nothing: what is known is judged, since
 /// a pin may have ended.
-fn look(follower: &mut Follower, known: Option<u64>) -> Result<Looked, CommandError> {
+fn look(follower: &mut Follower, known: Option<(u64, u64)>) -> Result<Looked, CommandError> {
     let fetch_error = follower.fetch().err().map(|error| error.to_string());
     let now = Timestamp::now();
     let verdict = follower.judge(now)?;
-    let in_force = follower.repository().state().in_force(now).map(|release| release.sequence);
-    let deployment = if in_force == known { None } else { follower.deploy(now)? };
+    let deployment = if follower.in_force(now) == known { None } else { follower.deploy(now)? };
     Ok(Looked { refused: refusals(&verdict), fetch_error, deployment })
 }
 
@@ -192,7 +211,10 @@ async fn keep_agents(
             match Launcher::open(&options).await {
                 Ok(launcher) => {
                     status_of_launcher.lock().await.launcher(launcher.hello());
-                    let (launcher_options, events) = (AgentsOptions { launcher, store: store.clone(), egress: egress.clone() }, events.clone());
+                    let (launcher_options, events) = (
+                        AgentsOptions { launcher, store: store.clone(), egress: egress.clone() },
+                        events.clone(),
+                    );
                     let began = tokio::time::Instant::now();
                     let agents = Agents::new(launcher_options);
                     let observe = move |event| drop(events.send(event));
@@ -204,7 +226,10 @@ async fn keep_agents(
                         pause = Duration::from_millis(100);
                     }
                 }
-                Err(error) => output::talk(format_args!("modules cannot be run: {}", crate::failure::chain(&error))),
+                Err(error) => output::talk(format_args!(
+                    "modules cannot be run: {}",
+                    crate::failure::chain(&error)
+                )),
             }
             tokio::select! { () = tokio::time::sleep(pause) => {}, () = shutdown.cancelled() => {} }
             pause = (pause * 2).min(Duration::from_secs(60));
@@ -216,13 +241,24 @@ async fn keep_agents(
 
 fn tell(event: &NodeEvent, format: Format) -> CommandResult {
     match event {
-        NodeEvent::Finished(record) if format == Format::Json => output::data(serde_json::to_string(record)?),
+        NodeEvent::Finished(record) if format == Format::Json => {
+            output::data(serde_json::to_string(record)?)
+        }
         NodeEvent::Finished(record) => {
             let milliseconds = record.usage.wall_microseconds / 1_000;
-            let message = record.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-            output::data(format_args!("{} {} {} in {milliseconds} ms{message}", record.started.strftime("%H:%M:%S"), record.module, record.outcome))?;
+            let message =
+                record.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+            output::data(format_args!(
+                "{} {} {} in {milliseconds} ms{message}",
+                record.started.strftime("%H:%M:%S"),
+                record.module,
+                record.outcome
+            ))?;
             for finding in &record.findings {
-                output::data(format_args!("  {} {} {}: {}", finding.severity, finding.kind, finding.subject, finding.message))?;
+                output::data(format_args!(
+                    "  {} {} {}: {}",
+                    finding.severity, finding.kind, finding.subject, finding.message
+                ))?;
             }
             Ok(())
         }

@@ -69,7 +69,9 @@ impl NodeStatus {
 
     /// Writes the file. What the node does is more important than what it says of it.
     pub(crate) fn write(&self) {
-        let written = serde_json::to_vec(self).map_err(Into::into).and_then(|json| replace_file(&self.path, &json));
+        let written = serde_json::to_vec(self)
+            .map_err(Into::into)
+            .and_then(|json| replace_file(&self.path, &json));
         if let Err(error) = written {
             output::talk(format_args!("cannot write {}: {error}", self.path.display()));
         }

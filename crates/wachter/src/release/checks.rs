@@ -39,7 +39,10 @@ pub(crate) fn trust(
 }
 
 /// The trust file of a commit and its signatures.
-pub(crate) fn texts(tree: &Tree, objects: &mut Objects) -> Result<(Vec<u8>, Vec<u8>), CommandError> {
+pub(crate) fn texts(
+    tree: &Tree,
+    objects: &mut Objects,
+) -> Result<(Vec<u8>, Vec<u8>), CommandError> {
     let mut read = |path: &str| match tree.get(path) {
         Some(file) => objects.read(&file.id),
         None => Err(CommandError::refused(format!(
@@ -87,7 +90,9 @@ fn module(
     name: &ModuleName,
 ) -> Result<Result<ModuleSummary, String>, CommandError> {
     let folder = format!("modules/{name}/");
-    let mut read = |file: &str| tree.get(&format!("{folder}{file}")).map(|file| objects.read(&file.id)).transpose();
+    let mut read = |file: &str| {
+        tree.get(&format!("{folder}{file}")).map(|file| objects.read(&file.id)).transpose()
+    };
     let (Some(listed), Some(signatures)) = (read("module.digests")?, read("module.sig")?) else {
         return Ok(Err(format!("it is not signed; run `wachter sign {name}`")));
     };
@@ -95,19 +100,28 @@ fn module(
         Ok(verified) => verified,
         Err(error) => return Ok(Err(chain(&error))),
     };
-    for (path, file) in tree.below(&folder).filter(|(path, _)| !["module.digests", "module.sig"].contains(path)) {
+    for (path, file) in
+        tree.below(&folder).filter(|(path, _)| !["module.digests", "module.sig"].contains(path))
+    {
         let signed = verified.digests().file(path);
         let whole = format!("{folder}{path}");
         let same = signed.is_some_and(|signed| {
             digests.get(whole.as_str()) == Some(&signed.digest)
-                && file.mode == if signed.executable { FileMode::Executable } else { FileMode::Regular }
+                && file.mode
+                    == if signed.executable { FileMode::Executable } else { FileMode::Regular }
         });
         if !same {
-            return Ok(Err(format!("`{path}` is not what was signed; run `wachter sign {name}` and commit")));
+            return Ok(Err(format!(
+                "`{path}` is not what was signed; run `wachter sign {name}` and commit"
+            )));
         }
     }
-    if let Some((gone, _)) = verified.digests().files().find(|(path, _)| tree.get(&format!("{folder}{path}")).is_none()) {
-        return Ok(Err(format!("`{gone}` was signed and is not committed; commit it, or run `wachter sign {name}`")));
+    if let Some((gone, _)) =
+        verified.digests().files().find(|(path, _)| tree.get(&format!("{folder}{path}")).is_none())
+    {
+        return Ok(Err(format!(
+            "`{gone}` was signed and is not committed; commit it, or run `wachter sign {name}`"
+        )));
     }
     let manifest = String::from_utf8(read("module.yaml")?.unwrap_or_default()).unwrap_or_default();
     let manifest = match Manifest::read(&manifest) {
@@ -118,10 +132,18 @@ fn module(
         return Ok(Err(flaw));
     }
     if manifest.version != verified.digests().version().to_string() {
-        return Ok(Err(format!("module.yaml says version {}, signed was {}", manifest.version, verified.digests().version())));
+        return Ok(Err(format!(
+            "module.yaml says version {}, signed was {}",
+            manifest.version,
+            verified.digests().version()
+        )));
     }
     let publisher = verified.publisher().to_string();
-    Ok(Ok(ModuleSummary { version: manifest.version, publisher, permissions: permissions(&manifest.permissions) }))
+    Ok(Ok(ModuleSummary {
+        version: manifest.version,
+        publisher,
+        permissions: permissions(&manifest.permissions),
+    }))
 }
 
 /// What is wrong with the configuration of a commit.
@@ -150,14 +172,22 @@ pub(crate) fn configuration(
 }
 
 /// The modules of an older release, without asking whether they were right.
-pub(crate) fn summaries(tree: &Tree, objects: &mut Objects) -> Result<BTreeMap<ModuleName, ModuleSummary>, CommandError> {
+pub(crate) fn summaries(
+    tree: &Tree,
+    objects: &mut Objects,
+) -> Result<BTreeMap<ModuleName, ModuleSummary>, CommandError> {
     let mut modules = BTreeMap::new();
     for (path, file) in tree.below("modules/") {
-        let Some(Ok(name)) = path.strip_suffix("/module.yaml").map(str::parse::<ModuleName>) else { continue };
+        let Some(Ok(name)) = path.strip_suffix("/module.yaml").map(str::parse::<ModuleName>) else {
+            continue;
+        };
         let text = String::from_utf8(objects.read(&file.id)?).unwrap_or_default();
         if let Ok(manifest) = Manifest::read(&text) {
             let permissions = permissions(&manifest.permissions);
-            modules.insert(name, ModuleSummary { version: manifest.version, publisher: String::new(), permissions });
+            modules.insert(
+                name,
+                ModuleSummary { version: manifest.version, publisher: String::new(), permissions },
+            );
         }
     }
     Ok(modules)

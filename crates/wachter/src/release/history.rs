@@ -3,22 +3,21 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use wachter_trust::{PreviousTrust, ReleaseCandidate, Roots, Sequence, SignerName, TagObject, TrustFile};
+use wachter_trust::{
+    Namespace, PreviousTrust, PublicKey, ReleaseCandidate, ReleaseTag, Roots, Sequence, TagObject,
+    TrustFile,
+};
 
 use super::tree::Tree;
 use crate::failure::{CommandError, chain};
 use crate::repository::{Repository, TRUST, TRUST_SIGNATURES};
-
-/// How many versions of the trust file are looked at.
-const MAX_VERSIONS: usize = 100;
 
 /// The releases of a repository.
 pub(crate) struct History<'a> {
     repository: &'a Repository,
     /// The trust file that counts from now on.
     trust: &'a TrustFile,
-    /// The ones that counted before.
-    earlier: Vec<TrustFile>,
+    roots: &'a Roots,
     tags: BTreeMap<Sequence, Vec<TagObject>>,
 }
 
@@ -28,44 +27,25 @@ pub(crate) struct Baseline {
     pub(crate) sequence: Sequence,
     pub(crate) commit: String,
     pub(crate) tree: Tree,
-    pub(crate) signers: Vec<SignerName>,
 }
 
 impl<'a> History<'a> {
-    /// Reads the tags, and the versions of the trust file in the history of `commit` that the roots
-    /// signed.
+    /// Reads the tags.
     ///
     /// # Errors
     /// `git` fails.
     pub(crate) fn read(
         repository: &'a Repository,
         trust: &'a TrustFile,
-        roots: &Roots,
-        commit: &str,
+        roots: &'a Roots,
     ) -> Result<Self, CommandError> {
         let mut tags: BTreeMap<Sequence, Vec<TagObject>> = BTreeMap::new();
         for tag in repository.tags()? {
-            if let Ok(name) = tag.name().parse::<wachter_trust::ReleaseTag>() {
+            if let Ok(name) = tag.name().parse::<ReleaseTag>() {
                 tags.entry(name.sequence()).or_default().push(tag);
             }
         }
-        let most = format!("-n{MAX_VERSIONS}");
-        let commits = repository.git().text(&["log", &most, "--format=%H", commit, "--", TRUST, TRUST_SIGNATURES])?;
-        let mut objects = repository.git().objects()?;
-        let mut earlier: Vec<TrustFile> = Vec::new();
-        for commit in commits.lines() {
-            // Absent, damaged or unsigned ones counted for nobody.
-            let (Ok(bytes), Ok(signatures)) = (
-                objects.read(&format!("{commit}:{TRUST}")),
-                objects.read(&format!("{commit}:{TRUST_SIGNATURES}")),
-            ) else {
-                continue;
-            };
-            let accepted =
-                TrustFile::accept(roots, PreviousTrust::None, &bytes, &signatures, Timestamp::UNIX_EPOCH);
-            earlier.extend(accepted.ok().filter(|file| file.digest() != trust.digest()));
-        }
-        Ok(Self { repository, trust, earlier, tags })
+        Ok(Self { repository, trust, roots, tags })
     }
 
     /// The tags of one release.
@@ -73,15 +53,18 @@ impl<'a> History<'a> {
         self.tags.get(&sequence).map_or(&[], Vec::as_slice)
     }
 
-    /// The highest release below `before` that has enough signers, by the trust file that counts
-    /// now or one that counted before; and why higher ones were passed over.
+    /// The highest release below `before` that has enough signers, by the trust file that it brought
+    /// along if the roots signed that, else by the present one; and why higher ones were passed over.
     ///
     /// Signatures of keys that are revoked now do not count, whenever they were made: who stole a
     /// key could otherwise choose what the author gets to see as changed.
     ///
     /// # Errors
     /// A commit that is not there.
-    pub(crate) fn last(&self, before: Option<Sequence>) -> Result<(Option<Baseline>, Vec<String>), CommandError> {
+    pub(crate) fn last(
+        &self,
+        before: Option<Sequence>,
+    ) -> Result<(Option<Baseline>, Vec<String>), CommandError> {
         let mut notes = Vec::new();
         for (&sequence, tags) in self.tags.iter().rev() {
             if before.is_some_and(|before| sequence >= before) {
@@ -89,7 +72,9 @@ impl<'a> History<'a> {
             }
             match self.judge(tags)? {
                 Ok(baseline) => return Ok((Some(baseline), notes)),
-                Err(reason) => notes.push(format!("release {sequence} is not compared with: {reason}")),
+                Err(reason) => {
+                    notes.push(format!("release {sequence} is not compared with: {reason}"))
+                }
             }
         }
         Ok((None, notes))
@@ -100,25 +85,36 @@ impl<'a> History<'a> {
     /// # Errors
     /// There is no higher number.
     pub(crate) fn next(&self) -> Result<Sequence, CommandError> {
-        // A revoked key's release may have been taken by nodes while the key was good.
-        let known = |tag: &&TagObject| {
-            let key = tag.signature().key();
-            let listed = |file: &TrustFile| file.signers().values().flatten().any(|listed| listed == key);
-            (listed(self.trust) || self.earlier.iter().any(listed) || self.trust.revoked().contains(key))
-                && tag.signature().verify(wachter_trust::Namespace::GIT, tag.signed_bytes()).is_ok()
+        let listed = |trust: &TrustFile, key: &PublicKey| {
+            trust.signers().values().flatten().any(|one| one == key)
         };
-        let last = self.tags.iter().rev().find(|(_, tags)| tags.iter().any(|tag| known(&tag)));
+        let known = |tag: &TagObject| {
+            let key = tag.signature().key();
+            // A revoked key's release may have been taken by nodes while the key was good.
+            let named = listed(self.trust, key)
+                || self.trust.revoked().contains(key)
+                || self.own_trust(tag.object().as_str()).is_some_and(|trust| listed(&trust, key));
+            named && tag.signature().verify(Namespace::GIT, tag.signed_bytes()).is_ok()
+        };
+        let last = self.tags.iter().rev().find(|(_, tags)| tags.iter().any(known));
         let mut next = last.map_or(Some(Sequence::FIRST), |(sequence, _)| sequence.next());
         while let Some(taken) = next.filter(|next| self.tags.contains_key(next)) {
             next = taken.next();
         }
-        next.ok_or_else(|| CommandError::refused("a tag has the highest number that there is; delete it with `git tag -d`"))
+        next.ok_or_else(|| {
+            CommandError::refused(
+                "a tag has the highest number that there is; delete it with `git tag -d`",
+            )
+        })
     }
 
     /// The release, or why nobody vouches for it.
     fn judge(&self, tags: &[TagObject]) -> Result<Result<Baseline, String>, CommandError> {
-        let live: Vec<TagObject> =
-            tags.iter().filter(|tag| !self.trust.revoked().contains(tag.signature().key())).cloned().collect();
+        let live: Vec<TagObject> = tags
+            .iter()
+            .filter(|tag| !self.trust.revoked().contains(tag.signature().key()))
+            .cloned()
+            .collect();
         if live.is_empty() {
             return Ok(Err("its signers' keys are revoked".to_owned()));
         }
@@ -132,23 +128,39 @@ impl<'a> History<'a> {
         }
         let tree = Tree::read(self.repository.git(), statement.commit.as_str())?;
         let previous = statement.previous.and_then(|previous| self.tags(previous).first());
-        let previous = previous.map(|tag| Tree::read(self.repository.git(), tag.object().as_str())).transpose()?;
+        let previous = previous
+            .map(|tag| Tree::read(self.repository.git(), tag.object().as_str()))
+            .transpose()?;
         let changes = tree.changes(previous.as_ref());
         let paths = || changes.iter().map(|change| change.path.as_str());
-        let mut reason = String::new();
-        for trust in std::iter::once(self.trust).chain(&self.earlier) {
-            let judged = candidate.clone().who_signed(trust).and_then(|signed| signed.enough_for(paths()));
-            match judged {
-                Ok(release) => {
-                    let commit = statement.commit.to_string();
-                    let signers = release.signers().iter().cloned().collect();
-                    return Ok(Ok(Baseline { sequence: statement.sequence, commit, tree, signers }));
-                }
-                // The first is the one that counts now.
-                Err(error) if reason.is_empty() => reason = chain(&error),
-                Err(_) => {}
+        let own = self.own_trust(statement.commit.as_str());
+        let signed = candidate.who_signed(own.as_ref().unwrap_or(self.trust));
+        match signed
+            .and_then(|signed| signed.enough_for(changes.iter().map(|change| change.path.as_str())))
+        {
+            Ok(_) => {
+                let commit = statement.commit.to_string();
+                Ok(Ok(Baseline { sequence: statement.sequence, commit, tree }))
             }
+            Err(error) => Ok(Err(chain(&error))),
         }
-        Ok(Err(reason))
+    }
+
+    /// The trust file of a commit, if the roots signed it: what nodes judged that commit by. One that
+    /// is absent, damaged or unsigned counted for nobody.
+    fn own_trust(&self, commit: &str) -> Option<TrustFile> {
+        let read = |path: &str| {
+            self.repository.git().run(&["cat-file", "blob", &format!("{commit}:{path}")], b"").ok()
+        };
+        let (bytes, signatures) = (read(TRUST)?, read(TRUST_SIGNATURES)?);
+        // It was in time when it was taken.
+        TrustFile::accept(
+            self.roots,
+            PreviousTrust::None,
+            &bytes,
+            &signatures,
+            Timestamp::UNIX_EPOCH,
+        )
+        .ok()
     }
 }

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use wachter_trust::{
-    CommitId, KeyOwner, PublicKey, ReleaseCandidate, ReleaseError, ReleaseStatement, ReleaseTag, Sequence, Signer,
-    SignerName, TagObject, Tagger, TrustFile, verify_release,
+    CommitId, KeyOwner, PublicKey, ReleaseCandidate, ReleaseError, ReleaseStatement, ReleaseTag,
+    Sequence, Signer, SignerName, TagObject, Tagger, TrustFile, verify_release,
 };
 
 use super::Request;
@@ -49,7 +49,7 @@ impl Draft {
             None => trust::assume_roots(&trust_text, &trust_signatures, unchecked.repository())?,
         };
         let trust = checks::trust(&tree, &mut objects, &roots, None, now)?;
-        let history = History::read(repository, &trust, &roots.roots, &commit)?;
+        let history = History::read(repository, &trust, &roots.roots)?;
         let tags = request.cosign.map_or(Vec::new(), |sequence| history.tags(sequence).to_vec());
         let (baseline, mut notes) = history.last(request.cosign)?;
         let mut problems = tree.problems.clone();
@@ -85,14 +85,20 @@ impl Draft {
         let modules = checks::modules(&tree, &digests, &mut objects, &trust, &mut problems)?;
         checks::configuration(&tree, &mut objects, &modules, &mut problems)?;
         if request.cosign.is_some() && tree.listing(&digests)? != statement.tree {
-            problems.push("the release states another tree than its commit holds; do not sign it".to_owned());
+            problems.push(
+                "the release states another tree than its commit holds; do not sign it".to_owned(),
+            );
         }
         if now > statement.not_after {
-            problems.push(format!("the release expired at {}; make a new one", statement.not_after));
+            problems
+                .push(format!("the release expired at {}; make a new one", statement.not_after));
         }
         problems.extend(unknown_ring(&trust, &statement));
         if statement.not_after > trust.not_after() {
-            notes.push(format!("the trust file ends before the release, at {}; nodes that are new then refuse it", trust.not_after()));
+            notes.push(format!(
+                "the trust file ends before the release, at {}; nodes that are new then refuse it",
+                trust.not_after()
+            ));
         }
         let mut signed = signers(&tags, &trust);
         match key.map(|key| may_sign(&trust, key)) {
@@ -104,7 +110,10 @@ impl Draft {
             Some(Err(reason)) => problems.push(reason),
             None => {}
         }
-        let before = baseline.as_ref().map(|baseline| checks::summaries(&baseline.tree, &mut objects)).transpose()?;
+        let before = baseline
+            .as_ref()
+            .map(|baseline| checks::summaries(&baseline.tree, &mut objects))
+            .transpose()?;
         let mut plan = Plan::new(&statement);
         plan.changes = plan::files(&changes);
         plan.modules = plan::modules(&changes, &before.unwrap_or_default(), &modules);
@@ -119,23 +128,37 @@ impl Draft {
     ///
     /// # Errors
     /// The signer or `git` refuses. A tag of that name is never replaced.
-    pub(crate) fn sign(&mut self, repository: &Repository, signer: &mut dyn Signer, now: Timestamp) -> CommandResult {
+    pub(crate) fn sign(
+        &mut self,
+        repository: &Repository,
+        signer: &mut dyn Signer,
+        now: Timestamp,
+    ) -> CommandResult {
         let name = self.tag_name();
         let tagger = tagger(repository, &self.trust, signer.public_key(), now);
         let tag = TagObject::sign(&self.statement, name, &tagger, signer)?;
         self.tags.push(tag.clone());
         let paths = self.changes.iter().map(|change| change.path.as_str());
         let repository_id = self.trust.repository();
-        self.plan.complete = match verify_release(&self.trust, &self.tags, paths, now, self.floor, repository_id) {
-            Ok(_) => true,
-            Err(ReleaseError::TooFewSigners { .. }) => false,
-            Err(error) => return Err(CommandError::refused(format!("nodes would refuse it: {}", chain(&error)))),
-        };
+        self.plan.complete =
+            match verify_release(&self.trust, &self.tags, paths, now, self.floor, repository_id) {
+                Ok(_) => true,
+                Err(ReleaseError::TooFewSigners { .. }) => false,
+                Err(error) => {
+                    return Err(CommandError::refused(format!(
+                        "nodes would refuse it: {}",
+                        chain(&error)
+                    )));
+                }
+            };
         let git = repository.git();
         let id = git.run(&["hash-object", "-t", "tag", "-w", "--stdin"], tag.as_bytes())?;
         let id = String::from_utf8(id)?;
         // The empty old value: only where there is no such tag yet.
-        git.run(&["update-ref", "-m", "wachter release", &format!("refs/tags/{name}"), id.trim(), ""], b"")?;
+        git.run(
+            &["update-ref", "-m", "wachter release", &format!("refs/tags/{name}"), id.trim(), ""],
+            b"",
+        )?;
         self.plan.tag = Some(name.to_string());
         Ok(())
     }
@@ -157,7 +180,9 @@ fn released_commit(repository: &Repository, request: &Request<'_>) -> Result<Str
     if let Some(sequence) = request.cosign {
         let reference = format!("refs/tags/{}^{{commit}}", ReleaseTag::first(sequence));
         return git.text(&["rev-parse", "--verify", "--quiet", &reference]).map_err(|_| {
-            CommandError::failed(format!("there is no tag wachter/{sequence} here; get it with `git fetch --tags`"))
+            CommandError::failed(format!(
+                "there is no tag wachter/{sequence} here; get it with `git fetch --tags`"
+            ))
         });
     }
     if !git.has_head() {
@@ -165,7 +190,8 @@ fn released_commit(repository: &Repository, request: &Request<'_>) -> Result<Str
     }
     let dirty = git.dirty_paths()?;
     if !dirty.is_empty() {
-        let shown: Vec<String> = dirty.iter().take(5).map(|path| path.escape_debug().to_string()).collect();
+        let shown: Vec<String> =
+            dirty.iter().take(5).map(|path| path.escape_debug().to_string()).collect();
         let more = dirty.len().checked_sub(shown.len()).filter(|more| *more > 0);
         let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
         return Err(CommandError::refused(format!(
@@ -218,14 +244,17 @@ fn may_sign<'t>(trust: &'t TrustFile, key: &PublicKey) -> Result<&'t SignerName,
     let rules = trust.releases();
     match trust.owner(key) {
         KeyOwner::Signer(name)
-            if rules.signers.contains(name) || rules.paths.iter().any(|rule| rule.signers.contains(name)) =>
+            if rules.signers.contains(name)
+                || rules.paths.iter().any(|rule| rule.signers.contains(name)) =>
         {
             Ok(name)
         }
         KeyOwner::Signer(name) => Err(format!(
             "`{name}` may not sign releases; a root adds the name with `wachter trust add-signer {name} KEY.pub --release`"
         )),
-        KeyOwner::Revoked => Err(format!("your key {fingerprint} is revoked; sign with another one, --key FILE")),
+        KeyOwner::Revoked => {
+            Err(format!("your key {fingerprint} is revoked; sign with another one, --key FILE"))
+        }
         KeyOwner::Unknown => Err(format!(
             "your key {fingerprint} is not in the trust file; sign with another one, or a root adds it with `wachter trust add-signer NAME KEY.pub --release`"
         )),
@@ -241,6 +270,8 @@ fn tagger(repository: &Repository, trust: &TrustFile, key: &PublicKey, now: Time
         };
         (signer.clone(), format!("{signer}@localhost"))
     });
-    let plain = |text: String| text.replace(|character: char| character.is_control() || "<>".contains(character), "");
+    let plain = |text: String| {
+        text.replace(|character: char| character.is_control() || "<>".contains(character), "")
+    };
     Tagger { name: plain(name), email: plain(email), seconds: now.as_second() }
 }

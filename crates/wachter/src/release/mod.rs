@@ -63,7 +63,11 @@ pub(crate) struct Request<'a> {
     pub(crate) push: Option<&'a str>,
 }
 
-pub(crate) fn carry_out(arguments: &ReleaseArguments, host: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn carry_out(
+    arguments: &ReleaseArguments,
+    host: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let repository = Repository::open(&arguments.repository)?;
     let request = Request {
         key: &arguments.key,
@@ -79,7 +83,12 @@ pub(crate) fn carry_out(arguments: &ReleaseArguments, host: &HostOptions, format
 }
 
 /// Makes a release, or adds a signature to one.
-pub(crate) fn release(repository: &Repository, request: &Request<'_>, host: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn release(
+    repository: &Repository,
+    request: &Request<'_>,
+    host: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let now = Timestamp::now();
     let mut signer = match keys::signer(request.key, Some(repository.git())) {
         Ok(signer) => Some(signer),
@@ -102,11 +111,19 @@ pub(crate) fn release(repository: &Repository, request: &Request<'_>, host: &Hos
         }
         return match problems {
             0 => Ok(output::talk("nothing was changed: this was a dry run")),
-            _ => Err(CommandError::refused(format!("no release was made: {problems} problems stand above; nodes would refuse it"))),
+            _ => Err(CommandError::refused(format!(
+                "no release was made: {problems} problems stand above; nodes would refuse it"
+            ))),
         };
     }
     let Some(signer) = &mut signer else { return Ok(()) };
-    if !request.yes && !confirm(&format!("Sign release {} with key {}?", draft.plan.sequence, signer.public_key().fingerprint()))? {
+    if !request.yes
+        && !confirm(&format!(
+            "Sign release {} with key {}?",
+            draft.plan.sequence,
+            signer.public_key().fingerprint()
+        ))?
+    {
         return Err(CommandError::failed("no release was made"));
     }
     draft.sign(repository, signer.as_mut(), now)?;
@@ -129,18 +146,25 @@ fn push(repository: &Repository, request: &Request<'_>, tag: &str) -> CommandRes
     let branch = repository.git().text(&["symbolic-ref", "--quiet", "HEAD"]).ok();
     let tag = format!("refs/tags/{tag}");
     // A co-signer adds a tag to what is there already.
-    let branch = branch.filter(|_| request.cosign.is_none()).map(|branch| format!("{branch}:{branch}"));
+    let branch =
+        branch.filter(|_| request.cosign.is_none()).map(|branch| format!("{branch}:{branch}"));
     let Some(remote) = request.push else {
-        let branch = branch.as_deref().and_then(|branch| branch.split(':').next()).unwrap_or_default();
+        let branch =
+            branch.as_deref().and_then(|branch| branch.split(':').next()).unwrap_or_default();
         let branch = branch.trim_start_matches("refs/heads/");
         let tag = tag.trim_start_matches("refs/tags/");
-        output::talk(format_args!("next: `git push REMOTE {branch}{}{tag}`, and nodes take it within their interval", if branch.is_empty() { "" } else { " " }));
+        output::talk(format_args!(
+            "next: `git push REMOTE {branch}{}{tag}`, and nodes take it within their interval",
+            if branch.is_empty() { "" } else { " " }
+        ));
         return Ok(());
     };
     let mut arguments = vec!["push", remote];
     arguments.extend(branch.as_deref());
     arguments.push(&tag);
     repository.git().interactive(&arguments).map_err(|error| {
-        CommandError::failed(format!("{error}; the release is made and lies here, push it with `git push {remote} {tag}`"))
+        CommandError::failed(format!(
+            "{error}; the release is made and lies here, push it with `git push {remote} {tag}`"
+        ))
     })
 }

@@ -92,7 +92,10 @@ impl Plan {
     /// Shows it to a person.
     pub(crate) fn show(&self) -> CommandResult {
         let commit: String = self.commit.chars().take(12).collect();
-        output::data(format_args!("release {} of commit {commit}, ring {}, until {}", self.sequence, self.ring, self.not_after))?;
+        output::data(format_args!(
+            "release {} of commit {commit}, ring {}, until {}",
+            self.sequence, self.ring, self.not_after
+        ))?;
         match self.previous {
             Some(previous) => output::data(format_args!("compared with release {previous}:"))?,
             None => output::data("compared with nothing, as no release came before:")?,
@@ -125,11 +128,26 @@ impl Plan {
             }
         }
         for need in &self.signers {
-            let what = need.path.as_ref().map_or("every release".to_owned(), |path| format!("changes of {path}"));
-            let signed = if need.signed.is_empty() { "nobody yet".to_owned() } else { need.signed.join(", ") };
-            output::data(format_args!("signers for {what}: {} of {} ({signed})", need.signed.len(), need.threshold))?;
+            let what = need
+                .path
+                .as_ref()
+                .map_or("every release".to_owned(), |path| format!("changes of {path}"));
+            let signed = if need.signed.is_empty() {
+                "nobody yet".to_owned()
+            } else {
+                need.signed.join(", ")
+            };
+            output::data(format_args!(
+                "signers for {what}: {} of {} ({signed})",
+                need.signed.len(),
+                need.threshold
+            ))?;
             if need.missing() > 0 {
-                output::data(format_args!("  missing: {} of {}", need.missing(), need.others.join(", ")))?;
+                output::data(format_args!(
+                    "  missing: {} of {}",
+                    need.missing(),
+                    need.others.join(", ")
+                ))?;
             }
         }
         for note in &self.notes {
@@ -144,7 +162,10 @@ impl Plan {
 
 /// The files that change, for people and programs.
 pub(crate) fn files(changes: &[Change]) -> Vec<ChangedFile> {
-    changes.iter().map(|change| ChangedFile { path: change.path.clone(), change: change.kind.word() }).collect()
+    changes
+        .iter()
+        .map(|change| ChangedFile { path: change.path.clone(), change: change.kind.word() })
+        .collect()
 }
 
 /// The modules that change, and what they ask for.
@@ -164,7 +185,9 @@ pub(crate) fn modules(
         .filter(touched)
         .map(|name| {
             let (before, after) = (before.get(name), after.get(name));
-            let asked = |summary: Option<&ModuleSummary>| summary.map_or(none.clone(), |module| module.permissions.clone());
+            let asked = |summary: Option<&ModuleSummary>| {
+                summary.map_or(none.clone(), |module| module.permissions.clone())
+            };
             let (old, new) = (asked(before), asked(after));
             ModuleChange {
                 module: name.to_string(),
@@ -178,7 +201,11 @@ pub(crate) fn modules(
 }
 
 /// How many must sign what, given who has.
-pub(crate) fn needs(trust: &TrustFile, changes: &[Change], signed: &BTreeSet<SignerName>) -> Vec<Need> {
+pub(crate) fn needs(
+    trust: &TrustFile,
+    changes: &[Change],
+    signed: &BTreeSet<SignerName>,
+) -> Vec<Need> {
     let rules = trust.releases();
     let need = |path: Option<&str>, threshold: usize, allowed: &BTreeSet<SignerName>| Need {
         path: path.map(str::to_owned),
@@ -186,7 +213,8 @@ pub(crate) fn needs(trust: &TrustFile, changes: &[Change], signed: &BTreeSet<Sig
         signed: allowed.intersection(signed).map(ToString::to_string).collect(),
         others: allowed.difference(signed).map(ToString::to_string).collect(),
     };
-    let touched = |rule: &&wachter_trust::PathRule| changes.iter().any(|change| rule.covers(&change.path));
+    let touched =
+        |rule: &&wachter_trust::PathRule| changes.iter().any(|change| rule.covers(&change.path));
     let by_path = rules.paths.iter().filter(touched);
     std::iter::once(need(None, rules.threshold, &rules.signers))
         .chain(by_path.map(|rule| need(Some(&rule.path), rule.threshold, &rule.signers)))

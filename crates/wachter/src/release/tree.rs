@@ -54,19 +54,28 @@ impl Tree {
                 "100755" => FileMode::Executable,
                 "120000" => FileMode::Symlink,
                 "160000" => {
-                    tree.problems.push(format!("{} is a submodule; put the files themselves there", line.path));
+                    tree.problems.push(format!(
+                        "{} is a submodule; put the files themselves there",
+                        line.path
+                    ));
                     continue;
                 }
                 mode => {
-                    tree.problems.push(format!("{} has mode {mode}, which no release may hold", line.path));
+                    tree.problems
+                        .push(format!("{} has mode {mode}, which no release may hold", line.path));
                     continue;
                 }
             };
-            if mode == FileMode::Symlink && WITHOUT_LINKS.iter().any(|folder| line.path.starts_with(folder)) {
+            if mode == FileMode::Symlink
+                && WITHOUT_LINKS.iter().any(|folder| line.path.starts_with(folder))
+            {
                 tree.problems.push(format!("{} is a link; put the file itself there", line.path));
             }
             if !folded.insert(line.path.to_lowercase()) {
-                tree.problems.push(format!("{} differs from another file only in case; rename one", line.path));
+                tree.problems.push(format!(
+                    "{} differs from another file only in case; rename one",
+                    line.path
+                ));
             }
             tree.files.insert(line.path, TreeFile { mode, id: line.id });
         }
@@ -79,7 +88,10 @@ impl Tree {
     }
 
     /// The files below a folder, which is written with its slash; their paths from there.
-    pub(crate) fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a TreeFile)> {
+    pub(crate) fn below<'a>(
+        &'a self,
+        folder: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a TreeFile)> {
         let files = self.files.range(folder.to_owned()..);
         files.map_while(move |(path, file)| Some((path.strip_prefix(folder)?, file)))
     }
@@ -93,7 +105,10 @@ impl Tree {
     ///
     /// # Errors
     /// An object that is missing.
-    pub(crate) fn digests(&self, objects: &mut Objects) -> Result<BTreeMap<&str, Digest>, CommandError> {
+    pub(crate) fn digests(
+        &self,
+        objects: &mut Objects,
+    ) -> Result<BTreeMap<&str, Digest>, CommandError> {
         self.files().map(|(path, file)| Ok((path, objects.digest(&file.id)?))).collect()
     }
 

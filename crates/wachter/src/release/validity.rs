@@ -15,7 +15,9 @@ pub(crate) enum Validity {
 
 /// Why a text is no validity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no date; write a number of days as in 90d, a day as in 2027-01-31, or a time as in 2027-01-31T12:00:00Z")]
+#[error(
+    "`{0}` is no date; write a number of days as in 90d, a day as in 2027-01-31, or a time as in 2027-01-31T12:00:00Z"
+)]
 pub(crate) struct ParseValidityError(String);
 
 impl Validity {
@@ -26,7 +28,9 @@ impl Validity {
     pub(crate) fn from(self, now: Timestamp) -> Result<Timestamp, String> {
         let end = match self {
             Self::Until(end) => Some(end),
-            Self::Days(days) => now.checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok(),
+            Self::Days(days) => {
+                now.checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok()
+            }
         };
         let end = end.and_then(|end| Timestamp::from_second(end.as_second()).ok());
         match end {

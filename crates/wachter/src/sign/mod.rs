@@ -87,7 +87,8 @@ pub(crate) fn carry_out(arguments: &SignArguments, format: Format) -> CommandRes
         reports.push(report(&folder, &state, "signed"));
     }
     show(&reports, format)?;
-    let stale = reports.iter().filter(|report| arguments.check && report.state != "current").count();
+    let stale =
+        reports.iter().filter(|report| arguments.check && report.state != "current").count();
     if stale > 0 {
         return Err(CommandError::refused(format!(
             "{stale} of {} modules must be signed: `wachter sign MODULE...`, or `--all`",
@@ -127,18 +128,26 @@ fn may_publish(trust: &TrustFile, signer: &dyn Signer, module: &ModuleName) -> C
         KeyOwner::Signer(name) => Err(CommandError::refused(format!(
             "`{name}` may not publish module `{module}`; a root adds it under `publishers` in the trust file and runs `wachter trust sign`"
         ))),
-        KeyOwner::Revoked => Err(CommandError::refused(format!("the key {fingerprint} is revoked; sign with another"))),
+        KeyOwner::Revoked => Err(CommandError::refused(format!(
+            "the key {fingerprint} is revoked; sign with another"
+        ))),
         KeyOwner::Unknown => Err(CommandError::refused(format!(
             "the key {fingerprint} is not in the trust file; a root adds it with `wachter trust add-signer NAME KEY.pub --publish {module}`"
         ))),
     }
 }
 
-fn choose(repository: &Repository, arguments: &SignArguments) -> Result<Vec<ModuleName>, CommandError> {
+fn choose(
+    repository: &Repository,
+    arguments: &SignArguments,
+) -> Result<Vec<ModuleName>, CommandError> {
     let known = repository.modules()?;
     if let Some(name) = arguments.modules.iter().find(|name| !known.contains(name)) {
         let names: Vec<&str> = known.iter().map(ModuleName::as_str).collect();
-        return Err(CommandError::usage(format!("there is no modules/{name}; there are: {}", names.join(", "))));
+        return Err(CommandError::usage(format!(
+            "there is no modules/{name}; there are: {}",
+            names.join(", ")
+        )));
     }
     if !arguments.modules.is_empty() {
         return Ok(arguments.modules.clone());
@@ -148,7 +157,9 @@ fn choose(repository: &Repository, arguments: &SignArguments) -> Result<Vec<Modu
     }
     let here = present_module(&repository.path("modules"));
     here.filter(|name| known.contains(name)).map(|name| vec![name]).ok_or_else(|| {
-        CommandError::usage("name the modules to sign, or give --all; `wachter sign --check` says which changed")
+        CommandError::usage(
+            "name the modules to sign, or give --all; `wachter sign --check` says which changed",
+        )
     })
 }
 
@@ -178,7 +189,13 @@ fn show(reports: &[Report], format: Format) -> CommandResult {
         .iter()
         .map(|report| {
             let digest = report.digest.chars().take(12).collect();
-            vec![report.module.clone(), report.version.clone(), digest, report.state.to_owned(), report.detail.clone()]
+            vec![
+                report.module.clone(),
+                report.version.clone(),
+                digest,
+                report.state.to_owned(),
+                report.detail.clone(),
+            ]
         })
         .collect();
     output::table(&["MODULE", "VERSION", "DIGEST", "STATE", ""], &rows)?;

@@ -49,13 +49,17 @@ impl Folder {
         let below = format!("modules/{name}");
         let path = repository.path(&below);
         let manifest = path.join("module.yaml");
-        let text = fs::read_to_string(&manifest)
-            .map_err(|error| CommandError::refused(format!("{below}/module.yaml: {error}; every module needs one")))?;
-        let manifest = Manifest::read(&text)
-            .map_err(|error| CommandError::refused(format!("{below}/module.yaml: {}", chain(&error))))?;
-        let files = list(&path).map_err(|reason| CommandError::refused(format!("{below}: {reason}")))?;
+        let text = fs::read_to_string(&manifest).map_err(|error| {
+            CommandError::refused(format!("{below}/module.yaml: {error}; every module needs one"))
+        })?;
+        let manifest = Manifest::read(&text).map_err(|error| {
+            CommandError::refused(format!("{below}/module.yaml: {}", chain(&error)))
+        })?;
+        let files =
+            list(&path).map_err(|reason| CommandError::refused(format!("{below}: {reason}")))?;
         let version = manifest.version.parse().map_err(|error| of(name, &error))?;
-        let digests = ModuleDigests::new(name.clone(), version, files).map_err(|error| of(name, &error))?;
+        let digests =
+            ModuleDigests::new(name.clone(), version, files).map_err(|error| of(name, &error))?;
         let flaws = flaws(name, &manifest, &digests);
         if let Some(flaw) = flaws.first() {
             return Err(CommandError::refused(format!("{below}: {flaw}")));
@@ -72,7 +76,9 @@ impl Folder {
 
     /// Whether it is signed as it is.
     pub(crate) fn state(&self, trust: &TrustFile) -> State {
-        let (Some(signed), Some(signatures)) = (&self.signed, &self.signatures) else { return State::Changed };
+        let (Some(signed), Some(signatures)) = (&self.signed, &self.signatures) else {
+            return State::Changed;
+        };
         if *signed != self.digests.render().into_bytes() {
             return State::Changed;
         }
@@ -101,7 +107,12 @@ impl Folder {
                 Some(_) => {}
             }
         }
-        changes.extend(before.keys().filter(|path| !after.contains_key(*path)).map(|path| format!("removed {path}")));
+        changes.extend(
+            before
+                .keys()
+                .filter(|path| !after.contains_key(*path))
+                .map(|path| format!("removed {path}")),
+        );
         changes
     }
 
@@ -133,10 +144,17 @@ impl State {
 }
 
 /// What a node would find wrong with a manifest and its files.
-pub(crate) fn flaws(name: &ModuleName, manifest: &Manifest, digests: &ModuleDigests) -> Vec<String> {
+pub(crate) fn flaws(
+    name: &ModuleName,
+    manifest: &Manifest,
+    digests: &ModuleDigests,
+) -> Vec<String> {
     let mut flaws = Vec::new();
     if manifest.name != *name {
-        flaws.push(format!("module.yaml names the module `{}`; the name and the folder's must agree", manifest.name));
+        flaws.push(format!(
+            "module.yaml names the module `{}`; the name and the folder's must agree",
+            manifest.name
+        ));
     }
     let entrypoint = manifest.runtime.entrypoint.as_str();
     let file = digests.file(entrypoint);
@@ -148,7 +166,8 @@ pub(crate) fn flaws(name: &ModuleName, manifest: &Manifest, digests: &ModuleDige
         }
         _ => {}
     }
-    let named = manifest.input.iter().map(|input| &input.file).chain(&manifest.runtime.requirements);
+    let named =
+        manifest.input.iter().map(|input| &input.file).chain(&manifest.runtime.requirements);
     for file in named.filter(|file| digests.file(file.as_str()).is_none()) {
         flaws.push(format!("module.yaml names `{}`, which is not among the files", file.as_str()));
     }
@@ -160,10 +179,12 @@ fn list(folder: &Path) -> Result<BTreeMap<String, ModuleFile>, String> {
     let mut files = BTreeMap::new();
     let mut open = vec![String::new()];
     while let Some(below) = open.pop() {
-        let listed = fs::read_dir(folder.join(&below)).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let listed =
+            fs::read_dir(folder.join(&below)).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         for entry in listed.map_err(|error| format!("`{below}` cannot be listed: {error}"))? {
             let name = entry.file_name().into_string();
-            let name = name.map_err(|name| format!("the file name {name:?} is not UTF-8; rename it"))?;
+            let name =
+                name.map_err(|name| format!("the file name {name:?} is not UTF-8; rename it"))?;
             let path = if below.is_empty() { name } else { format!("{below}/{name}") };
             if LEFT_OUT.contains(&path.as_str()) {
                 continue;
@@ -177,7 +198,9 @@ fn list(folder: &Path) -> Result<BTreeMap<String, ModuleFile>, String> {
                 let executable = metadata.permissions().mode() & 0o111 != 0;
                 files.insert(path, ModuleFile { digest, executable });
             } else {
-                return Err(format!("`{path}` is neither a file nor a folder; a module holds nothing else"));
+                return Err(format!(
+                    "`{path}` is neither a file nor a folder; a module holds nothing else"
+                ));
             }
         }
     }
@@ -198,7 +221,9 @@ fn ignored(repository: &Repository, below: &str) -> Result<(), CommandError> {
     let left_out = [format!("{below}/module.digests"), format!("{below}/module.sig")];
     let paths: Vec<&str> = listed.split('\0').filter(|path| !path.is_empty()).collect();
     match paths.iter().find(|path| left_out.iter().any(|file| file == *path)) {
-        Some(path) => Err(CommandError::refused(format!("{path} is ignored by Git; take it out of .gitignore"))),
+        Some(path) => Err(CommandError::refused(format!(
+            "{path} is ignored by Git; take it out of .gitignore"
+        ))),
         None if paths.is_empty() => Ok(()),
         None => Err(CommandError::refused(format!(
             "Git ignores {}, which would be part of the module and missing at every node; remove it, or take it out of .gitignore",

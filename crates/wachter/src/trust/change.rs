@@ -75,7 +75,11 @@ pub(super) fn rotate(
         key.clone_from(&new);
     }
     write(repository, &draft, &arguments.key, options, host)?;
-    output::data(format_args!("`{name}` signs with {} instead of {}", new.fingerprint(), old.fingerprint()))?;
+    output::data(format_args!(
+        "`{name}` signs with {} instead of {}",
+        new.fingerprint(),
+        old.fingerprint()
+    ))?;
     let known = roots::find(options, host, trust.repository())?;
     if known.is_some_and(|known| known.roots.keys().any(|root| *root == old)) {
         output::talk(format_args!(
@@ -100,8 +104,10 @@ pub(super) fn revoke(
     let mut draft = trust.next_draft();
     let since = Timestamp::now();
     let found = targets(&trust, &arguments.target)?;
-    let new: Vec<Fingerprint> =
-        found.into_iter().filter(|fingerprint| !trust.revoked().contains_fingerprint(fingerprint)).collect();
+    let new: Vec<Fingerprint> = found
+        .into_iter()
+        .filter(|fingerprint| !trust.revoked().contains_fingerprint(fingerprint))
+        .collect();
     if new.is_empty() {
         output::talk("already revoked; nothing was changed");
         return Ok(());
@@ -133,12 +139,15 @@ fn write(
         ))
     })?;
     let (old, _) = repository.trust_texts()?;
-    let comments = String::from_utf8_lossy(&old).lines().any(|line| line.trim_start().starts_with('#'));
+    let comments =
+        String::from_utf8_lossy(&old).lines().any(|line| line.trim_start().starts_with('#'));
     let known = roots::find(options, host, draft.repository)?;
     let mut signer = keys::signer(key, Some(repository.git()))?;
     store(repository, text.as_bytes(), signer.as_mut(), known.as_ref())?;
     if comments {
-        output::talk(format_args!("note: {TRUST} is written anew, without the comments that it had; `git diff` shows them"));
+        output::talk(format_args!(
+            "note: {TRUST} is written anew, without the comments that it had; `git diff` shows them"
+        ));
     }
     Ok(())
 }
@@ -153,7 +162,9 @@ fn publish(draft: &mut TrustDraft, name: &SignerName, patterns: &[String]) -> Co
         match draft.publishers.iter_mut().find(|publisher| publisher.signer == *name) {
             Some(publisher) if publisher.modules.contains(&pattern) => {}
             Some(publisher) => publisher.modules.push(pattern),
-            None => draft.publishers.push(Publisher { signer: name.clone(), modules: vec![pattern] }),
+            None => {
+                draft.publishers.push(Publisher { signer: name.clone(), modules: vec![pattern] })
+            }
         }
     }
     Ok(())
@@ -162,9 +173,14 @@ fn publish(draft: &mut TrustDraft, name: &SignerName, patterns: &[String]) -> Co
 /// The one key that a name or fingerprint means.
 fn only_key(trust: &TrustFile, text: &str) -> Result<(SignerName, PublicKey), CommandError> {
     if let Ok(fingerprint) = text.parse::<Fingerprint>() {
-        let owned = trust.signers().iter().flat_map(|(name, keys)| keys.iter().map(move |key| (name, key)));
+        let owned =
+            trust.signers().iter().flat_map(|(name, keys)| keys.iter().map(move |key| (name, key)));
         let found = owned.into_iter().find(|(_, key)| key.fingerprint() == fingerprint);
-        let (name, key) = found.ok_or_else(|| CommandError::usage(format!("no signer has the key {fingerprint}; `wachter trust show` lists them")))?;
+        let (name, key) = found.ok_or_else(|| {
+            CommandError::usage(format!(
+                "no signer has the key {fingerprint}; `wachter trust show` lists them"
+            ))
+        })?;
         return Ok((name.clone(), key.clone()));
     }
     let name: SignerName = text.parse()?;
@@ -172,9 +188,14 @@ fn only_key(trust: &TrustFile, text: &str) -> Result<(SignerName, PublicKey), Co
         Some([key]) => Ok((name, key.clone())),
         Some(keys) => {
             let keys: Vec<String> = keys.iter().map(|key| key.fingerprint().to_string()).collect();
-            Err(CommandError::usage(format!("`{name}` has several keys; name one with --old: {}", keys.join(", "))))
+            Err(CommandError::usage(format!(
+                "`{name}` has several keys; name one with --old: {}",
+                keys.join(", ")
+            )))
         }
-        None => Err(CommandError::usage(format!("no signer is called `{name}`; `wachter trust show` lists them"))),
+        None => Err(CommandError::usage(format!(
+            "no signer is called `{name}`; `wachter trust show` lists them"
+        ))),
     }
 }
 
@@ -190,7 +211,9 @@ fn targets(trust: &TrustFile, text: &str) -> Result<Vec<Fingerprint>, CommandErr
     if path.is_file() {
         return Ok(vec![keys::public_key(path)?.fingerprint()]);
     }
-    Err(CommandError::usage(format!("`{text}` is neither a signer, a fingerprint (SHA256:...) nor a key file; `wachter trust show` lists the signers")))
+    Err(CommandError::usage(format!(
+        "`{text}` is neither a signer, a fingerprint (SHA256:...) nor a key file; `wachter trust show` lists the signers"
+    )))
 }
 
 /// Names the modules that nobody's signature vouches for any more.
@@ -210,6 +233,9 @@ fn stale_modules(repository: &Repository) -> CommandResult {
         return Ok(());
     }
     output::data(format_args!("to be signed again: {}", stale.join(" ")))?;
-    output::talk(format_args!("next: `wachter sign {}`, commit trust/ and modules/, then `wachter release`", stale.join(" ")));
+    output::talk(format_args!(
+        "next: `wachter sign {}`, commit trust/ and modules/, then `wachter release`",
+        stale.join(" ")
+    ));
     Ok(())
 }

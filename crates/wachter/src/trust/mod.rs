@@ -114,7 +114,11 @@ enum PurposeName {
     Module,
 }
 
-pub(crate) fn carry_out(arguments: &TrustArguments, host: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn carry_out(
+    arguments: &TrustArguments,
+    host: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let repository = Repository::open(&arguments.repository)?;
     let roots = &arguments.roots;
     match &arguments.command {

@@ -12,10 +12,10 @@ use crate::place::HostOptions;
 pub(crate) struct RootOptions {
     /// A root's public key; may be given several times [default: `roots` of this host's local file,
     /// where it follows this repository]
-    #[arg(long = "root", value_name = "KEY.pub")]
+    #[arg(long = "root", value_name = "KEY.pub", global = true)]
     keys: Vec<PathBuf>,
     /// How many roots must sign [default: all that are given]
-    #[arg(long, value_name = "N", requires = "keys")]
+    #[arg(long, value_name = "N", requires = "keys", global = true)]
     root_threshold: Option<usize>,
 }
 
@@ -39,8 +39,13 @@ pub(crate) fn find(
     repository: RepositoryId,
 ) -> Result<Option<KnownRoots>, CommandError> {
     if !options.keys.is_empty() {
-        let keys = options.keys.iter().map(|path| keys::public_key(path)).collect::<Result<Vec<_>, _>>()?;
-        let roots = Roots::new(options.root_threshold.unwrap_or(keys.len()), keys)?.for_repository(repository);
+        let keys = options
+            .keys
+            .iter()
+            .map(|path| keys::public_key(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let roots = Roots::new(options.root_threshold.unwrap_or(keys.len()), keys)?
+            .for_repository(repository);
         return Ok(Some(KnownRoots { roots, origin: "--root".to_owned(), assumed: false }));
     }
     if !host.local_file().exists() {
@@ -51,11 +56,14 @@ pub(crate) fn find(
         return Ok(None);
     }
     let origin = host.local_file.display().to_string();
-    let wrong = |error: &dyn std::error::Error| CommandError::failed(format!("{origin}: `roots`: {}", chain(error)));
+    let wrong = |error: &dyn std::error::Error| {
+        CommandError::failed(format!("{origin}: `roots`: {}", chain(error)))
+    };
     let keys = host.local.roots.keys.iter().map(|key| key.parse::<PublicKey>());
     let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(&error))?;
     let threshold = usize::try_from(host.local.roots.threshold).unwrap_or(usize::MAX);
-    let roots = Roots::new(threshold, keys).map_err(|error| wrong(&error))?.for_repository(repository);
+    let roots =
+        Roots::new(threshold, keys).map_err(|error| wrong(&error))?.for_repository(repository);
     Ok(Some(KnownRoots { roots, origin, assumed: false }))
 }
 
@@ -64,10 +72,16 @@ pub(crate) fn find(
 ///
 /// # Errors
 /// Nobody signed it.
-pub(crate) fn assume(trust: &[u8], signatures: &[u8], repository: RepositoryId) -> Result<KnownRoots, CommandError> {
+pub(crate) fn assume(
+    trust: &[u8],
+    signatures: &[u8],
+    repository: RepositoryId,
+) -> Result<KnownRoots, CommandError> {
     let keys = signers(trust, signatures);
     if keys.is_empty() {
-        return Err(CommandError::refused("nobody signed trust/trust.yaml as it is; a root does with `wachter trust sign`"));
+        return Err(CommandError::refused(
+            "nobody signed trust/trust.yaml as it is; a root does with `wachter trust sign`",
+        ));
     }
     let roots = Roots::new(1, keys)?.for_repository(repository);
     Ok(KnownRoots { roots, origin: "the file's own signatures".to_owned(), assumed: true })
@@ -76,7 +90,8 @@ pub(crate) fn assume(trust: &[u8], signatures: &[u8], repository: RepositoryId) 
 /// The distinct keys whose signatures over a trust file hold.
 pub(crate) fn signers(trust: &[u8], signatures: &[u8]) -> Vec<PublicKey> {
     let signatures = Signature::parse_all(signatures).unwrap_or_default();
-    let valid = signatures.iter().filter(|signature| signature.verify(Namespace::TRUST, trust).is_ok());
+    let valid =
+        signatures.iter().filter(|signature| signature.verify(Namespace::TRUST, trust).is_ok());
     let mut keys: Vec<PublicKey> = valid.map(|signature| signature.key().clone()).collect();
     keys.sort();
     keys.dedup();

@@ -58,7 +58,12 @@ struct Revoked {
     since: String,
 }
 
-pub(super) fn carry_out(repository: &Repository, options: &RootOptions, host: &HostOptions, format: Format) -> CommandResult {
+pub(super) fn carry_out(
+    repository: &Repository,
+    options: &RootOptions,
+    host: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let (bytes, signatures) = repository.trust_texts()?;
     let trust = TrustFile::parse(&bytes)
         .map_err(|error| CommandError::refused(format!("{TRUST}: {}", chain(&error))))?;
@@ -66,7 +71,10 @@ pub(super) fn carry_out(repository: &Repository, options: &RootOptions, host: &H
     let known = roots::find(options, host, trust.repository())?;
     let signed = roots::signers(&bytes, &signatures);
     let (holds, words) = verdict(known.as_ref(), &signed, &bytes, &signatures, now);
-    let root = |key: &PublicKey| Root { fingerprint: key.fingerprint().to_string(), signed: signed.contains(key) };
+    let root = |key: &PublicKey| Root {
+        fingerprint: key.fingerprint().to_string(),
+        signed: signed.contains(key),
+    };
     let roots: Vec<Root> = match &known {
         Some(known) => known.roots.keys().map(root).collect(),
         None => signed.iter().map(root).collect(),
@@ -90,7 +98,10 @@ fn verdict(
         let who: Vec<String> = signed.iter().map(|key| key.fingerprint().to_string()).collect();
         let words = match who.as_slice() {
             [] => "nobody signed the file as it is; run `wachter trust sign`".to_owned(),
-            who => format!("signed by {}; whether these are the nodes' roots is not known here, name the roots with --root", who.join(", ")),
+            who => format!(
+                "signed by {}; whether these are the nodes' roots is not known here, name the roots with --root",
+                who.join(", ")
+            ),
         };
         return (false, words);
     };
@@ -100,14 +111,23 @@ fn verdict(
     }
 }
 
-fn report(trust: &TrustFile, holds: bool, signatures: String, roots: Vec<Root>, now: Timestamp) -> Report {
+fn report(
+    trust: &TrustFile,
+    holds: bool,
+    signatures: String,
+    roots: Vec<Root>,
+    now: Timestamp,
+) -> Report {
     let rules = trust.releases();
-    let names = |names: &std::collections::BTreeSet<SignerName>| names.iter().map(ToString::to_string).collect();
+    let names = |names: &std::collections::BTreeSet<SignerName>| {
+        names.iter().map(ToString::to_string).collect()
+    };
     let key = |signer: &SignerName, key: &PublicKey| Key {
         signer: signer.to_string(),
         fingerprint: key.fingerprint().to_string(),
         algorithm: key.algorithm(),
-        releases: rules.signers.contains(signer) || rules.paths.iter().any(|rule| rule.signers.contains(signer)),
+        releases: rules.signers.contains(signer)
+            || rules.paths.iter().any(|rule| rule.signers.contains(signer)),
         publishes: trust
             .publishers()
             .iter()
@@ -129,10 +149,18 @@ fn report(trust: &TrustFile, holds: bool, signatures: String, roots: Vec<Root>, 
         paths: rules
             .paths
             .iter()
-            .map(|rule| Rule { path: rule.path.clone(), threshold: rule.threshold, signers: names(&rule.signers) })
+            .map(|rule| Rule {
+                path: rule.path.clone(),
+                threshold: rule.threshold,
+                signers: names(&rule.signers),
+            })
             .collect(),
         rings: rules.rings.iter().map(ToString::to_string).collect(),
-        keys: trust.signers().iter().flat_map(|(signer, keys)| keys.iter().map(|own| key(signer, own))).collect(),
+        keys: trust
+            .signers()
+            .iter()
+            .flat_map(|(signer, keys)| keys.iter().map(|own| key(signer, own)))
+            .collect(),
         revoked: trust
             .revocations()
             .iter()
@@ -149,7 +177,10 @@ fn print(report: &Report) -> CommandResult {
     output::data(format_args!("repository  {}", report.repository))?;
     output::data(format_args!("serial      {}", report.serial))?;
     let left = match report.days_left {
-        days @ ..0 => format!("expired {} days ago; set a later one with `wachter trust sign --not-after 365d`", -days),
+        days @ ..0 => format!(
+            "expired {} days ago; set a later one with `wachter trust sign --not-after 365d`",
+            -days
+        ),
         days => format!("{days} days left"),
     };
     output::data(format_args!("not after   {} ({left})", report.not_after))?;
@@ -158,9 +189,18 @@ fn print(report: &Report) -> CommandResult {
         let signed = if root.signed { "signed" } else { "has not signed" };
         output::data(format_args!("root        {} {signed}", root.fingerprint))?;
     }
-    output::data(format_args!("releases    {} signers, for rings {}", report.release_threshold, report.rings.join(", ")))?;
+    output::data(format_args!(
+        "releases    {} signers, for rings {}",
+        report.release_threshold,
+        report.rings.join(", ")
+    ))?;
     for rule in &report.paths {
-        output::data(format_args!("            {} signers of {} for {}", rule.threshold, rule.signers.join(", "), rule.path))?;
+        output::data(format_args!(
+            "            {} signers of {} for {}",
+            rule.threshold,
+            rule.signers.join(", "),
+            rule.path
+        ))?;
     }
     output::data("")?;
     let yes = |yes: bool| if yes { "yes" } else { "" }.to_owned();
@@ -180,7 +220,12 @@ fn print(report: &Report) -> CommandResult {
         .collect();
     output::table(&["SIGNER", "KEY", "ALGORITHM", "RELEASES", "PUBLISHES", "APPROVES"], &rows)?;
     for revoked in &report.revoked {
-        output::data(format_args!("revoked     {} since {}: {}", revoked.fingerprint, revoked.since, revoked.reason.escape_debug()))?;
+        output::data(format_args!(
+            "revoked     {} since {}: {}",
+            revoked.fingerprint,
+            revoked.since,
+            revoked.reason.escape_debug()
+        ))?;
     }
     Ok(())
 }

@@ -125,6 +125,7 @@ impl Site {
     pub(crate) fn start(&self) -> Node {
         let log = self.path("node.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let shown = usize::try_from(file.metadata().unwrap().len()).unwrap();
         let child = self
             .command(executable("wachter"))
             .arg("run")
@@ -132,7 +133,7 @@ impl Site {
             .stderr(file)
             .spawn()
             .unwrap();
-        Node { child, log, shown: 0 }
+        Node { child, log, shown }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -71,8 +70,8 @@ pub(crate) fn whoami() -> ExitCode {
 
 fn copy(to: &Path) -> io::Result<PathBuf> {
     let _ = fs::remove_file(to);
+    // With its mode, which is set through the open file.
     fs::copy(std::env::current_exe()?, to)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
     Ok(to.to_owned())
 }
 

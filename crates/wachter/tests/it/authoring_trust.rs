@@ -1,0 +1,155 @@
+//! Several people, and keys that come and go.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::author::Author;
+
+#[test]
+fn a_path_that_takes_two_waits_for_the_second() {
+    let author = Author::with_repository();
+    let (bob, carol) = (author.new_key("bob"), author.new_key("carol"));
+    let (bob_public, bob_private) = (format!("{}.pub", bob.private().display()), bob.private().display().to_string());
+    author.wachter(&["trust", "add-signer", "bob", &bob_public, "--release", "--publish", "web-*"]).succeeds();
+    let trust = author.read("trust/trust.yaml");
+    let rule = "  threshold: 1\n  paths: [{ path: modules/, threshold: 2, signers: [alice, bob] }]\n";
+    author.write("trust/trust.yaml", &trust.replace("  threshold: 1\n", rule));
+    assert_ne!(author.read("trust/trust.yaml"), trust);
+    author.wachter(&["trust", "sign"]).succeeds();
+    author.commit();
+
+    let outcome = author.wachter(&["release", "--yes"]);
+    outcome.succeeds();
+    assert!(outcome.stdout.contains("signers for changes of modules: 1 of 2 (alice)\n  missing: 1 of bob"), "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("`wachter release --cosign 1 --push`"), "{}", outcome.stderr);
+    author.wachter(&["release", "--yes", "--cosign", "1"]).fails(3, "`alice` signed this release already");
+    let carol = carol.private().display().to_string();
+    author.wachter(&["release", "--yes", "--cosign", "1", "--key", &carol]).fails(3, "is not in the trust file");
+    let plan = author.plan(&["release", "--yes", "--cosign", "1", "--key", &bob_private]);
+    assert_eq!((&plan["complete"], &plan["tag"]), (&Value::Bool(true), &Value::from("wachter/1.2")), "{plan}");
+
+    // What changes no module needs one signer, and is compared with the release that is complete.
+    author.write("note", "");
+    author.commit();
+    let plan = author.plan(&["release", "--yes"]);
+    assert_eq!((&plan["complete"], &plan["previous"]), (&Value::Bool(true), &Value::from(1)), "{plan}");
+
+    // A release that still waits is not what nodes follow, so it is not compared with.
+    let manifest = author.read("modules/system-monitor/module.yaml");
+    author.write("modules/system-monitor/module.yaml", &manifest.replace("0.1.0", "0.1.1"));
+    author.wachter(&["sign", "system-monitor"]).succeeds();
+    author.wachter(&["sign", "--add", "system-monitor", "--key", &bob_private]).fails(3, "`bob` may not publish module `system-monitor`");
+    author.commit();
+    assert_eq!(author.plan(&["release", "--yes"])["complete"], false);
+    let plan = author.plan(&["release", "--dry-run"]);
+    assert_eq!((&plan["sequence"], &plan["previous"]), (&Value::from(4), &Value::from(2)), "{plan}");
+}
+
+#[test]
+fn a_second_publisher_adds_a_signature() {
+    let author = Author::with_repository();
+    let bob = author.new_key("bob");
+    let (public, private) = (format!("{}.pub", bob.private().display()), bob.private().display().to_string());
+    author.wachter(&["trust", "add-signer", "bob", &public, "--publish", "*"]).succeeds();
+    author.wachter(&["sign", "--add", "system-monitor", "--key", &private]).succeeds();
+    let signatures = author.read("modules/system-monitor/module.sig");
+    assert_eq!(signatures.matches("BEGIN SSH SIGNATURE").count(), 2);
+    author.wachter(&["sign", "--check"]).succeeds();
+    author.write("modules/system-monitor/extra", "");
+    author.wachter(&["sign", "--add", "system-monitor", "--key", &private]).fails(3, "no longer hold");
+    author.wachter(&["release", "--yes", "--key", &private]).fails(3, "not committed");
+    author.remove("modules/system-monitor/extra");
+    author.commit();
+    author.wachter(&["release", "--yes", "--key", &private]).fails(3, "`bob` may not sign releases");
+}
+
+#[test]
+fn a_key_is_rotated_and_then_revoked() {
+    let author = Author::with_repository();
+    author.wachter(&["release", "--yes"]).succeeds();
+    let new = author.new_key("new");
+    let (public, private) = (format!("{}.pub", new.private().display()), new.private().display().to_string());
+    let old = author.fingerprint(&author.home().join(".config/wachter/keys/alice.pub"));
+
+    let rotated = author.wachter(&["trust", "rotate", "--old", "alice", "--new-key", &public]);
+    rotated.succeeds();
+    assert!(rotated.stdout.contains("to be signed again: system-monitor"), "{}", rotated.stdout);
+    assert!(rotated.stderr.contains("also a root of this host"), "{}", rotated.stderr);
+    author.wachter(&["sign", "--check"]).fails(3, "1 of 1 modules");
+    author.wachter(&["sign", "--all"]).fails(3, "is not in the trust file");
+    author.wachter(&["sign", "--all", "--key", &private]).succeeds();
+    author.commit();
+    author.wachter(&["release", "--yes"]).fails(3, "is not in the trust file");
+    // The release before, signed by a key that is gone, still counts: the roots vouched for it then.
+    let plan = author.plan(&["release", "--yes", "--key", &private]);
+    assert_eq!((&plan["sequence"], &plan["previous"]), (&Value::from(2), &Value::from(1)), "{plan}");
+
+    // The old key is the only root still, and no root can revoke itself.
+    author.wachter(&["trust", "revoke", &old, "--reason", "laptop stolen"]).fails(3, "sign with another root");
+    let local = fs::read_to_string(author.home().join("node.yaml")).unwrap();
+    let old_key = fs::read_to_string(author.home().join(".config/wachter/keys/alice.pub")).unwrap();
+    fs::write(author.home().join("node.yaml"), local.replace(old_key.trim_end(), new.public())).unwrap();
+    let revoked = author.wachter(&["trust", "revoke", &old, "--reason", "laptop stolen", "--key", &private]);
+    revoked.succeeds();
+    assert!(revoked.stdout.contains(&format!("revoked {old}")), "{}", revoked.stdout);
+    author.wachter(&["trust", "revoke", &old, "--reason", "again", "--key", &private]).succeeds();
+    author.commit();
+    let shown = author.plan(&["trust", "show"]);
+    assert_eq!((&shown["holds"], &shown["serial"]), (&Value::Bool(true), &Value::from(3)), "{shown}");
+    assert_eq!(shown["revoked"][0]["reason"], "laptop stolen");
+    let plan = author.plan(&["release", "--yes", "--key", &private]);
+    assert_eq!((&plan["sequence"], &plan["previous"]), (&Value::from(3), &Value::from(2)), "{plan}");
+    author.wachter(&["release", "--yes"]).fails(3, "is revoked; sign with another one");
+}
+
+#[test]
+fn a_change_that_locks_everyone_out_is_refused() {
+    let author = Author::with_repository();
+    let before = author.read("trust/trust.yaml");
+    author.wachter(&["trust", "revoke", "alice", "--reason", "test"]).fails(3, "a threshold of 1 cannot be");
+    author.wachter(&["trust", "revoke", "nobody", "--reason", "test"]).fails(2, "neither a signer, a fingerprint");
+    author.wachter(&["trust", "rotate", "--old", "nobody", "--new-key", "x"]).fails(1, "x: No such file");
+    assert_eq!(author.read("trust/trust.yaml"), before);
+}
+
+#[test]
+fn the_serial_of_a_committed_file_is_used_once() {
+    let author = Author::with_repository();
+    let trust = author.read("trust/trust.yaml");
+    author.write("trust/trust.yaml", &trust.replace("approvers: [\"alice\"]", "approvers: []"));
+    assert_ne!(author.read("trust/trust.yaml"), trust);
+    author.wachter(&["trust", "sign"]).fails(3, "raise `serial` to 2");
+    let shown = author.plan(&["trust", "show"]);
+    assert_eq!(shown["holds"], false);
+    author.write("trust/trust.yaml", &trust.replace("serial: 1", "serial: 2"));
+    author.wachter(&["trust", "sign"]).succeeds();
+    assert_eq!(author.plan(&["trust", "show"])["holds"], true);
+    author.wachter(&["trust", "sign", "--not-after", "30d"]).succeeds();
+    let shown = author.plan(&["trust", "show"]);
+    assert_eq!(shown["serial"], 3, "{shown}");
+    assert!(matches!(shown["days_left"].as_i64(), Some(29 | 30)), "{shown}");
+}
+
+#[test]
+fn two_roots_sign_one_after_the_other() {
+    let author = Author::with_repository();
+    let second = author.new_key("second");
+    let private = second.private().display().to_string();
+    let roots = [
+        format!("{}.pub", author.home().join(".config/wachter/keys/alice").display()),
+        format!("{}.pub", second.private().display()),
+    ];
+    let with_roots = |arguments: &[&str]| {
+        let roots = ["--root", &roots[0], "--root", &roots[1]];
+        author.wachter(&[arguments, &roots[..]].concat())
+    };
+    let first = with_roots(&["trust", "sign"]);
+    first.succeeds();
+    assert!(first.stderr.contains("1 of 2 roots have signed"), "{}", first.stderr);
+    with_roots(&["release", "--dry-run"]).fails(3, "1 of 2 required root keys signed the trust file");
+    with_roots(&["trust", "sign", "--key", &private]).succeeds();
+    assert_eq!(author.read("trust/trust.yaml.sig").matches("BEGIN SSH SIGNATURE").count(), 2);
+    author.commit();
+    with_roots(&["release", "--yes"]).succeeds();
+}

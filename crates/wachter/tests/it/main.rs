@@ -1,0 +1,10 @@
+//! The executable `wachter`, used as a person would.
+#![allow(clippy::unwrap_used, reason = "a helper of tests is a test")]
+
+mod author;
+mod authoring;
+mod authoring_keys;
+mod authoring_trust;
+mod exec;
+mod node;
+mod site;
