@@ -37,7 +37,13 @@ const TABLE: &[(&str, May)] = &[
     ("wachter-launcher", Use(&["wachter-packet", "wachter-protocol", "wachter-trust"])),
     (
         "wachter-runtime",
-        Use(&["wachter-bus", "wachter-config", "wachter-protocol", "wachter-sandbox", "wachter-trust"]),
+        Use(&[
+            "wachter-bus",
+            "wachter-config",
+            "wachter-protocol",
+            "wachter-sandbox",
+            "wachter-trust",
+        ]),
     ),
     ("wachter-policy", Use(&["wachter-config", "wachter-expression"])),
     ("wachter-heal", Use(&["wachter-policy", "wachter-runtime"])),

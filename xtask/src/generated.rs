@@ -30,11 +30,10 @@ struct WritingTest {
 }
 
 /// Every such test. They compare in the step `tests`.
-const WRITING_TESTS: &[WritingTest] =
-    &[
-        WritingTest { package: "wachter-protocol", test: "the_published_copies_are_current" },
-        WritingTest { package: "wachter", test: "the_reference_of_commands_is_current" },
-    ];
+const WRITING_TESTS: &[WritingTest] = &[
+    WritingTest { package: "wachter-protocol", test: "the_published_copies_are_current" },
+    WritingTest { package: "wachter", test: "the_reference_of_commands_is_current" },
+];
 
 /// Makes a [`WritingTest`] write.
 const UPDATE: &str = "WACHTER_UPDATE";

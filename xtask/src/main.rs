@@ -4,8 +4,10 @@
 //! Absences: nothing here is linked into what users run; no step changes a file that Git tracks,
 //! but for `generate`; no step reports success for a check that was not made.
 
+mod bench;
 mod debian;
 mod demo;
+mod dist;
 mod edges;
 mod example;
 mod examples;
@@ -36,10 +38,12 @@ Usage: cargo xtask COMMAND
 
 Commands:
   demo       build, and show the main job on this machine
+  bench      measure, beside peers in the same run
   test       set up, then verify (what continuous integration runs)
   verify     run every check; see --list
   setup      install what the checks need
   generate   write the generated files
+  dist       build what is shipped into target/dist
   docs       run the examples of the documentation
 
 Options of test and verify:
@@ -53,7 +57,9 @@ Options of test and verify:
 /// What the command line asked for.
 enum Command {
     Help,
+    Bench,
     Demo,
+    Dist,
     Test(verify::Choice),
     Verify(verify::Choice),
     Setup,
@@ -80,7 +86,9 @@ fn run(command: Command) -> anyhow::Result<bool> {
     let workspace = Workspace::load()?;
     match command {
         Command::Help => Ok(true),
+        Command::Bench => bench::run(&workspace).map(|()| true),
         Command::Demo => demo::run(&workspace).map(|()| true),
+        Command::Dist => dist::run(&workspace).map(|()| true),
         Command::Test(choice) => {
             if !choice.list {
                 setup::run(&workspace)?;
@@ -116,7 +124,9 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     }
     match name.as_deref() {
         None => Ok(Command::Help),
+        Some("bench") => Ok(Command::Bench),
         Some("demo") => Ok(Command::Demo),
+        Some("dist") => Ok(Command::Dist),
         Some("test") => Ok(Command::Test(choice)),
         Some("verify") => Ok(Command::Verify(choice)),
         Some("setup") => Ok(Command::Setup),
@@ -139,7 +149,9 @@ mod tests {
             Command::Setup => "setup".to_owned(),
             Command::Generate => "generate".to_owned(),
             Command::Docs => "docs".to_owned(),
+            Command::Bench => "bench".to_owned(),
             Command::Demo => "demo".to_owned(),
+            Command::Dist => "dist".to_owned(),
         });
         match (shown, expected) {
             (Ok(shown), Ok(start)) => assert!(shown.starts_with(start), "{words:?}: {shown}"),
