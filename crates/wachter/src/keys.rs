@@ -16,7 +16,7 @@ use crate::failure::{CommandError, chain};
 use crate::git::Git;
 
 /// More than any key file has.
-const MAX_KEY_BYTES: u64 = 64 * 1024;
+const MAX_KEY_BYTES: usize = 64 * 1024;
 
 /// An agent may wait for a person who types or touches.
 const AGENT_ANSWER: Duration = Duration::from_secs(120);
@@ -43,10 +43,7 @@ pub(crate) fn signer(
         return from_file(path);
     }
     if let Some(named) = git.and_then(configured) {
-        return match literal(&named) {
-            Some(key) => from_agent(key?),
-            None => from_file(Path::new(&named)),
-        };
+        return from_file(Path::new(&named));
     }
     let Some(stream) = connect()? else {
         return Err(CommandError::usage(
@@ -76,7 +73,7 @@ pub(crate) fn signer(
 /// # Errors
 /// A file that cannot be read or holds no key.
 pub(crate) fn public_key(path: &Path) -> Result<PublicKey, CommandError> {
-    let text = read(path)?;
+    let (text, _) = read(path)?;
     if let Some(key) = parse_public(&text) {
         return key.map_err(|error| at(path, &error));
     }
@@ -118,11 +115,13 @@ pub(crate) fn configured(git: &Git) -> Option<String> {
 }
 
 fn from_file(path: &Path) -> Result<Box<dyn Signer>, CommandError> {
-    let text = read(path)?;
+    if let Some(key) = path.to_str().and_then(literal) {
+        return from_agent(key?);
+    }
+    let (text, mode) = read(path)?;
     if let Some(key) = parse_public(&text) {
         return from_agent(key.map_err(|error| at(path, &error))?);
     }
-    let mode = fs::metadata(path).map_err(|error| at_io(path, &error))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(CommandError::refused(format!(
             "the private key {} can be read by others (mode {:04o}); take that away with `chmod 600 {0}`, \
@@ -206,12 +205,17 @@ fn with_pub(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-    let mut text = Zeroizing::new(Vec::new());
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_KEY_BYTES).read_to_end(&mut text))
-        .map_err(|error| at_io(path, &error))?;
-    Ok(text)
+/// The content of a file, and its mode.
+fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), CommandError> {
+    let read = || {
+        let file = fs::File::open(path)?;
+        let mode = file.metadata()?.permissions().mode();
+        // Room at once: growing would leave copies behind that nobody wipes.
+        let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY_BYTES));
+        file.take(MAX_KEY_BYTES as u64).read_to_end(&mut text)?;
+        Ok((text, mode))
+    };
+    read().map_err(|error| at_io(path, &error))
 }
 
 fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), CommandError> {

@@ -19,7 +19,7 @@ pub(crate) const TRUST_SIGNATURES: &str = "trust/trust.yaml.sig";
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct RepositoryOptions {
     /// The managed repository [default: the one that the present folder lies in]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR")]
     pub(crate) repository: Option<PathBuf>,
 }
 

@@ -14,16 +14,17 @@ use crate::repository::Repository;
 /// Writes this host's local file, unless there is one.
 pub(super) fn write(
     repository: &Repository,
-    url: &str,
     root: &PublicKey,
     name: &SignerName,
     host: &HostOptions,
+    url: impl FnOnce() -> Result<String, CommandError>,
 ) -> CommandResult {
     let path = host.local_file();
     if path.symlink_metadata().is_ok() {
         output::talk(format_args!("{} exists and was left as it is", path.display()));
         return Ok(());
     }
+    let url = url()?;
     let absent = match probe(host) {
         Ok(hello) => absent(&hello),
         Err(error) => {
@@ -36,7 +37,7 @@ pub(super) fn write(
     };
     let text = render(
         &repository.trust()?.repository().to_string(),
-        url,
+        &url,
         &format!("{root} {name}"),
         &absent,
     )?;

@@ -1,5 +1,6 @@
 //! `wachter init`: a managed repository, a key and a local file, ready for a first release.
 
+mod choices;
 mod files;
 mod interview;
 mod local_file;
@@ -11,6 +12,7 @@ use clap::Args;
 use jiff::Timestamp;
 use wachter_trust::{RepositoryId, Ring, Signer, SignerName, TrustDraft};
 
+use choices::{Choices, choose, make_key};
 pub(crate) use interview::confirm;
 
 use crate::failure::{CommandError, CommandResult};
@@ -54,14 +56,6 @@ pub(crate) struct InitArguments {
     release: bool,
 }
 
-/// What was found out before anything is written.
-struct Choices {
-    name: SignerName,
-    key: PathBuf,
-    /// Whether the key is to be made.
-    generate: bool,
-}
-
 pub(crate) fn carry_out(arguments: &InitArguments, host: &HostOptions) -> CommandResult {
     if !arguments.yes && !interview::possible() {
         return Err(CommandError::usage(
@@ -82,8 +76,9 @@ pub(crate) fn carry_out(arguments: &InitArguments, host: &HostOptions) -> Comman
     made.extend(files::signatures());
     commit(&git, &made, &choices.name)?;
     if !arguments.no_local_file {
-        let url = address(arguments, &git)?;
-        local_file::write(&repository, &url, signer.public_key(), &choices.name, host)?;
+        local_file::write(&repository, signer.public_key(), &choices.name, host, || {
+            address(arguments, &git)
+        })?;
     }
     if arguments.release {
         let request = release::Request {
@@ -109,7 +104,7 @@ fn open_or_create(folder: &Path) -> Result<Git, CommandError> {
     let canonical = folder.canonicalize()?;
     match Git::discover(folder)? {
         Some(git) if git.folder() == canonical => {
-            output::talk(format_args!("using the Git repository in {}", folder.display()))
+            output::talk(format_args!("using the Git repository in {}", folder.display()));
         }
         Some(git) => {
             return Err(CommandError::refused(format!(
@@ -124,54 +119,6 @@ fn open_or_create(folder: &Path) -> Result<Git, CommandError> {
         }
     }
     Ok(Git::new(folder))
-}
-
-fn choose(arguments: &InitArguments, git: &Git) -> Result<Choices, CommandError> {
-    let ask = !arguments.yes && !git.folder().join(TRUST).exists();
-    let name = match &arguments.name {
-        Some(name) => name.clone(),
-        None if ask => {
-            interview::ask("Your name in the trust file", default_name().as_str())?.parse()?
-        }
-        None => default_name(),
-    };
-    let named = arguments.key.key.clone().or_else(|| keys::configured(git).map(PathBuf::from));
-    if let Some(key) = named.filter(|_| arguments.generate_key.is_none()) {
-        // A key that stands in Git's configuration itself is no path.
-        let key = if key.exists() { std::path::absolute(key)? } else { key };
-        return Ok(Choices { name, key, generate: false });
-    }
-    let default = arguments.generate_key.clone().unwrap_or_else(|| default_key(&name));
-    let key = if ask && arguments.generate_key.is_none() {
-        PathBuf::from(interview::ask(
-            "Key to sign with; a file that does not exist is made",
-            &default.display().to_string(),
-        )?)
-    } else {
-        default
-    };
-    let key = std::path::absolute(key)?;
-    if key.starts_with(git.folder())
-        || git.folder().canonicalize().is_ok_and(|folder| key.starts_with(folder))
-    {
-        return Err(CommandError::refused(
-            "a private key must not lie in the repository; name another place with --generate-key",
-        ));
-    }
-    let generate = !key.exists();
-    Ok(Choices { name, key, generate })
-}
-
-fn make_key(choices: &Choices) -> Result<PathBuf, CommandError> {
-    if choices.generate {
-        let key = keys::generate(&choices.key, choices.name.as_str())?;
-        output::talk(format_args!(
-            "made the key {} in {}",
-            key.fingerprint(),
-            choices.key.display()
-        ));
-    }
-    Ok(choices.key.clone())
 }
 
 /// Lets `wachter` and `git verify-tag` find the key in this repository, where nothing is set yet.
@@ -266,20 +213,6 @@ fn address(arguments: &InitArguments, git: &Git) -> Result<String, CommandError>
     }
 }
 
-/// The user's name, as far as it can be a signer's.
-fn default_name() -> SignerName {
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    user.and_then(|user| user.parse().ok())
-        .unwrap_or_else(|| "owner".parse().expect("it is letters alone"))
-}
-
-fn default_key(name: &SignerName) -> PathBuf {
-    let variable =
-        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
-    config.unwrap_or_else(|| "/root/.config".into()).join("wachter/keys").join(name.as_str())
-}
-
 fn farewell(choices: &Choices, folder: &Path, arguments: &InitArguments) {
     if choices.generate {
         output::talk(format_args!(
@@ -291,14 +224,12 @@ fn farewell(choices: &Choices, folder: &Path, arguments: &InitArguments) {
     let folder = folder.display();
     output::talk("\nNext:");
     if !arguments.release {
-        output::talk(format_args!(
-            "  cd {folder} && wachter release    sign a release of what is there"
-        ));
+        output::talk(format_args!("  cd {folder} && wachter release"));
+    }
+    if !arguments.no_local_file {
+        output::talk("  wachter run, to follow it on this host");
     }
     output::talk(
-        "  git remote add origin URL && git push --tags origin main    put it where nodes fetch it",
+        "  git push --follow-tags, once there is a remote that other hosts can fetch from",
     );
-    if !arguments.no_local_file {
-        output::talk("  wachter run                           run the node on this host");
-    }
 }

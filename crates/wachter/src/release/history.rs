@@ -73,7 +73,7 @@ impl<'a> History<'a> {
             match self.judge(tags)? {
                 Ok(baseline) => return Ok((Some(baseline), notes)),
                 Err(reason) => {
-                    notes.push(format!("release {sequence} is not compared with: {reason}"))
+                    notes.push(format!("release {sequence} is not compared with: {reason}"));
                 }
             }
         }
@@ -132,7 +132,6 @@ impl<'a> History<'a> {
             .map(|tag| Tree::read(self.repository.git(), tag.object().as_str()))
             .transpose()?;
         let changes = tree.changes(previous.as_ref());
-        let paths = || changes.iter().map(|change| change.path.as_str());
         let own = self.own_trust(statement.commit.as_str());
         let signed = candidate.who_signed(own.as_ref().unwrap_or(self.trust));
         match signed

@@ -2,14 +2,15 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use wachter_trust::{
-    CommitId, KeyOwner, PublicKey, ReleaseCandidate, ReleaseError, ReleaseStatement, ReleaseTag,
-    Sequence, Signer, SignerName, TagObject, Tagger, TrustFile, verify_release,
+    CommitId, PublicKey, ReleaseCandidate, ReleaseError, ReleaseStatement, ReleaseTag, Sequence,
+    Signer, TagObject, TrustFile, verify_release,
 };
 
 use super::Request;
 use super::checks;
 use super::history::{Baseline, History};
 use super::plan::{self, Plan};
+use super::signers::{may_sign, signers, tagger};
 use super::tree::{Change, Tree};
 use crate::failure::{CommandError, CommandResult, chain};
 use crate::place::HostOptions;
@@ -81,6 +82,13 @@ impl Draft {
                 previous: baseline.as_ref().map(|baseline| baseline.sequence),
             },
         };
+        if let Some(compared) = baseline.as_ref().map(|baseline| baseline.sequence)
+            && statement.previous.is_some_and(|previous| previous != compared)
+        {
+            notes.push(format!(
+                "the first signer did not compare with release {compared}, as is done here"
+            ));
+        }
         let changes = tree.changes(baseline.as_ref().map(|baseline| &baseline.tree));
         let modules = checks::modules(&tree, &digests, &mut objects, &trust, &mut problems)?;
         checks::configuration(&tree, &mut objects, &modules, &mut problems)?;
@@ -100,15 +108,19 @@ impl Draft {
                 trust.not_after()
             ));
         }
-        let mut signed = signers(&tags, &trust);
+        let mut signed = match &request.cosign {
+            Some(_) => signers(&tags, &trust).unwrap_or_else(|error| {
+                problems.push(chain(&error));
+                BTreeSet::new()
+            }),
+            None => BTreeSet::new(),
+        };
         match key.map(|key| may_sign(&trust, key)) {
-            Some(Ok(name)) => {
-                if !signed.insert(name.clone()) {
-                    problems.push(format!("`{name}` signed this release already"));
-                }
+            Some(Ok(name)) if !signed.insert(name.clone()) => {
+                problems.push(format!("`{name}` signed this release already"));
             }
             Some(Err(reason)) => problems.push(reason),
-            None => {}
+            Some(Ok(_)) | None => {}
         }
         let before = baseline
             .as_ref()
@@ -230,48 +242,4 @@ fn unknown_ring(trust: &TrustFile, statement: &ReleaseStatement) -> Option<Strin
     }
     let known: Vec<&str> = rings.iter().map(wachter_trust::Ring::as_str).collect();
     Some(format!("the trust file has no ring `{}`; it has {}", statement.ring, known.join(", ")))
-}
-
-/// Who has signed so far.
-fn signers(tags: &[TagObject], trust: &TrustFile) -> BTreeSet<SignerName> {
-    let candidate = ReleaseCandidate::new(tags).ok();
-    let signed = candidate.and_then(|candidate| candidate.who_signed(trust).ok());
-    signed.map(|signed| signed.signers().clone()).unwrap_or_default()
-}
-
-fn may_sign<'t>(trust: &'t TrustFile, key: &PublicKey) -> Result<&'t SignerName, String> {
-    let fingerprint = key.fingerprint();
-    let rules = trust.releases();
-    match trust.owner(key) {
-        KeyOwner::Signer(name)
-            if rules.signers.contains(name)
-                || rules.paths.iter().any(|rule| rule.signers.contains(name)) =>
-        {
-            Ok(name)
-        }
-        KeyOwner::Signer(name) => Err(format!(
-            "`{name}` may not sign releases; a root adds the name with `wachter trust add-signer {name} KEY.pub --release`"
-        )),
-        KeyOwner::Revoked => {
-            Err(format!("your key {fingerprint} is revoked; sign with another one, --key FILE"))
-        }
-        KeyOwner::Unknown => Err(format!(
-            "your key {fingerprint} is not in the trust file; sign with another one, or a root adds it with `wachter trust add-signer NAME KEY.pub --release`"
-        )),
-    }
-}
-
-/// Who Git says it was; nothing is decided by it.
-fn tagger(repository: &Repository, trust: &TrustFile, key: &PublicKey, now: Timestamp) -> Tagger {
-    let (name, email) = repository.git().identity().unwrap_or_else(|| {
-        let signer = match trust.owner(key) {
-            KeyOwner::Signer(name) => name.to_string(),
-            _ => "wachter".to_owned(),
-        };
-        (signer.clone(), format!("{signer}@localhost"))
-    });
-    let plain = |text: String| {
-        text.replace(|character: char| character.is_control() || "<>".contains(character), "")
-    };
-    Tagger { name: plain(name), email: plain(email), seconds: now.as_second() }
 }

@@ -2,8 +2,10 @@
 
 mod checks;
 mod history;
+mod hostile;
 mod make;
 mod plan;
+mod signers;
 mod tree;
 mod validity;
 
@@ -109,12 +111,13 @@ pub(crate) fn release(
         if format == Format::Json {
             output::json(&draft.plan)?;
         }
-        return match problems {
-            0 => Ok(output::talk("nothing was changed: this was a dry run")),
-            _ => Err(CommandError::refused(format!(
-                "no release was made: {problems} problems stand above; nodes would refuse it"
-            ))),
-        };
+        if problems == 0 {
+            output::talk("nothing was changed: this was a dry run");
+            return Ok(());
+        }
+        return Err(CommandError::refused(format!(
+            "no release was made, as nodes would refuse it: {problems} to put right, see above"
+        )));
     }
     let Some(signer) = &mut signer else { return Ok(()) };
     if !request.yes

@@ -1,13 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use wachter_model::Digest;
 use wachter_trust::{FileMode, TreeListing};
 
+use super::hostile;
 use crate::failure::CommandError;
-use crate::git::{Git, Objects};
-
-/// Folders whose files are signed one by one, or read by nodes: no links.
-const WITHOUT_LINKS: [&str; 3] = ["config/", "modules/", "trust/"];
+use crate::git::{Git, Objects, TreeLine};
 
 /// The files of a commit.
 #[derive(Clone, Debug, Default)]
@@ -46,40 +44,13 @@ impl Tree {
     /// # Errors
     /// A commit that is not there.
     pub(crate) fn read(git: &Git, commit: &str) -> Result<Self, CommandError> {
-        let mut tree = Self::default();
-        let mut folded = BTreeSet::new();
-        for line in git.tree(commit)? {
-            let mode = match line.mode.as_str() {
-                "100644" => FileMode::Regular,
-                "100755" => FileMode::Executable,
-                "120000" => FileMode::Symlink,
-                "160000" => {
-                    tree.problems.push(format!(
-                        "{} is a submodule; put the files themselves there",
-                        line.path
-                    ));
-                    continue;
-                }
-                mode => {
-                    tree.problems
-                        .push(format!("{} has mode {mode}, which no release may hold", line.path));
-                    continue;
-                }
-            };
-            if mode == FileMode::Symlink
-                && WITHOUT_LINKS.iter().any(|folder| line.path.starts_with(folder))
-            {
-                tree.problems.push(format!("{} is a link; put the file itself there", line.path));
-            }
-            if !folded.insert(line.path.to_lowercase()) {
-                tree.problems.push(format!(
-                    "{} differs from another file only in case; rename one",
-                    line.path
-                ));
-            }
-            tree.files.insert(line.path, TreeFile { mode, id: line.id });
-        }
-        Ok(tree)
+        let lines = git.tree(commit)?;
+        let problems = hostile::problems(git, &lines)?;
+        let file = |line: TreeLine| {
+            let mode = hostile::mode(&line.mode)?;
+            Some((line.path, TreeFile { mode, id: line.id }))
+        };
+        Ok(Self { files: lines.into_iter().filter_map(file).collect(), problems })
     }
 
     /// The files by path.

@@ -34,7 +34,9 @@ pub(crate) enum State {
         /// The publisher.
         publisher: String,
     },
-    /// Not signed, or other files than were signed.
+    /// Nobody signed it yet.
+    Unsigned,
+    /// Other files than were signed.
     Changed,
     /// Unchanged, and no signature counts; why.
     NotTrusted(String),
@@ -77,7 +79,7 @@ impl Folder {
     /// Whether it is signed as it is.
     pub(crate) fn state(&self, trust: &TrustFile) -> State {
         let (Some(signed), Some(signatures)) = (&self.signed, &self.signatures) else {
-            return State::Changed;
+            return State::Unsigned;
         };
         if *signed != self.digests.render().into_bytes() {
             return State::Changed;
@@ -128,6 +130,7 @@ impl State {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Current { .. } => "current",
+            Self::Unsigned => "unsigned",
             Self::Changed => "changed",
             Self::NotTrusted(_) => "not trusted",
         }
@@ -137,7 +140,7 @@ impl State {
     pub(crate) fn detail(&self) -> String {
         match self {
             Self::Current { publisher } => format!("by {publisher}"),
-            Self::Changed => String::new(),
+            Self::Unsigned | Self::Changed => String::new(),
             Self::NotTrusted(reason) => reason.clone(),
         }
     }

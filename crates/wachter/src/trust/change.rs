@@ -7,7 +7,7 @@ use wachter_trust::{
 
 use super::roots::{self, RootOptions};
 use super::write::store;
-use super::{AddArguments, RevokeArguments, RotateArguments, SignTrustArguments};
+use super::{AddArguments, Place, RevokeArguments, RotateArguments, SignTrustArguments};
 use crate::failure::{CommandError, CommandResult, chain};
 use crate::keys::{self, KeyOptions};
 use crate::output;
@@ -15,12 +15,9 @@ use crate::place::HostOptions;
 use crate::repository::{Repository, TRUST};
 use crate::sign::{Folder, State};
 
-pub(super) fn sign(
-    repository: &Repository,
-    arguments: &SignTrustArguments,
-    options: &RootOptions,
-    host: &HostOptions,
-) -> CommandResult {
+pub(super) fn sign(arguments: &SignTrustArguments, host: &HostOptions) -> CommandResult {
+    let Place { roots: options, repository } = &arguments.place;
+    let repository = &Repository::open(repository)?;
     let trust = repository.trust()?;
     if let Some(not_after) = arguments.not_after {
         let mut draft = trust.next_draft();
@@ -35,12 +32,9 @@ pub(super) fn sign(
     Ok(())
 }
 
-pub(super) fn add(
-    repository: &Repository,
-    arguments: &AddArguments,
-    options: &RootOptions,
-    host: &HostOptions,
-) -> CommandResult {
+pub(super) fn add(arguments: &AddArguments, host: &HostOptions) -> CommandResult {
+    let Place { roots: options, repository } = &arguments.place;
+    let repository = &Repository::open(repository)?;
     let trust = repository.trust()?;
     let key = keys::public_key(&arguments.public_key)?;
     let mut draft = trust.next_draft();
@@ -60,12 +54,9 @@ pub(super) fn add(
     output::data(format_args!("added {} to `{name}`", key.fingerprint()))
 }
 
-pub(super) fn rotate(
-    repository: &Repository,
-    arguments: &RotateArguments,
-    options: &RootOptions,
-    host: &HostOptions,
-) -> CommandResult {
+pub(super) fn rotate(arguments: &RotateArguments, host: &HostOptions) -> CommandResult {
+    let Place { roots: options, repository } = &arguments.place;
+    let repository = &Repository::open(repository)?;
     let trust = repository.trust()?;
     let new = keys::public_key(&arguments.new_key)?;
     let (name, old) = only_key(&trust, &arguments.old)?;
@@ -87,6 +78,13 @@ pub(super) fn rotate(
             old.fingerprint()
         ));
     }
+    let configured = keys::configured(repository.git());
+    if configured.is_some_and(|path| keys::public_key(Path::new(&path)).is_ok_and(|key| key == old))
+    {
+        output::talk(
+            "note: Git still signs with the old key here; name the new one with `git config user.signingkey FILE`",
+        );
+    }
     output::talk(format_args!(
         "the old key counts no more at nodes that have the new file; if it may be in other hands, also run `wachter trust revoke {} --reason ...`, so that it can never come back",
         old.fingerprint()
@@ -94,12 +92,9 @@ pub(super) fn rotate(
     stale_modules(repository)
 }
 
-pub(super) fn revoke(
-    repository: &Repository,
-    arguments: &RevokeArguments,
-    options: &RootOptions,
-    host: &HostOptions,
-) -> CommandResult {
+pub(super) fn revoke(arguments: &RevokeArguments, host: &HostOptions) -> CommandResult {
+    let Place { roots: options, repository } = &arguments.place;
+    let repository = &Repository::open(repository)?;
     let trust = repository.trust()?;
     let mut draft = trust.next_draft();
     let since = Timestamp::now();
@@ -163,7 +158,7 @@ fn publish(draft: &mut TrustDraft, name: &SignerName, patterns: &[String]) -> Co
             Some(publisher) if publisher.modules.contains(&pattern) => {}
             Some(publisher) => publisher.modules.push(pattern),
             None => {
-                draft.publishers.push(Publisher { signer: name.clone(), modules: vec![pattern] })
+                draft.publishers.push(Publisher { signer: name.clone(), modules: vec![pattern] });
             }
         }
     }

@@ -24,6 +24,11 @@ use crate::repository::{Repository, RepositoryOptions};
 pub(crate) struct TrustArguments {
     #[command(subcommand)]
     command: TrustCommand,
+}
+
+/// Where the trust file is, and who signs it.
+#[derive(Args, Debug)]
+struct Place {
     #[command(flatten)]
     roots: RootOptions,
     #[command(flatten)]
@@ -33,7 +38,7 @@ pub(crate) struct TrustArguments {
 #[derive(Subcommand, Debug)]
 enum TrustCommand {
     /// Show who may do what, and whether the signatures hold
-    Show,
+    Show(Place),
     /// Sign trust/trust.yaml as a root; signatures of other roots that hold are kept
     Sign(SignTrustArguments),
     /// Add a person or a key
@@ -46,6 +51,8 @@ enum TrustCommand {
     AllowedSigners {
         /// What the keys are to verify
         purpose: PurposeName,
+        #[command(flatten)]
+        repository: RepositoryOptions,
     },
 }
 
@@ -57,6 +64,8 @@ struct SignTrustArguments {
     not_after: Option<Validity>,
     #[command(flatten)]
     key: KeyOptions,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Add a person or a key.
@@ -78,6 +87,8 @@ struct AddArguments {
     approve: bool,
     #[command(flatten)]
     key: KeyOptions,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Replace a key.
@@ -91,6 +102,8 @@ struct RotateArguments {
     new_key: PathBuf,
     #[command(flatten)]
     key: KeyOptions,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Revoke a key.
@@ -104,6 +117,8 @@ struct RevokeArguments {
     reason: String,
     #[command(flatten)]
     key: KeyOptions,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -119,20 +134,21 @@ pub(crate) fn carry_out(
     host: &HostOptions,
     format: Format,
 ) -> CommandResult {
-    let repository = Repository::open(&arguments.repository)?;
-    let roots = &arguments.roots;
     match &arguments.command {
-        TrustCommand::Show => show::carry_out(&repository, roots, host, format),
-        TrustCommand::Sign(sign) => change::sign(&repository, sign, roots, host),
-        TrustCommand::AddSigner(add) => change::add(&repository, add, roots, host),
-        TrustCommand::Rotate(rotate) => change::rotate(&repository, rotate, roots, host),
-        TrustCommand::Revoke(revoke) => change::revoke(&repository, revoke, roots, host),
-        TrustCommand::AllowedSigners { purpose } => {
+        TrustCommand::Show(place) => {
+            let repository = Repository::open(&place.repository)?;
+            show::carry_out(&repository, &place.roots, host, format)
+        }
+        TrustCommand::Sign(arguments) => change::sign(arguments, host),
+        TrustCommand::AddSigner(arguments) => change::add(arguments, host),
+        TrustCommand::Rotate(arguments) => change::rotate(arguments, host),
+        TrustCommand::Revoke(arguments) => change::revoke(arguments, host),
+        TrustCommand::AllowedSigners { purpose, repository } => {
             let purpose = match purpose {
                 PurposeName::Release => Purpose::Release,
                 PurposeName::Module => Purpose::Module,
             };
-            let text = repository.trust()?.allowed_signers(purpose);
+            let text = Repository::open(repository)?.trust()?.allowed_signers(purpose);
             output::data(text.trim_end())
         }
     }

@@ -12,10 +12,10 @@ use crate::place::HostOptions;
 pub(crate) struct RootOptions {
     /// A root's public key; may be given several times [default: `roots` of this host's local file,
     /// where it follows this repository]
-    #[arg(long = "root", value_name = "KEY.pub", global = true)]
+    #[arg(long = "root", value_name = "KEY.pub")]
     keys: Vec<PathBuf>,
     /// How many roots must sign [default: all that are given]
-    #[arg(long, value_name = "N", requires = "keys", global = true)]
+    #[arg(long, value_name = "N", requires = "keys")]
     root_threshold: Option<usize>,
 }
 

@@ -85,10 +85,26 @@ impl Author {
         serde_json::from_str(&outcome.stdout).unwrap()
     }
 
+    /// A node that sees the repository for the first time takes this release.
+    pub(crate) fn node_takes(&self, sequence: u64) -> Value {
+        let path = self.folder.display().to_string();
+        let verdict = self.plan(&["verify", "--repository", &path]);
+        assert_eq!(verdict["accepted"]["sequence"], sequence, "{verdict}");
+        verdict["accepted"].clone()
+    }
+
+    /// A node that sees the repository for the first time takes nothing, for this reason.
+    pub(crate) fn node_refuses(&self, reason: &str) {
+        let path = self.folder.display().to_string();
+        self.wachter(&["verify", "--repository", &path]).fails(3, reason);
+    }
+
     /// Runs `git`, which must succeed.
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let mut command = self.command(Path::new("git"));
-        command.args(["-c", "user.name=Alice", "-c", "user.email=alice@example.com"]).args(arguments);
+        command
+            .args(["-c", "user.name=Alice", "-c", "user.email=alice@example.com"])
+            .args(arguments);
         let output = command.output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "git {arguments:?}: {stderr}");
@@ -102,9 +118,13 @@ impl Author {
 
     /// Signs a tag with any message, as someone who does not use `wachter` would.
     pub(crate) fn tag(&self, name: &str, commit: &str, message: &str, key: &SshKey) {
+        self.tag_with(&key.private().display().to_string(), name, commit, message);
+    }
+
+    pub(crate) fn tag_with(&self, key: &str, name: &str, commit: &str, message: &str) {
         let file = self.home().join("message");
         fs::write(&file, message).unwrap();
-        let signing = format!("user.signingkey={}", key.private().display());
+        let signing = format!("user.signingkey={key}");
         let file = file.display().to_string();
         self.git(&["-c", &signing, "tag", "-s", "--cleanup=verbatim", "-F", &file, name, commit]);
     }
@@ -146,11 +166,22 @@ impl Author {
     }
 
     /// `ssh-keygen -Y verify` says yes.
-    pub(crate) fn openssh_agrees(&self, who: &str, namespace: &str, allowed: &str, file: &str, signature: &str) {
+    pub(crate) fn openssh_agrees(
+        &self,
+        who: &str,
+        namespace: &str,
+        allowed: &str,
+        file: &str,
+        signature: &str,
+    ) {
         let list = self.home().join("allowed-signers");
         fs::write(&list, allowed).unwrap();
         let mut command = self.command(Path::new("ssh-keygen"));
-        command.args(["-Y", "verify", "-I", who, "-n", namespace, "-f"]).arg(list).arg("-s").arg(signature);
+        command
+            .args(["-Y", "verify", "-I", who, "-n", namespace, "-f"])
+            .arg(list)
+            .arg("-s")
+            .arg(signature);
         command.stdin(fs::File::open(self.folder.join(file)).unwrap());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
@@ -160,7 +191,8 @@ impl Author {
     pub(crate) fn start_agent(&mut self) {
         let socket = self.home().join("agent");
         let mut command = self.command(Path::new("ssh-agent"));
-        let mut child = command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
         // It says where it listens once it does.
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -191,9 +223,15 @@ impl Author {
         let mut secrets = Vec::new();
         for folder in ["keys", ".config/wachter/keys"] {
             let entries = fs::read_dir(self.home().join(folder)).into_iter().flatten();
-            for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_none()) {
+            for path in
+                entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_none())
+            {
                 let text = fs::read_to_string(path).unwrap();
-                secrets.extend(text.lines().filter(|line| line.len() > 40 && !line.contains("-----")).map(str::to_owned));
+                secrets.extend(
+                    text.lines()
+                        .filter(|line| line.len() > 40 && !line.contains("-----"))
+                        .map(str::to_owned),
+                );
             }
         }
         secrets
@@ -219,7 +257,14 @@ impl Outcome {
     /// It succeeded.
     #[track_caller]
     pub(crate) fn succeeds(&self) -> &Self {
-        assert_eq!(self.code, Some(0), "`wachter {}`: {}{}", self.command, self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(0),
+            "`wachter {}`: {}{}",
+            self.command,
+            self.stdout,
+            self.stderr
+        );
         self
     }
 

@@ -18,7 +18,7 @@ fn from_an_empty_home_to_a_release_that_git_and_openssh_agree_with() {
     let author = author.within("fleet");
     assert_eq!(author.git(&["status", "--porcelain"]), "");
 
-    author.wachter(&["sign", "--check"]).succeeds();
+    assert_eq!(author.plan(&["sign", "--check"])[0]["state"], "current");
     let dry = author.wachter(&["release", "--dry-run"]);
     dry.succeeds();
     assert!(dry.stdout.contains("asks to see host cpu"), "{}", dry.stdout);
@@ -27,27 +27,45 @@ fn from_an_empty_home_to_a_release_that_git_and_openssh_agree_with() {
     released.succeeds();
     assert!(released.stdout.contains("signed: tag wachter/1"), "{}", released.stdout);
 
-    let allowed = author.wachter(&["trust", "allowed-signers", "release"]).succeeds().stdout.clone();
+    let allowed =
+        author.wachter(&["trust", "allowed-signers", "release"]).succeeds().stdout.clone();
     fs::write(author.home().join("allowed"), allowed).unwrap();
     let allowed = format!("gpg.ssh.allowedSignersFile={}", author.home().join("allowed").display());
     author.git(&["-c", &allowed, "verify-tag", "wachter/1"]);
 
     let modules = author.wachter(&["trust", "allowed-signers", "module"]).succeeds().stdout.clone();
-    author.openssh_agrees("alice", "wachter-module", &modules, "modules/system-monitor/module.digests", "modules/system-monitor/module.sig");
+    author.openssh_agrees(
+        "alice",
+        "wachter-module",
+        &modules,
+        "modules/system-monitor/module.digests",
+        "modules/system-monitor/module.sig",
+    );
     let root = format!("alice {}", fs::read_to_string(key.with_extension("pub")).unwrap());
-    author.openssh_agrees("alice", "wachter-trust", &root, "trust/trust.yaml", "trust/trust.yaml.sig");
+    author.openssh_agrees(
+        "alice",
+        "wachter-trust",
+        &root,
+        "trust/trust.yaml",
+        "trust/trust.yaml.sig",
+    );
 }
 
 #[test]
 fn a_node_takes_what_was_released() {
     let author = Author::with_repository();
     author.wachter(&["release", "--yes"]).succeeds();
-    let path = author.folder().display().to_string();
-    let verdict = author.wachter(&["verify", "--repository", &path, "--output", "json"]);
-    verdict.succeeds();
-    let verdict: Value = serde_json::from_str(&verdict.stdout).unwrap();
-    assert_eq!(verdict["accepted"]["sequence"], 1, "{verdict}");
-    assert_eq!(verdict["accepted"]["tree"], author.plan(&["release", "--dry-run"])["tree"]);
+    let accepted = author.node_takes(1);
+    assert_eq!(accepted["tree"], author.plan(&["release", "--dry-run"])["tree"]);
+}
+
+#[test]
+fn init_without_a_launcher_says_what_was_not_found_out() {
+    let author = Author::new();
+    let made = author.wachter(&["init", "--yes", "--launcher", "/nonexistent", "fleet"]);
+    made.succeeds();
+    assert!(made.stderr.contains("run `wachter doctor`"), "{}", made.stderr);
+    author.wachter(&["release", "--yes", "--repository", "fleet"]).succeeds();
 }
 
 #[test]
@@ -65,8 +83,19 @@ fn init_overwrites_nothing_and_can_be_repeated() {
     fs::create_dir(author.folder().join("inner")).unwrap();
     author.wachter(&["init", "--yes", "inner"]).fails(3, "lies in the Git repository");
     let fresh = Author::new();
-    let inside = fresh.home().join("fleet/key").display().to_string();
-    fresh.wachter(&["init", "--yes", "--generate-key", &inside, "fleet"]).fails(3, "must not lie in the repository");
+    let key = fresh.new_key("mine");
+    fs::create_dir(fresh.home().join("fleet")).unwrap();
+    fs::copy(key.private(), fresh.home().join("fleet/mine")).unwrap();
+    for (option, place) in [
+        ("--generate-key", "fleet/key"),
+        ("--generate-key", "fleet/a/b/key"),
+        ("--generate-key", "keys/../fleet/key"),
+        ("--key", "fleet/mine"),
+    ] {
+        let place = fresh.home().join(place).display().to_string();
+        let outcome = fresh.wachter(&["init", "--yes", option, &place, "fleet"]);
+        outcome.fails(3, "must not lie in the repository");
+    }
     assert!(!fresh.home().join("fleet/key").exists());
 }
 
@@ -81,7 +110,11 @@ fn the_local_file_pins_the_root_and_the_repository() {
         assert!(text.contains(expected), "{expected} is not in {text}");
     }
     let shown = author.plan(&["trust", "show"]);
-    assert_eq!((&shown["holds"], &shown["serial"]), (&Value::Bool(true), &Value::from(1)), "{shown}");
+    assert_eq!(
+        (&shown["holds"], &shown["serial"]),
+        (&Value::Bool(true), &Value::from(1)),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -91,12 +124,16 @@ fn a_changed_module_is_not_released_before_it_is_signed() {
     let manifest = author.read("modules/system-monitor/module.yaml");
     author.write(
         "modules/system-monitor/module.yaml",
-        &manifest.replace("version: 0.1.0", "version: 0.2.0").replace("permissions:", "permissions:\n  network: [\"example.com:443\"]"),
+        &manifest
+            .replace("version: 0.1.0", "version: 0.2.0")
+            .replace("permissions:", "permissions:\n  network: [\"example.com:443\"]"),
     );
     let check = author.wachter(&["sign", "--check"]);
     check.fails(3, "1 of 1 modules must be signed");
     assert!(check.stdout.contains("changed module.yaml"), "{}", check.stdout);
-    author.wachter(&["release", "--yes"]).fails(3, "not committed: modules/system-monitor/module.yaml");
+    author
+        .wachter(&["release", "--yes"])
+        .fails(3, "not committed: modules/system-monitor/module.yaml");
     author.commit();
     author.wachter(&["release", "--yes"]).fails(3, "`module.yaml` is not what was signed");
     author.wachter(&["sign", "system-monitor"]).succeeds();
@@ -105,7 +142,10 @@ fn a_changed_module_is_not_released_before_it_is_signed() {
     let plan = author.plan(&["release", "--yes"]);
     assert_eq!((&plan["sequence"], &plan["previous"]), (&Value::from(2), &Value::from(1)));
     let module = &plan["modules"][0];
-    assert_eq!((&module["before"], &module["after"]), (&Value::from("0.1.0"), &Value::from("0.2.0")));
+    assert_eq!(
+        (&module["before"], &module["after"]),
+        (&Value::from("0.1.0"), &Value::from("0.2.0"))
+    );
     assert_eq!(module["asks_more"], serde_json::json!(["connect to example.com:443"]));
     assert_eq!((&plan["complete"], &plan["tag"]), (&Value::Bool(true), &Value::from("wachter/2")));
     // Signing what is signed changes nothing.
@@ -125,7 +165,10 @@ fn what_nodes_would_refuse_is_not_released() {
     check(|author| author.write("new", "x"), &[], 3, "not committed: new");
     check(
         |author| {
-            author.write("modules/other/module.yaml", "name: other\nversion: 1.0.0\nruntime: { kind: builtin, entrypoint: other }\n");
+            author.write(
+                "modules/other/module.yaml",
+                "name: other\nversion: 1.0.0\nruntime: { kind: builtin, entrypoint: other }\n",
+            );
             author.commit();
         },
         &[],
@@ -134,7 +177,10 @@ fn what_nodes_would_refuse_is_not_released() {
     );
     check(
         |author| {
-            author.write("config/agents/a.yaml", "name: a\nmodule: system-monitr\non: { every: 30s }\n");
+            author.write(
+                "config/agents/a.yaml",
+                "name: a\nmodule: system-monitr\non: { every: 30s }\n",
+            );
             author.commit();
         },
         &[],
@@ -143,12 +189,16 @@ fn what_nodes_would_refuse_is_not_released() {
     );
     check(
         |author| {
-            std::os::unix::fs::symlink("/etc/passwd", author.folder().join("config/agents/link.yaml")).unwrap();
+            std::os::unix::fs::symlink(
+                "/etc/passwd",
+                author.folder().join("config/agents/link.yaml"),
+            )
+            .unwrap();
             author.commit();
         },
         &[],
         3,
-        "config/agents/link.yaml is a link",
+        "config/agents/link.yaml is a link in a folder that may have none",
     );
     check(
         |author| {
@@ -158,7 +208,7 @@ fn what_nodes_would_refuse_is_not_released() {
         },
         &[],
         3,
-        "differs from another file only in case",
+        "a/file differs from a/FILE only in case",
     );
     check(
         |author| {
@@ -199,16 +249,64 @@ fn a_forged_tag_does_not_choose_what_is_shown() {
     let statement = real.split_once("\n\n").unwrap().1.split("-----BEGIN").next().unwrap();
     let commit = author.git(&["rev-parse", "HEAD"]);
     let old = author.git(&["rev-parse", "wachter/1^{commit}"]);
-    let forged = statement.replace(&old, &commit).replace("sequence 1\n", "sequence 2\n").replace("previous none", "previous 1");
+    let forged = statement
+        .replace(&old, &commit)
+        .replace("sequence 1\n", "sequence 2\n")
+        .replace("previous none", "previous 1");
     let mallory = author.new_key("mallory");
     author.tag("wachter/2", &commit, &forged, &mallory);
     author.write("later", "");
     author.commit();
     let outcome = author.wachter(&["release", "--yes"]);
     outcome.succeeds();
-    assert!(outcome.stderr.contains("release 2 is not compared with: tag `wachter/2` is signed by the unknown key"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains(
+            "release 2 is not compared with: tag `wachter/2` is signed by the unknown key"
+        ),
+        "{}",
+        outcome.stderr
+    );
     assert!(outcome.stdout.contains("changed  config/agents/README.md"), "{}", outcome.stdout);
     assert!(outcome.stdout.contains("signed: tag wachter/3"), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_release_made_with_git_alone_counts() {
+    let author = Author::with_repository();
+    author.wachter(&["release", "--yes"]).succeeds();
+    let real = author.git(&["cat-file", "tag", "wachter/1"]);
+    let statement = real.split_once("\n\n").unwrap().1.split("-----BEGIN").next().unwrap();
+    let second =
+        statement.replace("sequence 1\n", "sequence 2\n").replace("previous none", "previous 1");
+    let private = author.home().join(".config/wachter/keys/alice").display().to_string();
+    author.tag_with(&private, "wachter/2", "HEAD", &second);
+    let plan = author.plan(&["release", "--dry-run"]);
+    assert_eq!(
+        (&plan["sequence"], &plan["previous"]),
+        (&Value::from(3), &Value::from(2)),
+        "{plan}"
+    );
+}
+
+#[test]
+fn without_a_local_file_the_roots_are_said_to_be_unknown() {
+    let author = Author::new();
+    author.wachter(&["init", "--yes", "--no-local-file", "--release", "fleet"]).succeeds();
+    assert!(!author.home().join("node.yaml").exists());
+    let author = author.within("fleet");
+    assert_eq!(author.git(&["tag"]), "wachter/1");
+    let outcome = author.wachter(&["release", "--dry-run"]);
+    outcome.succeeds();
+    assert!(outcome.stderr.contains("name them with --root"), "{}", outcome.stderr);
+    let root = author.home().join(".config/wachter/keys/alice.pub").display().to_string();
+    let outcome = author.wachter(&["release", "--dry-run", "--root", &root]);
+    assert!(!outcome.succeeds().stderr.contains("--root"), "{}", outcome.stderr);
+    let stranger = format!("{}.pub", author.new_key("stranger").private().display());
+    author
+        .wachter(&["release", "--dry-run", "--root", &stranger])
+        .fails(3, "0 of 1 required root keys");
+    assert_eq!(author.plan(&["trust", "show"])["holds"], false);
+    assert_eq!(author.plan(&["trust", "show", "--root", &root])["holds"], true);
 }
 
 #[test]
@@ -219,13 +317,19 @@ fn the_release_is_pushed_with_its_branch() {
     author.git(&["remote", "add", "origin", &server]);
     author.wachter(&["release", "--yes", "--push"]).succeeds();
     let listed = author.git(&["ls-remote", &server]);
-    assert!(listed.contains("refs/heads/main") && listed.contains("refs/tags/wachter/1"), "{listed}");
-    author.wachter(&["release", "--yes", "--push", "nowhere"]).fails(1, "the release is made and lies here");
+    assert!(
+        listed.contains("refs/heads/main") && listed.contains("refs/tags/wachter/1"),
+        "{listed}"
+    );
+    author
+        .wachter(&["release", "--yes", "--push", "nowhere"])
+        .fails(1, "the release is made and lies here");
 }
 
 #[test]
 fn a_module_that_no_node_could_run_is_not_signed() {
-    const MANIFEST: &str = "name: tool\nversion: 1.0.0\nruntime: { kind: process, entrypoint: ./main.sh }\n";
+    const MANIFEST: &str =
+        "name: tool\nversion: 1.0.0\nruntime: { kind: process, entrypoint: ./main.sh }\n";
     let check = |prepare: fn(&Author), expected: &str| {
         let author = Author::with_repository();
         author.write("modules/tool/module.yaml", MANIFEST);
@@ -242,7 +346,10 @@ fn a_module_that_no_node_could_run_is_not_signed() {
         }
     };
     check(|_| {}, "");
-    check(|author| author.remove("modules/tool/main.sh"), "the entrypoint `main.sh` is not among the files");
+    check(
+        |author| author.remove("modules/tool/main.sh"),
+        "the entrypoint `main.sh` is not among the files",
+    );
     check(
         |author| {
             let path = author.folder().join("modules/tool/main.sh");
@@ -250,11 +357,28 @@ fn a_module_that_no_node_could_run_is_not_signed() {
         },
         "`chmod +x` it",
     );
-    check(|author| author.write("modules/tool/module.yaml", &MANIFEST.replace("tool", "other")), "must agree");
-    check(|author| author.write("modules/tool/module.yaml", &MANIFEST.replace("kind:", "knd:")), "did you mean `kind`?");
-    check(|author| author.write("modules/tool/module.yaml", &format!("{MANIFEST}input: {{ $ref: in.json }}\n")), "names `in.json`");
     check(
-        |author| std::os::unix::fs::symlink("main.sh", author.folder().join("modules/tool/link")).unwrap(),
+        |author| author.write("modules/tool/module.yaml", &MANIFEST.replace("tool", "other")),
+        "must agree",
+    );
+    check(
+        |author| author.write("modules/tool/module.yaml", &MANIFEST.replace("kind:", "knd:")),
+        "did you mean `kind`?",
+    );
+    check(
+        |author| {
+            author.write(
+                "modules/tool/module.yaml",
+                &format!("{MANIFEST}input: {{ $ref: in.json }}\n"),
+            );
+        },
+        "names `in.json`",
+    );
+    check(
+        |author| {
+            std::os::unix::fs::symlink("main.sh", author.folder().join("modules/tool/link"))
+                .unwrap();
+        },
         "`link` is neither a file nor a folder",
     );
     check(

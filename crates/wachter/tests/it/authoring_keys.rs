@@ -10,15 +10,22 @@ fn an_encrypted_key_signs_through_the_agent() {
     let mut author = Author::new();
     let key = author.encrypted_key("work", "open sesame");
     let (private, public) = (key.display().to_string(), format!("{}.pub", key.display()));
-    author.wachter(&["init", "--yes", "--name", "alice", "--key", &private, "fleet"]).fails(1, "load it with `ssh-add`");
-    author.wachter(&["init", "--yes", "--name", "alice", "--key", &public, "fleet"]).fails(1, "no ssh-agent runs");
+    author
+        .wachter(&["init", "--yes", "--name", "alice", "--key", &private, "fleet"])
+        .fails(1, "load it with `ssh-add`");
+    author
+        .wachter(&["init", "--yes", "--name", "alice", "--key", &public, "fleet"])
+        .fails(1, "no ssh-agent runs");
     author.start_agent();
-    author.wachter(&["init", "--yes", "--name", "alice", "--key", &public, "fleet"]).fails(1, "does not hold the key");
+    author
+        .wachter(&["init", "--yes", "--name", "alice", "--key", &public, "fleet"])
+        .fails(1, "does not hold the key");
     author.add_to_agent(&key, "open sesame");
     author.wachter(&["init", "--yes", "--name", "alice", "--key", &private, "fleet"]).succeeds();
     let author = author.within("fleet");
     author.wachter(&["release", "--yes", "--key", &public]).succeeds();
-    let allowed = author.wachter(&["trust", "allowed-signers", "release"]).succeeds().stdout.clone();
+    let allowed =
+        author.wachter(&["trust", "allowed-signers", "release"]).succeeds().stdout.clone();
     fs::write(author.home().join("allowed"), allowed).unwrap();
     let allowed = format!("gpg.ssh.allowedSignersFile={}", author.home().join("allowed").display());
     author.git(&["-c", &allowed, "verify-tag", "wachter/1"]);

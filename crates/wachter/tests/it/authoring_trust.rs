@@ -10,10 +10,14 @@ use crate::author::Author;
 fn a_path_that_takes_two_waits_for_the_second() {
     let author = Author::with_repository();
     let (bob, carol) = (author.new_key("bob"), author.new_key("carol"));
-    let (bob_public, bob_private) = (format!("{}.pub", bob.private().display()), bob.private().display().to_string());
-    author.wachter(&["trust", "add-signer", "bob", &bob_public, "--release", "--publish", "web-*"]).succeeds();
+    let (bob_public, bob_private) =
+        (format!("{}.pub", bob.private().display()), bob.private().display().to_string());
+    author
+        .wachter(&["trust", "add-signer", "bob", &bob_public, "--release", "--publish", "web-*"])
+        .succeeds();
     let trust = author.read("trust/trust.yaml");
-    let rule = "  threshold: 1\n  paths: [{ path: modules/, threshold: 2, signers: [alice, bob] }]\n";
+    let rule =
+        "  threshold: 1\n  paths: [{ path: modules/, threshold: 2, signers: [alice, bob] }]\n";
     author.write("trust/trust.yaml", &trust.replace("  threshold: 1\n", rule));
     assert_ne!(author.read("trust/trust.yaml"), trust);
     author.wachter(&["trust", "sign"]).succeeds();
@@ -21,47 +25,112 @@ fn a_path_that_takes_two_waits_for_the_second() {
 
     let outcome = author.wachter(&["release", "--yes"]);
     outcome.succeeds();
-    assert!(outcome.stdout.contains("signers for changes of modules: 1 of 2 (alice)\n  missing: 1 of bob"), "{}", outcome.stdout);
+    assert!(
+        outcome
+            .stdout
+            .contains("signers for changes of modules: 1 of 2 (alice)\n  missing: 1 of bob"),
+        "{}",
+        outcome.stdout
+    );
     assert!(outcome.stderr.contains("`wachter release --cosign 1 --push`"), "{}", outcome.stderr);
-    author.wachter(&["release", "--yes", "--cosign", "1"]).fails(3, "`alice` signed this release already");
+    author.node_refuses("has 1 of 2 required signers for `modules/");
+    author
+        .wachter(&["release", "--yes", "--cosign", "1"])
+        .fails(3, "`alice` signed this release already");
     let carol = carol.private().display().to_string();
-    author.wachter(&["release", "--yes", "--cosign", "1", "--key", &carol]).fails(3, "is not in the trust file");
+    author
+        .wachter(&["release", "--yes", "--cosign", "1", "--key", &carol])
+        .fails(3, "is not in the trust file");
     let plan = author.plan(&["release", "--yes", "--cosign", "1", "--key", &bob_private]);
-    assert_eq!((&plan["complete"], &plan["tag"]), (&Value::Bool(true), &Value::from("wachter/1.2")), "{plan}");
+    assert_eq!(
+        (&plan["complete"], &plan["tag"]),
+        (&Value::Bool(true), &Value::from("wachter/1.2")),
+        "{plan}"
+    );
+    author.node_takes(1);
 
     // What changes no module needs one signer, and is compared with the release that is complete.
     author.write("note", "");
     author.commit();
     let plan = author.plan(&["release", "--yes"]);
-    assert_eq!((&plan["complete"], &plan["previous"]), (&Value::Bool(true), &Value::from(1)), "{plan}");
+    assert_eq!(
+        (&plan["complete"], &plan["previous"]),
+        (&Value::Bool(true), &Value::from(1)),
+        "{plan}"
+    );
 
     // A release that still waits is not what nodes follow, so it is not compared with.
     let manifest = author.read("modules/system-monitor/module.yaml");
     author.write("modules/system-monitor/module.yaml", &manifest.replace("0.1.0", "0.1.1"));
     author.wachter(&["sign", "system-monitor"]).succeeds();
-    author.wachter(&["sign", "--add", "system-monitor", "--key", &bob_private]).fails(3, "`bob` may not publish module `system-monitor`");
+    author
+        .wachter(&["sign", "--add", "system-monitor", "--key", &bob_private])
+        .fails(3, "`bob` may not publish module `system-monitor`");
     author.commit();
     assert_eq!(author.plan(&["release", "--yes"])["complete"], false);
     let plan = author.plan(&["release", "--dry-run"]);
-    assert_eq!((&plan["sequence"], &plan["previous"]), (&Value::from(4), &Value::from(2)), "{plan}");
+    assert_eq!(
+        (&plan["sequence"], &plan["previous"]),
+        (&Value::from(4), &Value::from(2)),
+        "{plan}"
+    );
+}
+
+#[test]
+fn a_statement_about_other_files_is_not_co_signed() {
+    let author = Author::with_repository();
+    let bob = author.new_key("bob");
+    let (public, private) =
+        (format!("{}.pub", bob.private().display()), bob.private().display().to_string());
+    author.wachter(&["trust", "add-signer", "bob", &public, "--release"]).succeeds();
+    author.commit();
+    author.wachter(&["release", "--yes"]).succeeds();
+    let tree = author.plan(&["release", "--dry-run"])["tree"].as_str().unwrap().to_owned();
+    let real = author.git(&["cat-file", "tag", "wachter/1"]);
+    let statement = real.split_once("\n\n").unwrap().1.split("-----BEGIN").next().unwrap();
+    let second =
+        statement.replace("sequence 1\n", "sequence 2\n").replace("previous none", "previous 1");
+    let other = second.replace(&tree, &"0".repeat(64));
+    let alice = author.home().join(".config/wachter/keys/alice").display().to_string();
+    let mallory = author.new_key("mallory").private().display().to_string();
+    let check = |sequence: &str, message: &str, signer: &str, expected: Option<&str>| {
+        let message = message.replace("sequence 2\n", &format!("sequence {sequence}\n"));
+        author.tag_with(signer, &format!("wachter/{sequence}"), "HEAD", &message);
+        let outcome =
+            author.wachter(&["release", "--yes", "--cosign", sequence, "--key", &private]);
+        match expected {
+            Some(reason) => outcome.fails(3, reason),
+            None => outcome.succeeds(),
+        };
+        let tags = author.git(&["tag", "--list", &format!("wachter/{sequence}.2")]);
+        assert_eq!(tags.is_empty(), expected.is_some(), "{tags}");
+    };
+    check("2", &other, &alice, Some("states another tree than its commit holds; do not sign it"));
+    check("3", &second, &mallory, Some("tag `wachter/3` is signed by the unknown key"));
+    check("4", &second, &alice, None);
 }
 
 #[test]
 fn a_second_publisher_adds_a_signature() {
     let author = Author::with_repository();
     let bob = author.new_key("bob");
-    let (public, private) = (format!("{}.pub", bob.private().display()), bob.private().display().to_string());
+    let (public, private) =
+        (format!("{}.pub", bob.private().display()), bob.private().display().to_string());
     author.wachter(&["trust", "add-signer", "bob", &public, "--publish", "*"]).succeeds();
     author.wachter(&["sign", "--add", "system-monitor", "--key", &private]).succeeds();
     let signatures = author.read("modules/system-monitor/module.sig");
     assert_eq!(signatures.matches("BEGIN SSH SIGNATURE").count(), 2);
     author.wachter(&["sign", "--check"]).succeeds();
     author.write("modules/system-monitor/extra", "");
-    author.wachter(&["sign", "--add", "system-monitor", "--key", &private]).fails(3, "no longer hold");
+    author
+        .wachter(&["sign", "--add", "system-monitor", "--key", &private])
+        .fails(3, "no longer hold");
     author.wachter(&["release", "--yes", "--key", &private]).fails(3, "not committed");
     author.remove("modules/system-monitor/extra");
     author.commit();
-    author.wachter(&["release", "--yes", "--key", &private]).fails(3, "`bob` may not sign releases");
+    author
+        .wachter(&["release", "--yes", "--key", &private])
+        .fails(3, "`bob` may not sign releases");
 }
 
 #[test]
@@ -69,7 +138,8 @@ fn a_key_is_rotated_and_then_revoked() {
     let author = Author::with_repository();
     author.wachter(&["release", "--yes"]).succeeds();
     let new = author.new_key("new");
-    let (public, private) = (format!("{}.pub", new.private().display()), new.private().display().to_string());
+    let (public, private) =
+        (format!("{}.pub", new.private().display()), new.private().display().to_string());
     let old = author.fingerprint(&author.home().join(".config/wachter/keys/alice.pub"));
 
     let rotated = author.wachter(&["trust", "rotate", "--old", "alice", "--new-key", &public]);
@@ -83,23 +153,40 @@ fn a_key_is_rotated_and_then_revoked() {
     author.wachter(&["release", "--yes"]).fails(3, "is not in the trust file");
     // The release before, signed by a key that is gone, still counts: the roots vouched for it then.
     let plan = author.plan(&["release", "--yes", "--key", &private]);
-    assert_eq!((&plan["sequence"], &plan["previous"]), (&Value::from(2), &Value::from(1)), "{plan}");
+    assert_eq!(
+        (&plan["sequence"], &plan["previous"]),
+        (&Value::from(2), &Value::from(1)),
+        "{plan}"
+    );
 
     // The old key is the only root still, and no root can revoke itself.
-    author.wachter(&["trust", "revoke", &old, "--reason", "laptop stolen"]).fails(3, "sign with another root");
+    author
+        .wachter(&["trust", "revoke", &old, "--reason", "laptop stolen"])
+        .fails(3, "sign with another root");
     let local = fs::read_to_string(author.home().join("node.yaml")).unwrap();
     let old_key = fs::read_to_string(author.home().join(".config/wachter/keys/alice.pub")).unwrap();
-    fs::write(author.home().join("node.yaml"), local.replace(old_key.trim_end(), new.public())).unwrap();
-    let revoked = author.wachter(&["trust", "revoke", &old, "--reason", "laptop stolen", "--key", &private]);
+    fs::write(author.home().join("node.yaml"), local.replace(old_key.trim_end(), new.public()))
+        .unwrap();
+    let revoked =
+        author.wachter(&["trust", "revoke", &old, "--reason", "laptop stolen", "--key", &private]);
     revoked.succeeds();
     assert!(revoked.stdout.contains(&format!("revoked {old}")), "{}", revoked.stdout);
     author.wachter(&["trust", "revoke", &old, "--reason", "again", "--key", &private]).succeeds();
     author.commit();
     let shown = author.plan(&["trust", "show"]);
-    assert_eq!((&shown["holds"], &shown["serial"]), (&Value::Bool(true), &Value::from(3)), "{shown}");
+    assert_eq!(
+        (&shown["holds"], &shown["serial"]),
+        (&Value::Bool(true), &Value::from(3)),
+        "{shown}"
+    );
     assert_eq!(shown["revoked"][0]["reason"], "laptop stolen");
     let plan = author.plan(&["release", "--yes", "--key", &private]);
-    assert_eq!((&plan["sequence"], &plan["previous"]), (&Value::from(3), &Value::from(2)), "{plan}");
+    assert_eq!(
+        (&plan["sequence"], &plan["previous"]),
+        (&Value::from(3), &Value::from(2)),
+        "{plan}"
+    );
+    author.node_takes(3);
     author.wachter(&["release", "--yes"]).fails(3, "is revoked; sign with another one");
 }
 
@@ -107,9 +194,15 @@ fn a_key_is_rotated_and_then_revoked() {
 fn a_change_that_locks_everyone_out_is_refused() {
     let author = Author::with_repository();
     let before = author.read("trust/trust.yaml");
-    author.wachter(&["trust", "revoke", "alice", "--reason", "test"]).fails(3, "a threshold of 1 cannot be");
-    author.wachter(&["trust", "revoke", "nobody", "--reason", "test"]).fails(2, "neither a signer, a fingerprint");
-    author.wachter(&["trust", "rotate", "--old", "nobody", "--new-key", "x"]).fails(1, "x: No such file");
+    author
+        .wachter(&["trust", "revoke", "alice", "--reason", "test"])
+        .fails(3, "a threshold of 1 cannot be");
+    author
+        .wachter(&["trust", "revoke", "nobody", "--reason", "test"])
+        .fails(2, "neither a signer, a fingerprint");
+    author
+        .wachter(&["trust", "rotate", "--old", "nobody", "--new-key", "x"])
+        .fails(1, "x: No such file");
     assert_eq!(author.read("trust/trust.yaml"), before);
 }
 
@@ -147,7 +240,8 @@ fn two_roots_sign_one_after_the_other() {
     let first = with_roots(&["trust", "sign"]);
     first.succeeds();
     assert!(first.stderr.contains("1 of 2 roots have signed"), "{}", first.stderr);
-    with_roots(&["release", "--dry-run"]).fails(3, "1 of 2 required root keys signed the trust file");
+    with_roots(&["release", "--dry-run"])
+        .fails(3, "1 of 2 required root keys signed the trust file");
     with_roots(&["trust", "sign", "--key", &private]).succeeds();
     assert_eq!(author.read("trust/trust.yaml.sig").matches("BEGIN SSH SIGNATURE").count(), 2);
     author.commit();

@@ -4,12 +4,14 @@
 //! (`safe.directory`, ignored files, the identity of commits), but neither the environment nor
 //! replaced and grafted objects can put another repository or history in this one's place.
 
-use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+mod objects;
 
-use wachter_model::{Digest, DigestWriter};
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(crate) use objects::Objects;
 
 use crate::failure::CommandError;
 
@@ -26,9 +28,6 @@ const LEADING_ELSEWHERE: [&str; 9] = [
     "GIT_SHALLOW_FILE",
 ];
 
-/// The largest object that is read whole; what a node takes as a document is far smaller.
-const MAX_READ: u64 = 16 << 20;
-
 /// `git` in one folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Git {
@@ -42,6 +41,8 @@ pub(crate) struct TreeLine {
     pub(crate) mode: String,
     /// The object.
     pub(crate) id: String,
+    /// Bytes; 0 for a submodule.
+    pub(crate) size: u64,
     /// From the root of the repository.
     pub(crate) path: String,
 }
@@ -60,8 +61,10 @@ impl Git {
     /// The root of the work tree that holds `start`, or nothing when there is none.
     pub(crate) fn discover(start: &Path) -> Result<Option<Self>, CommandError> {
         let git = Self::new(start);
-        let output =
-            git.command(&["rev-parse", "--show-toplevel"]).output().map_err(not_started)?;
+        let output = git
+            .command(&["rev-parse", "--show-toplevel"])
+            .output()
+            .map_err(|error| not_started(&error))?;
         if output.status.success() {
             let root = String::from_utf8(output.stdout)?;
             return Ok(Some(Self::new(root.trim_end_matches('\n'))));
@@ -81,7 +84,7 @@ impl Git {
     pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, CommandError> {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(not_started)?;
+        let mut child = command.spawn().map_err(|error| not_started(&error))?;
         // Inputs here are a tag or a list of paths: they fit in a pipe or are read at once.
         let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input));
         let output = child.wait_with_output()?;
@@ -109,7 +112,7 @@ impl Git {
         let mut command = self.command(arguments);
         command.env_remove("LC_ALL");
         // Data goes to stdout through one place, and this is talk.
-        let output = command.stdout(Stdio::null()).status().map_err(not_started)?;
+        let output = command.stdout(Stdio::null()).status().map_err(|error| not_started(&error))?;
         if output.success() { Ok(()) } else { Err(failed(arguments, "see above")) }
     }
 
@@ -139,7 +142,7 @@ impl Git {
     /// # Errors
     /// A commit that is not there, or a path that is not UTF-8, which no release may hold.
     pub(crate) fn tree(&self, commit: &str) -> Result<Vec<TreeLine>, CommandError> {
-        let output = self.run(&["ls-tree", "-r", "-z", "--full-tree", commit], b"")?;
+        let output = self.run(&["ls-tree", "-r", "-l", "-z", "--full-tree", commit], b"")?;
         let mut lines = Vec::new();
         for line in output.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
             let line = std::str::from_utf8(line).map_err(|_| {
@@ -149,9 +152,17 @@ impl Git {
                 ))
             })?;
             let parsed = line.split_once('\t').and_then(|(head, path)| {
-                let mut words = head.split(' ');
+                let mut words = head.split_ascii_whitespace();
                 let (mode, _kind, id) = (words.next()?, words.next()?, words.next()?);
-                Some(TreeLine { mode: mode.to_owned(), id: id.to_owned(), path: path.to_owned() })
+                let size = words.next().map_or(Some(0), |size| {
+                    if size == "-" { Some(0) } else { size.parse().ok() }
+                })?;
+                Some(TreeLine {
+                    mode: mode.to_owned(),
+                    id: id.to_owned(),
+                    size,
+                    path: path.to_owned(),
+                })
             });
             lines.push(parsed.ok_or_else(|| failed(&["ls-tree"], "a line that cannot be read"))?);
         }
@@ -161,7 +172,7 @@ impl Git {
     /// Whether `descendant` is `ancestor` or comes after it.
     pub(crate) fn descends(&self, descendant: &str, ancestor: &str) -> Result<bool, CommandError> {
         let arguments = ["merge-base", "--is-ancestor", ancestor, descendant];
-        let output = self.command(&arguments).output().map_err(not_started)?;
+        let output = self.command(&arguments).output().map_err(|error| not_started(&error))?;
         match output.status.code() {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
@@ -183,12 +194,7 @@ impl Git {
 
     /// Reads many objects through one process.
     pub(crate) fn objects(&self) -> Result<Objects, CommandError> {
-        let mut command = self.command(&["cat-file", "--batch"]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(not_started)?;
-        let stdin = child.stdin.take().expect("stdin was asked to be a pipe");
-        let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
-        Ok(Objects { child, stdin: Some(stdin), stdout: BufReader::new(stdout) })
+        Objects::start(self.command(&["cat-file", "--batch"]))
     }
 
     fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
@@ -206,69 +212,7 @@ impl Git {
     }
 }
 
-/// A running `git cat-file --batch`.
-#[derive(Debug)]
-pub(crate) struct Objects {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Objects {
-    /// The content of an object of at most 16 MiB.
-    ///
-    /// # Errors
-    /// An object that is not there or larger.
-    pub(crate) fn read(&mut self, id: &str) -> Result<Vec<u8>, CommandError> {
-        let size = self.ask(id)?;
-        if size > MAX_READ {
-            return Err(CommandError::refused(format!(
-                "object {id} has {size} bytes; {MAX_READ} is the most"
-            )));
-        }
-        let mut content = Vec::new();
-        self.take(size, &mut content)?;
-        Ok(content)
-    }
-
-    /// SHA-256 of the content of an object of any size.
-    ///
-    /// # Errors
-    /// An object that is not there.
-    pub(crate) fn digest(&mut self, id: &str) -> Result<Digest, CommandError> {
-        let size = self.ask(id)?;
-        let mut writer = DigestWriter::new();
-        self.take(size, &mut writer)?;
-        Ok(writer.finish())
-    }
-
-    fn ask(&mut self, id: &str) -> Result<u64, CommandError> {
-        let stdin = self.stdin.as_mut().expect("it is taken away only when dropped");
-        stdin.write_all(format!("{id}\n").as_bytes())?;
-        stdin.flush()?;
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
-        let size = line.trim_end().rsplit_once(' ').and_then(|(_, size)| size.parse().ok());
-        size.ok_or_else(|| failed(&["cat-file"], &format!("no object {id}: {}", line.trim_end())))
-    }
-
-    fn take(&mut self, size: u64, into: &mut impl Write) -> Result<(), CommandError> {
-        let copied = io::copy(&mut self.stdout.by_ref().take(size), into)?;
-        let mut end = [0];
-        self.stdout.read_exact(&mut end)?;
-        if copied == size { Ok(()) } else { Err(failed(&["cat-file"], "it ended early")) }
-    }
-}
-
-impl Drop for Objects {
-    fn drop(&mut self) {
-        // It ends when its stdin does. Nothing is left to be told about it here.
-        self.stdin = None;
-        let _ = self.child.wait();
-    }
-}
-
-fn not_started(error: io::Error) -> CommandError {
+fn not_started(error: &io::Error) -> CommandError {
     CommandError::failed(format!("`git` cannot be started: {error}; install it"))
 }
 
