@@ -199,7 +199,9 @@ impl Git {
 
     fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new("git");
-        command.arg("--no-replace-objects").args(arguments).current_dir(&self.folder);
+        // An empty file of grafts, as below, is no reason for advice.
+        command.args(["--no-replace-objects", "-c", "advice.graftFileDeprecated=false"]);
+        command.args(arguments).current_dir(&self.folder);
         for variable in LEADING_ELSEWHERE {
             command.env_remove(variable);
         }

@@ -11,7 +11,7 @@ use wachter_trust::{KeyOwner, Namespace, Signature, Signer, TrustFile};
 
 pub(crate) use module::{Folder, State, flaws};
 
-use crate::failure::{CommandError, CommandResult, chain};
+use crate::failure::{CommandError, CommandResult};
 use crate::keys::{self, KeyOptions};
 use crate::output::{self, Format};
 use crate::repository::{Repository, RepositoryOptions, replace};
@@ -207,7 +207,3 @@ fn show(reports: &[Report], format: Format) -> CommandResult {
     Ok(())
 }
 
-/// An error of a module, with its name.
-fn of(name: &ModuleName, error: &dyn std::error::Error) -> CommandError {
-    CommandError::refused(format!("modules/{name}: {}", chain(error)))
-}

@@ -1,19 +1,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use wachter_model::{Digest, DigestWriter, ModuleName};
+use wachter_model::ModuleName;
 use wachter_protocol::{Manifest, RuntimeKind};
+use wachter_runtime::ModuleFolder;
 use wachter_trust::{ModuleDigests, ModuleFile, TrustFile, verify_module};
 
-use super::of;
 use crate::failure::{CommandError, chain};
 use crate::repository::Repository;
-
-/// What signing adds, and what is no part of a module.
-const LEFT_OUT: [&str; 3] = ["module.digests", "module.sig", ".git"];
 
 /// A module in the work tree.
 pub(crate) struct Folder {
@@ -50,18 +46,11 @@ impl Folder {
     pub(crate) fn read(repository: &Repository, name: &ModuleName) -> Result<Self, CommandError> {
         let below = format!("modules/{name}");
         let path = repository.path(&below);
-        let manifest = path.join("module.yaml");
-        let text = fs::read_to_string(&manifest).map_err(|error| {
-            CommandError::refused(format!("{below}/module.yaml: {error}; every module needs one"))
+        let ModuleFolder { manifest, digests } = ModuleFolder::read(&path).map_err(|error| {
+            let reason = chain(&error);
+            let reason = reason.replace(&format!("{}/", path.display()), "");
+            CommandError::refused(format!("{below}: {reason}"))
         })?;
-        let manifest = Manifest::read(&text).map_err(|error| {
-            CommandError::refused(format!("{below}/module.yaml: {}", chain(&error)))
-        })?;
-        let files =
-            list(&path).map_err(|reason| CommandError::refused(format!("{below}: {reason}")))?;
-        let version = manifest.version.parse().map_err(|error| of(name, &error))?;
-        let digests =
-            ModuleDigests::new(name.clone(), version, files).map_err(|error| of(name, &error))?;
         let flaws = flaws(name, &manifest, &digests);
         if let Some(flaw) = flaws.first() {
             return Err(CommandError::refused(format!("{below}: {flaw}")));
@@ -175,45 +164,6 @@ pub(crate) fn flaws(
         flaws.push(format!("module.yaml names `{}`, which is not among the files", file.as_str()));
     }
     flaws
-}
-
-/// The files, by the launcher's rules: all regular files, whatever their names, and nothing else.
-fn list(folder: &Path) -> Result<BTreeMap<String, ModuleFile>, String> {
-    let mut files = BTreeMap::new();
-    let mut open = vec![String::new()];
-    while let Some(below) = open.pop() {
-        let listed =
-            fs::read_dir(folder.join(&below)).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        for entry in listed.map_err(|error| format!("`{below}` cannot be listed: {error}"))? {
-            let name = entry.file_name().into_string();
-            let name =
-                name.map_err(|name| format!("the file name {name:?} is not UTF-8; rename it"))?;
-            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-            if LEFT_OUT.contains(&path.as_str()) {
-                continue;
-            }
-            // Of the entry itself: a link is not followed.
-            let metadata = entry.metadata().map_err(|error| format!("`{path}`: {error}"))?;
-            if metadata.is_dir() {
-                open.push(path);
-            } else if metadata.is_file() {
-                let digest = hash(&entry.path()).map_err(|error| format!("`{path}`: {error}"))?;
-                let executable = metadata.permissions().mode() & 0o111 != 0;
-                files.insert(path, ModuleFile { digest, executable });
-            } else {
-                return Err(format!(
-                    "`{path}` is neither a file nor a folder; a module holds nothing else"
-                ));
-            }
-        }
-    }
-    Ok(files)
-}
-
-fn hash(path: &Path) -> io::Result<Digest> {
-    let mut writer = DigestWriter::new();
-    io::copy(&mut fs::File::open(path)?, &mut writer)?;
-    Ok(writer.finish())
 }
 
 /// Signed files that Git leaves out would be missing at every node.

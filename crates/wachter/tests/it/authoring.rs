@@ -379,7 +379,7 @@ fn a_module_that_no_node_could_run_is_not_signed() {
             std::os::unix::fs::symlink("main.sh", author.folder().join("modules/tool/link"))
                 .unwrap();
         },
-        "`link` is neither a file nor a folder",
+        "link is neither a file nor a folder",
     );
     check(
         |author| {
