@@ -5,6 +5,8 @@ mod author;
 mod authoring;
 mod authoring_keys;
 mod authoring_trust;
+mod credentials;
 mod exec;
 mod node;
+mod separation;
 mod site;

@@ -13,6 +13,7 @@ use wachter_testkit::{GitServer, executable};
 pub(crate) struct Site {
     folder: TempDir,
     server: Option<GitServer>,
+    environment: Vec<(&'static str, String)>,
 }
 
 pub(crate) struct Said {
@@ -33,7 +34,7 @@ impl Site {
         fs::create_dir(&root).unwrap();
         let server = GitServer::serve(&root).unwrap();
         let url = server.url("infra.git");
-        let site = Self { folder, server: Some(server) };
+        let site = Self { folder, server: Some(server), environment: Vec::new() };
         let (key, local) = (site.text("key"), site.text("node.yaml"));
         site.ok(&["init", "infra", "--yes", "--name", "ann", "--generate-key", &key, "--url", &url, "--local-file", &local]);
         site.ok(&["module", "new", "hello", "--language", "shell"]);
@@ -70,6 +71,16 @@ impl Site {
         self.ok(&["release", "--yes", "--push", "origin"]);
     }
 
+    /// The server, while there is one.
+    pub(crate) fn server(&self) -> &GitServer {
+        self.server.as_ref().unwrap()
+    }
+
+    /// Puts a variable into the environment of every command from now on.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.push((name, value.into()));
+    }
+
     /// No server answers any more.
     pub(crate) fn stop_server(&mut self) {
         self.server = None;
@@ -88,6 +99,7 @@ impl Site {
             .env("GIT_COMMITTER_EMAIL", "ann@example.com")
             .env("WACHTER_LOCAL_FILE", self.path("node.yaml"))
             .env("WACHTER_DATA", self.path("data"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(if infra.exists() { infra } else { self.folder.path().to_owned() })
             .stdin(Stdio::null());
         if self.path("key").exists() {
