@@ -77,18 +77,19 @@ pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
 impl AgentFile {
     /// The agent, or one sentence on what is wrong.
     pub(crate) fn check(self) -> Result<Agent, String> {
-        let every =
-            match (self.on.every, self.on.schedule.and_then(|schedule| schedule.every)) {
-                (Some(every), None) | (None, Some(every)) => every,
-                (Some(_), Some(_)) => {
-                    return Err("`on.every` and `on.schedule.every` say the same thing; keep one"
-                        .to_owned());
-                }
-                (None, None) => {
-                    return Err("nothing wakes this agent; write `on: { schedule: { every: 5m } }`"
-                        .to_owned());
-                }
-            };
+        let every = match (self.on.every, self.on.schedule.and_then(|schedule| schedule.every)) {
+            (Some(every), None) | (None, Some(every)) => every,
+            (Some(_), Some(_)) => {
+                return Err(
+                    "`on.every` and `on.schedule.every` say the same thing; keep one".to_owned()
+                );
+            }
+            (None, None) => {
+                return Err(
+                    "nothing wakes this agent; write `on: { schedule: { every: 5m } }`".to_owned()
+                );
+            }
+        };
         if every < SHORTEST {
             return Err(format!("`every: {every}` is too short; {SHORTEST} is the shortest"));
         }

@@ -18,12 +18,12 @@ pub struct Catalogue {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Not what its place asks for.
-    #[error("{path}: {source}")]
+    #[error("{path}: {fault}")]
     Document {
         /// The file.
         path: String,
         /// What and where. Part of the message, since the place makes no sense without the file.
-        source: DocumentError,
+        fault: DocumentError,
     },
     /// Well-formed and yet wrong.
     #[error("{path}: {reason}")]
@@ -90,7 +90,7 @@ fn read_agent(
 ) -> Result<Agent, ConfigError> {
     let owned = || path.to_owned();
     let agent: AgentFile = wachter_document::read(text)
-        .map_err(|source| ConfigError::Document { path: owned(), source })?;
+        .map_err(|fault| ConfigError::Document { path: owned(), fault })?;
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     if agent.name.as_str() != stem {
         let reason =

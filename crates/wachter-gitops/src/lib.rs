@@ -38,6 +38,7 @@ pub use layout::{Foreign, LayoutError};
 pub use object_id::{ObjectId, ParseObjectIdError};
 pub use release::{
     AcceptedRelease, Candidate, HoldError, OpenError, Pin, Policy, Refusal, Refused, Repository,
-    Rollback, SnapshotOpenError, State, StateError, TreeChanged, TrustFiles, TrustMark, Verdict, Verify,
+    Rollback, SnapshotOpenError, State, StateError, TreeChanged, TrustFiles, TrustMark, Verdict,
+    Verify,
 };
 pub use snapshot::{Snapshot, SnapshotError, SnapshotFile};

@@ -134,7 +134,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
     use serde_json::json;
     use wachter_model::Level;
-    use wachter_protocol::module::{LogLine, MAX_REQUEST, Message};
+    use wachter_protocol::module::{LogLine, MAX_LINE, MAX_REQUEST, Message};
 
     use super::*;
     use crate::{Finished, Harness};
@@ -180,7 +180,7 @@ mod tests {
                 "shout" => context.emit(
                     "a.b".parse().expect("a topic"),
                     None,
-                    json!("x".repeat(MAX_STATE + 1)),
+                    json!("x".repeat(MAX_LINE + 1)),
                 ),
                 "metric" => context.metric("temperature_celsius", f64::NAN, []),
                 "log" => context.error("é".repeat(100_000)),

@@ -84,6 +84,10 @@ impl Agents {
         let mut runs: JoinSet<(AgentName, Result<Finished, LauncherGone>)> = JoinSet::new();
         let mut open = true;
         loop {
+            if deployments.has_changed().unwrap_or(false) {
+                // What a run is granted is worked out on both sides; both must have read the same.
+                self.options.launcher.reload().await?;
+            }
             let deployment = deployments.borrow_and_update().clone();
             if let Some(deployment) = &deployment {
                 self.take_up(deployment);

@@ -29,12 +29,12 @@ pub enum ModuleFolderError {
         source: io::Error,
     },
     /// The manifest is wrong.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {fault}", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
         /// What and where. Part of the message, since a place makes no sense without its file.
-        source: ManifestError,
+        fault: ManifestError,
     },
     /// Something that no module holds.
     #[error("{} is neither a file nor a folder; a module holds nothing else, so copy what it stands for", .0.display())]
@@ -63,7 +63,7 @@ impl ModuleFolder {
         let text = fs::read_to_string(&path)
             .map_err(|source| ModuleFolderError::Read { path: path.clone(), source })?;
         let manifest =
-            Manifest::read(&text).map_err(|source| ModuleFolderError::Manifest { path, source })?;
+            Manifest::read(&text).map_err(|fault| ModuleFolderError::Manifest { path, fault })?;
         let version = manifest
             .version
             .parse()

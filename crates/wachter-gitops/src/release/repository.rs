@@ -269,6 +269,18 @@ impl Repository {
     /// Objects that are missing or damaged on disk.
     pub fn snapshot(&mut self, now: Timestamp) -> Result<Option<Snapshot>, SnapshotOpenError> {
         let Some(release) = self.state.in_force(now) else { return Ok(None) };
+        self.snapshot_of(&release.clone()).map(Some)
+    }
+
+    /// The files of a release that was accepted, in force or not. The whole tree is checked again
+    /// against the digest that was accepted.
+    ///
+    /// # Errors
+    /// Objects that are missing or damaged on disk.
+    pub fn snapshot_of(
+        &mut self,
+        release: &AcceptedRelease,
+    ) -> Result<Snapshot, SnapshotOpenError> {
         let (id, expected): (ObjectId, _) = (release.commit, release.tree);
         let reader = self.store.reader();
         let commit = Commit::read(&reader, id, &mut Vec::new())?;
@@ -279,7 +291,7 @@ impl Repository {
         if found != expected {
             return Err(TreeChanged { expected, found }.into());
         }
-        Ok(Some(Snapshot::new(self.store.clone(), Arc::new(files), id, found)))
+        Ok(Snapshot::new(self.store.clone(), Arc::new(files), id, found))
     }
 
     /// Puts an earlier accepted release into force: `to`, or the one before the one in force. It
