@@ -231,7 +231,7 @@ mod tests {
         check(&act("refuse").run(&Puppet), Outcome::Refused, "needs the network");
         check(&act("panic").run(&Puppet), Outcome::Failed, "panicked: shares are []");
         check(&act("swell").run(&Puppet), Outcome::Failed, "the state has 10");
-        check(&act("shout").run(&Puppet), Outcome::Failed, "an event has 10");
+        check(&act("shout").run(&Puppet), Outcome::Failed, "an event has 20");
         check(
             &act("").state(json!({ "count": "many" })).run(&Puppet),
             Outcome::Failed,

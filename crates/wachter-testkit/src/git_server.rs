@@ -11,6 +11,7 @@ use rustls::pki_types::PrivateKeyDer;
 
 use crate::git_fault::{Fault, Phase, send_endless_pack, wait_for_close};
 use crate::http_request::HttpRequest;
+use crate::tokens::Tokens;
 
 /// A Git smart-HTTP server on the loopback interface, on a port of the kernel's choice.
 ///
@@ -59,6 +60,7 @@ struct Shared {
     root: PathBuf,
     backend: PathBuf,
     credential: Option<(String, String)>,
+    tokens: Mutex<Option<Tokens>>,
     tls: Option<Arc<rustls::ServerConfig>>,
     requests: Mutex<Vec<(u64, Request)>>,
     next_request: AtomicU64,
@@ -90,6 +92,7 @@ impl GitServer {
             root: root.into(),
             backend: http_backend()?,
             credential: options.credential,
+            tokens: Mutex::default(),
             tls,
             requests: Mutex::default(),
             next_request: AtomicU64::new(0),
@@ -127,6 +130,11 @@ impl GitServer {
     pub fn take_requests(&self) -> Vec<Request> {
         let mut requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.drain(..).map(|(_, request)| request).collect()
+    }
+
+    /// Asks everyone for one of `tokens` from now on, as the password of `x-access-token`.
+    pub fn require(&self, tokens: Tokens) {
+        *self.shared.tokens.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
     }
 
     /// Does every request of this kind wrong from now on, until told otherwise.
@@ -187,7 +195,31 @@ impl Stream for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
 }
 
 /// Reads through a buffer, writes straight through.
-struct Buffered(BufReader<Box<dyn Stream>>);
+pub(crate) struct Buffered(BufReader<Box<dyn Stream>>);
+
+impl Buffered {
+    /// Takes a connection, with TLS if there is a configuration for it.
+    pub(crate) fn new(
+        stream: TcpStream,
+        tls: Option<&Arc<rustls::ServerConfig>>,
+    ) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let stream: Box<dyn Stream> = match tls {
+            None => Box::new(stream),
+            Some(config) => {
+                let session =
+                    rustls::ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+                Box::new(rustls::StreamOwned::new(session, stream))
+            }
+        };
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Says that no more will come.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
+        self.0.get_mut().close()
+    }
+}
 
 impl Read for Buffered {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -215,16 +247,7 @@ impl Write for Buffered {
 
 impl Shared {
     fn serve_connection(&self, stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(stream),
-            Some(config) => {
-                let session =
-                    rustls::ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
-                Box::new(rustls::StreamOwned::new(session, stream))
-            }
-        };
-        let mut stream = Buffered(BufReader::new(stream));
+        let mut stream = Buffered::new(stream, self.tls.as_ref())?;
         let Some(request) = HttpRequest::read(&mut stream)? else { return Ok(()) };
         let phase = phase(&request);
         let number = self.record(&request, phase);
@@ -232,7 +255,7 @@ impl Shared {
         let answered = self.answer(&request, phase, &mut counted);
         let bytes = counted.bytes;
         if answered.is_ok() {
-            stream.0.get_mut().close()?;
+            stream.close()?;
         }
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         // It may have been taken meanwhile.
@@ -293,6 +316,9 @@ impl Shared {
     }
 
     fn allows(&self, request: &HttpRequest) -> bool {
+        if let Some(tokens) = &*self.tokens.lock().unwrap_or_else(PoisonError::into_inner) {
+            return tokens.admit(request.header("authorization"));
+        }
         let Some((username, token)) = &self.credential else { return true };
         let expected = Base64::encode_string(format!("{username}:{token}").as_bytes());
         request.header("authorization") == Some(&format!("Basic {expected}"))
@@ -420,7 +446,7 @@ fn http_backend() -> io::Result<PathBuf> {
     Ok(PathBuf::from(folder.trim_end()).join("git-http-backend"))
 }
 
-fn tls_config() -> io::Result<(Arc<rustls::ServerConfig>, String)> {
+pub(crate) fn tls_config() -> io::Result<(Arc<rustls::ServerConfig>, String)> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
     let key =

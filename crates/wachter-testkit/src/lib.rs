@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - Nothing here imitates what it can run: the Git server runs Git's own `git http-backend`, and
-//!   repositories and keys are made by `git` and `ssh-keygen`.
+//!   repositories and keys are made by `git` and `ssh-keygen`. GitHub cannot be run, so its server
+//!   checks whatever GitHub documents that it checks.
 //! - It listens on the loopback interface only, on a port that the kernel picks.
 //! - It reads no configuration of the user who runs it.
 //! - No executable that is shipped links it.
@@ -11,11 +12,17 @@ mod executable;
 mod git_fault;
 mod git_repository;
 mod git_server;
+mod github_server;
 mod http_request;
+mod rsa_key;
 mod ssh_key;
+mod tokens;
 
 pub use executable::executable;
 pub use git_fault::{Fault, Phase};
 pub use git_repository::{GitError, GitRepository, TreeEntry};
 pub use git_server::{GitServer, GitServerOptions, Request};
+pub use github_server::{GithubApp, GithubFault, GithubRequest, GithubServer};
+pub use rsa_key::RsaKey;
 pub use ssh_key::SshKey;
+pub use tokens::Tokens;

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use wachter_gitops::{
-    FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository, Source, TreeLimits, Verdict,
-    Verify,
+    AcceptedRelease, FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository, Source,
+    TreeLimits, Verdict, Verify,
 };
-use wachter_protocol::{Mechanism, VerifyMode};
-use wachter_runtime::{Deployment, ReleaseFile, replace_file};
+use wachter_model::Digest;
+use wachter_protocol::{LocalFile, Mechanism, VerifyMode};
+use wachter_runtime::{Deployment, DeploymentError, ReleaseFile, replace_file};
 use wachter_trust::{PublicKey, Roots, TrustFile};
 
-use crate::credential;
+use crate::credential::CredentialReader;
 use crate::failure::{CommandError, chain};
 use crate::node::Deployed;
 use crate::place::Host;
@@ -73,7 +74,11 @@ pub(crate) struct Follower {
     repository: Repository,
     fetcher: Fetcher,
     policy: Policy,
+    credential: CredentialReader,
     host: Host,
+    local_digest: Digest,
+    /// What the last deployment came from: release, serial of trust, local file.
+    deployed_from: Option<(u64, u64, Digest)>,
 }
 
 impl Follower {
@@ -86,7 +91,11 @@ impl Follower {
         let repository = Repository::open(&host.data)?;
         let fetcher =
             Fetcher { worker: std::env::current_exe()?, arguments: vec!["fetch-worker".into()] };
-        Ok(Self { repository, fetcher, policy, host })
+        let credential = CredentialReader::new(host.local.repository.credential.clone());
+        // Zero, so that the first look reads it: what stands there now may be newer than `host`.
+        let local_digest = Digest::from_bytes([0; 32]);
+        let deployed_from = None;
+        Ok(Self { repository, fetcher, policy, credential, host, local_digest, deployed_from })
     }
 
     /// Where the repository is, as the local file says.
@@ -96,7 +105,7 @@ impl Follower {
             CommandError::failed(format!("`repository.url`: {}", chain(&error)))
         })?;
         let remote = Remote {
-            credential: credential::read(&repository.credential)?,
+            credential: self.credential.read(Timestamp::now())?,
             allow_plain_http: repository.allow_plain_http,
             ..Remote::new(location)
         };
@@ -130,7 +139,7 @@ impl Follower {
                     || accepted.contains(&Mechanism::Seccomp)
             },
         };
-        let fetched = self.fetcher.fetch(&job)?;
+        let fetched = self.fetcher.fetch(&job).inspect_err(|error| self.credential.learn(error))?;
         if fetched.changed {
             self.repository.refresh()?;
         }
@@ -142,46 +151,104 @@ impl Follower {
         Ok(self.repository.accept(&self.policy, now)?)
     }
 
-    /// What a deployment made now would come from: the release in force and the serial of trust.
-    pub(crate) fn in_force(&self, now: Timestamp) -> Option<(u64, u64)> {
-        let state = self.repository.state();
-        Some((state.in_force(now)?.sequence, state.trust?.serial))
-    }
-
     pub(crate) fn repository(&mut self) -> &mut Repository {
         &mut self.repository
     }
 
+    /// Reads the local file again, if it changed. A wrong one changes nothing.
+    pub(crate) fn reread(&mut self) -> Result<(), CommandError> {
+        let text = fs::read_to_string(&self.host.local_file)?;
+        let digest = Digest::of(text.as_bytes());
+        if digest != self.local_digest {
+            let local = LocalFile::read(&text).map_err(|error| {
+                CommandError::failed(format!(
+                    "{}: {}; the one from before stays in force",
+                    self.host.local_file.display(),
+                    chain(&error)
+                ))
+            })?;
+            self.host.local = local;
+            self.policy = policy(&self.host)?;
+            self.credential = CredentialReader::new(self.host.local.repository.credential.clone());
+            self.local_digest = digest;
+        }
+        Ok(())
+    }
+
+    /// As [`deploy`](Self::deploy), and nothing where what it would come from is as the last time.
+    pub(crate) fn deploy_changes(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<Option<Deploying>, CommandError> {
+        let state = self.repository.state();
+        let source = state
+            .in_force(now)
+            .zip(state.trust)
+            .map(|(release, trust)| (release.sequence, trust.serial, self.local_digest));
+        if self.deployed_from == source {
+            return Ok(None);
+        }
+        let deploying = self.deploy(now)?;
+        self.deployed_from = source;
+        Ok(Some(deploying))
+    }
+
     /// Works out what the release in force comes to here, and puts it where the launcher and the
-    /// commands look. None before the first release is accepted.
-    pub(crate) fn deploy(&mut self, now: Timestamp) -> Result<Option<Deployment>, CommandError> {
-        let Some(snapshot) = self.repository.snapshot(now)? else { return Ok(None) };
-        let Some(release) = self.repository.state().in_force(now).cloned() else { return Ok(None) };
+    /// commands look. Where its configuration is wrong, the newest release before it that is right
+    /// stays, so that a node that starts has something to do.
+    pub(crate) fn deploy(&mut self, now: Timestamp) -> Result<Deploying, CommandError> {
+        let mut deploying = Deploying::default();
+        let state = self.repository.state();
+        let Some(in_force) = state.in_force(now).cloned() else { return Ok(deploying) };
+        let earlier = state.history.iter().rev().filter(|other| other.sequence < in_force.sequence);
+        let releases: Vec<AcceptedRelease> =
+            std::iter::once(in_force.clone()).chain(earlier.cloned()).collect();
         // Not the release's own, which may be an earlier one: going back never brings trust back.
-        let Some(trust) = self.repository.trust()? else { return Ok(None) };
+        let Some(trust) = self.repository.trust()? else { return Ok(deploying) };
         let folder = self.host.data.join("trust");
         replace_file(&folder.join("trust.yaml.sig"), &trust.signatures)?;
         replace_file(&folder.join("trust.yaml"), &trust.file)?;
         let trust = TrustFile::parse(&trust.file)?;
+        for release in releases {
+            let files = self.files(&release)?;
+            let (grants, data) = (&self.host.local.grants, &self.host.data);
+            match Deployment::prepare(release.sequence, &files, &trust, grants, data) {
+                Ok(deployment) => {
+                    Deployed::of(&release, &deployment).write(&self.host.data)?;
+                    deploying.deployment = Some(deployment);
+                    break;
+                }
+                Err(error @ DeploymentError::Write { .. }) => return Err(error.into()),
+                Err(error) => deploying.passed_over.push(format!(
+                    "release {} was accepted and is passed over: {}",
+                    release.sequence,
+                    chain(&error)
+                )),
+            }
+        }
+        Ok(deploying)
+    }
+
+    fn files(&mut self, release: &AcceptedRelease) -> Result<Vec<ReleaseFile>, CommandError> {
+        let snapshot = self.repository.snapshot_of(release)?;
         let mut files = Vec::new();
         for prefix in ["config/", "modules/"] {
             for file in snapshot.list(prefix) {
-                files.push(ReleaseFile {
-                    path: file.path.to_owned(),
-                    content: snapshot.read(file.path)?,
-                });
+                let content = snapshot.read(file.path)?;
+                files.push(ReleaseFile { path: file.path.to_owned(), content });
             }
         }
-        let deployment = Deployment::prepare(
-            release.sequence,
-            &files,
-            &trust,
-            &self.host.local.grants,
-            &self.host.data,
-        )?;
-        Deployed::of(&release, &deployment).write(&self.host.data)?;
-        Ok(Some(deployment))
+        Ok(files)
     }
+}
+
+/// What working a release out came to.
+#[derive(Default)]
+pub(crate) struct Deploying {
+    /// None before the first release is accepted, or where none was right.
+    pub(crate) deployment: Option<Deployment>,
+    /// Releases that are wrong in themselves, newest first, and why.
+    pub(crate) passed_over: Vec<String>,
 }
 
 fn policy(host: &Host) -> Result<Policy, CommandError> {

@@ -69,7 +69,7 @@ const SHELL: Template = template!("shell":
 const PYTHON: Template = template!("python":
     "module.yaml" false, "main.py" true, "wachter_module.py" false, "input.schema.json" false, "README.md" false);
 const RUST: Template = template!("rust":
-    "module.yaml" false, "Cargo.toml" false, "src/main.rs" false, "input.schema.json" false, "README.md" false);
+    "module.yaml" false, "Cargo.toml" false, ".cargo/config.toml" false, "src/main.rs" false, "input.schema.json" false, "README.md" false);
 
 pub(crate) fn carry_out(
     arguments: ModuleArguments,

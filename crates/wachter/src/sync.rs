@@ -12,7 +12,7 @@ use wachter_gitops::Verdict;
 use wachter_model::Duration;
 
 use crate::failure::{CommandError, CommandResult, ExitKind, chain};
-use crate::follow::{DataLock, Follower, Locked};
+use crate::follow::{DataLock, Deploying, Follower, Locked};
 use crate::output::{self, Format};
 use crate::place::HostOptions;
 
@@ -94,8 +94,8 @@ pub(crate) fn sync(_: SyncArguments, options: &HostOptions, format: Format) -> C
 pub(crate) fn judge_and_deploy(follower: &mut Follower, format: Format) -> CommandResult {
     let now = Timestamp::now();
     let verdict = follower.judge(now)?;
-    let deployed = follower.deploy(now)?.map(|deployment| deployment.sequence);
-    report(&verdict, deployed, format)
+    let deploying = follower.deploy(now)?;
+    report(&verdict, &deploying, format)
 }
 
 /// What a refusal is called.
@@ -110,8 +110,10 @@ pub(crate) fn refusals(verdict: &Verdict) -> Vec<String> {
         .collect()
 }
 
-fn report(verdict: &Verdict, in_force: Option<u64>, format: Format) -> CommandResult {
-    let refusals = refusals(verdict);
+fn report(verdict: &Verdict, deploying: &Deploying, format: Format) -> CommandResult {
+    let mut refusals = refusals(verdict);
+    refusals.extend(deploying.passed_over.iter().cloned());
+    let in_force = deploying.deployment.as_ref().map(|deployment| deployment.sequence);
     match format {
         Format::Json => output::json(&json!({
             "accepted": verdict.accepted,
@@ -136,7 +138,7 @@ fn report(verdict: &Verdict, in_force: Option<u64>, format: Format) -> CommandRe
         }
     }
     match refusals.into_iter().next() {
-        Some(refusal) if verdict.accepted.is_none() => {
+        Some(refusal) if verdict.accepted.is_none() || !deploying.passed_over.is_empty() => {
             Err(CommandError::new(ExitKind::Refused, refusal))
         }
         _ => Ok(()),
@@ -179,7 +181,8 @@ pub(crate) fn unpin(options: &HostOptions, format: Format) -> CommandResult {
     let (mut follower, _lock) = open(options)?.ours()?;
     follower.repository().unpin()?;
     let now = Timestamp::now();
-    let sequence = follower.deploy(now)?.map_or(0, |deployment| deployment.sequence);
+    let deployment = follower.deploy(now)?.deployment;
+    let sequence = deployment.map_or(0, |deployment| deployment.sequence);
     say(format, sequence, &format!("release {sequence} is in force"))
 }
 

@@ -7,7 +7,7 @@ use wachter_gitops::Verdict;
 
 use crate::doctor::Folder;
 use crate::failure::{CommandError, CommandResult, ExitKind};
-use crate::follow::Follower;
+use crate::follow::{Deploying, Follower};
 use crate::output::{self, Format};
 use crate::place::{Host, HostOptions};
 use crate::sync::refusals;
@@ -42,8 +42,13 @@ pub(crate) fn carry_out(
     if let Some(release) = &arguments.release {
         only(&mut verdict, release)?;
     }
-    let refused = refusals(&verdict);
-    let deployment = if verdict.accepted.is_some() { follower.deploy(now)? } else { None };
+    let mut refused = refusals(&verdict);
+    let mut deploying = Deploying::default();
+    if verdict.accepted.is_some() {
+        deploying = follower.deploy(now)?;
+    }
+    refused.extend(deploying.passed_over);
+    let deployment = deploying.deployment;
     let modules: Vec<(String, Option<String>)> = deployment
         .iter()
         .flat_map(|deployment| &deployment.modules)
@@ -74,7 +79,7 @@ pub(crate) fn carry_out(
             }
         }
     }
-    match (verdict.accepted, refused.into_iter().next()) {
+    match (verdict.accepted.filter(|_| deployment.is_some()), refused.into_iter().next()) {
         (Some(_), _) => Ok(()),
         (None, Some(refusal)) => Err(CommandError::new(ExitKind::Refused, refusal)),
         (None, None) => Err(CommandError::new(

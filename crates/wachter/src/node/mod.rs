@@ -107,16 +107,10 @@ async fn follow(
     let mut hang_up = signal(SignalKind::hangup())?;
     let (mut failures, mut said) = (0u32, Vec::new());
     loop {
-        let (follower, known) = (
-            Arc::clone(&follower),
-            deploy
-                .borrow()
-                .as_ref()
-                .map(|deployment| (deployment.sequence, deployment.trust_serial)),
-        );
+        let follower = Arc::clone(&follower);
         // Fetching waits for a process, judging hashes files: neither is for an asynchronous thread.
         let looked =
-            tokio::task::spawn_blocking(move || look(&mut follower.blocking_lock(), known)).await?;
+            tokio::task::spawn_blocking(move || look(&mut follower.blocking_lock())).await?;
         let mut status = status.lock().await;
         match looked {
             Ok(looked) => {
@@ -168,13 +162,20 @@ struct Looked {
 }
 
 /// Fetches and judges. A server that does not answer changes nothing: what is known is judged, since
-/// a pin may have ended.
-fn look(follower: &mut Follower, known: Option<(u64, u64)>) -> Result<Looked, CommandError> {
+/// a pin may have ended or the owner of this host may have granted more.
+fn look(follower: &mut Follower) -> Result<Looked, CommandError> {
+    let mut refused = Vec::new();
+    if let Err(error) = follower.reread() {
+        refused.push(error.to_string());
+    }
     let fetch_error = follower.fetch().err().map(|error| error.to_string());
     let now = Timestamp::now();
-    let verdict = follower.judge(now)?;
-    let deployment = if follower.in_force(now) == known { None } else { follower.deploy(now)? };
-    Ok(Looked { refused: refusals(&verdict), fetch_error, deployment })
+    refused.extend(refusals(&follower.judge(now)?));
+    let deployment = follower.deploy_changes(now)?.and_then(|deploying| {
+        refused.extend(deploying.passed_over);
+        deploying.deployment
+    });
+    Ok(Looked { refused, fetch_error, deployment })
 }
 
 /// Up to a tenth more, so that many nodes do not ask at one moment.
