@@ -3,7 +3,6 @@
 
 mod story;
 mod wachter;
-mod wrong;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::wachter::{Outcome, Place};
-use crate::{chapter, say, wrong};
+use crate::{chapter, say};
 
 /// An agent that wakes often, so that nobody waits.
 const AGENT: &str =
@@ -87,7 +87,7 @@ pub(crate) fn tell() -> Outcome<()> {
     place.git(&["commit", "-q", "-a", "-m", "Tamper"])?;
     place.try_wachter(&["release", "--yes", "--dry-run"])?;
     say("\n(the command refuses, so this release is signed by hand)");
-    wrong::release_unseen(&place, 4)?;
+    wachter_testkit::careless_release(&place.repository(), &place.key(), 4)?;
     place.git(&["push", "-q", "origin", "main", "refs/tags/wachter/4"])?;
     place.wachter(&["sync"])?;
     node.hear(&["release 4 is in force", "module hello may not run", "agent hello is held"])?;

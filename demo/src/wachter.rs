@@ -98,18 +98,6 @@ impl Place {
         Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
     }
 
-    /// The same with input, for what git stores as it is.
-    pub(crate) fn git_with_input(&self, arguments: &[&str], input: &[u8]) -> Outcome<String> {
-        let file = self.path("input");
-        fs::write(&file, input)?;
-        let mut command = self.command("git");
-        let output = command.args(arguments).stdin(fs::File::open(file)?).output()?;
-        if !output.status.success() {
-            return Err(format!("`git {}` failed", arguments.join(" ")).into());
-        }
-        Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
-    }
-
     /// Starts the node; what it says goes to a file.
     pub(crate) fn start_node(&self) -> Outcome<Node> {
         say("\n$ wachter run &");

@@ -61,7 +61,7 @@ const TABLE: &[(&str, May)] = &[
     ),
     // Never shipped. Its fakes may stand in for any library, but no executable is one.
     (TESTKIT, UseAllBut(&["wachter-launcher", "wachter-modules", "wachter", "xtask"])),
-    ("demo", Use(&["wachter-trust", TESTKIT])),
+    ("demo", Use(&[TESTKIT])),
     // The crates whose types the generated files describe.
     ("xtask", Use(&["wachter-protocol", "wachter-config", "wachter-api"])),
 ];

@@ -26,6 +26,7 @@ Options:
   --builtin FILE      the executable of the built-in modules
   --development DIR   run the one module in DIR, unsigned, as the user who asks
   --profile NAME      with --development: root, delegated, unprivileged or no-namespaces
+  --print-filter      print the system call filter of modules, as bpf(2) instructions, for audits
   --help, --version
 
 Exit codes: 0 the last node disconnected, 1 it could not go on, 2 the command line is wrong.
@@ -35,6 +36,7 @@ Exit codes: 0 the last node disconnected, 1 it could not go on, 2 the command li
 pub(crate) enum Command {
     Help,
     Version,
+    PrintFilter,
     Serve(Arguments),
 }
 
@@ -66,13 +68,18 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
     while let Some(word) = words.next() {
         let name = word.to_string_lossy().into_owned();
         let mut path = || {
-            let value = words.next().map(PathBuf::from).ok_or_else(|| format!("`{name}` needs a value; see --help"))?;
+            let value = words
+                .next()
+                .map(PathBuf::from)
+                .ok_or_else(|| format!("`{name}` needs a value; see --help"))?;
             // What is started has another working directory.
-            std::path::absolute(&value).map_err(|error| format!("`{name}` {}: {error}", value.display()))
+            std::path::absolute(&value)
+                .map_err(|error| format!("`{name}` {}: {error}", value.display()))
         };
         match name.as_str() {
             "--help" | "-h" => return Ok(Command::Help),
             "--version" | "-V" => return Ok(Command::Version),
+            "--print-filter" => return Ok(Command::PrintFilter),
             "--local-file" => local_file = Some(path()?),
             "--data" => data = Some(path()?),
             "--state" => state = Some(path()?),
@@ -87,7 +94,9 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
             "--profile" => {
                 let value = words.next().unwrap_or_default();
                 let known = Profile::ALL.into_iter().find(|profile| *profile.to_string() == *value);
-                profile = Some(known.ok_or("`--profile` is root, delegated, unprivileged or no-namespaces")?);
+                profile = Some(
+                    known.ok_or("`--profile` is root, delegated, unprivileged or no-namespaces")?,
+                );
             }
             other => return Err(format!("unknown option `{other}`; see --help")),
         }
@@ -104,7 +113,15 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
     };
     let builtin = builtin.or_else(beside).ok_or("`--builtin` is missing; see --help")?;
     let state = state.ok_or("`--state` is missing; see --help")?;
-    Ok(Command::Serve(Arguments { local_file, mode, state, connection, node_user, builtin, profile }))
+    Ok(Command::Serve(Arguments {
+        local_file,
+        mode,
+        state,
+        connection,
+        node_user,
+        builtin,
+        profile,
+    }))
 }
 
 /// The built-in modules are installed beside this executable.

@@ -78,7 +78,13 @@ struct Floor {
 }
 
 impl Authority {
-    pub(crate) fn new(mode: Mode, local: LocalFile, state: PathBuf, store: Store, builtin: PathBuf) -> Self {
+    pub(crate) fn new(
+        mode: Mode,
+        local: LocalFile,
+        state: PathBuf,
+        store: Store,
+        builtin: PathBuf,
+    ) -> Self {
         Self { mode, local, state, store, builtin }
     }
 
@@ -95,8 +101,8 @@ impl Authority {
         let (digests, source) = match &self.mode {
             Mode::Signed { data } => self.verify(launch, data)?,
             Mode::Development { folder } => {
-                let digests = describe(folder)
-                    .map_err(|reason| Refusal::new(RefusalKind::Module, reason))?;
+                let digests =
+                    describe(folder).map_err(|reason| Refusal::new(RefusalKind::Module, reason))?;
                 (digests, folder.clone())
             }
         };
@@ -104,16 +110,23 @@ impl Authority {
         if digests.digest() != launch.module {
             return Err(module(format!(
                 "the module `{}` is {} here, asked for was {}; run it again",
-                launch.name, digests.digest().short(), launch.module.short()
+                launch.name,
+                digests.digest().short(),
+                launch.module.short()
             )));
         }
         let folder = self.store.hold(&digests, &source).map_err(|error| module(chain(&error)))?;
-        let manifest = read_text(&folder.join("module.yaml")).map_err(|error| module(format!("cannot read module.yaml: {error}")))?;
-        let manifest = Manifest::read(&manifest).map_err(|error| module(format!("module.yaml {error}")))?;
+        let manifest = read_text(&folder.join("module.yaml"))
+            .map_err(|error| module(format!("cannot read module.yaml: {error}")))?;
+        let manifest =
+            Manifest::read(&manifest).map_err(|error| module(format!("module.yaml {error}")))?;
         if manifest.name != launch.name || manifest.version != digests.version().to_string() {
             return Err(module(format!(
                 "module.yaml says {} {}, signed was {} {}; sign it again",
-                manifest.name, manifest.version, digests.name(), digests.version()
+                manifest.name,
+                manifest.version,
+                digests.name(),
+                digests.version()
             )));
         }
         let grant = match &self.mode {
@@ -130,17 +143,26 @@ impl Authority {
             ))
         })?;
         if grant.id() != launch.grant {
-            return Err(Refusal::new(RefusalKind::Grant, format!(
-                "the node means grant {}, the local file now gives {}; reload the node",
-                launch.grant, grant.id()
-            )));
+            return Err(Refusal::new(
+                RefusalKind::Grant,
+                format!(
+                    "the node means grant {}, the local file now gives {}; reload the node",
+                    launch.grant,
+                    grant.id()
+                ),
+            ));
         }
         let program = self.program(&manifest, &digests, &folder)?;
         let grant = if launch.dry_run { grant.for_dry_run() } else { grant };
         Ok(Admitted { manifest, grant, folder, program })
     }
 
-    fn program(&self, manifest: &Manifest, digests: &ModuleDigests, folder: &Path) -> Result<Program, Refusal> {
+    fn program(
+        &self,
+        manifest: &Manifest,
+        digests: &ModuleDigests,
+        folder: &Path,
+    ) -> Result<Program, Refusal> {
         let refused = |reason: String| Refusal::new(RefusalKind::Module, reason);
         let entrypoint = manifest.runtime.entrypoint.as_str();
         match manifest.runtime.kind {
@@ -187,13 +209,17 @@ impl Authority {
         let roots = roots(&self.local)?;
         let read = |name: &str| {
             let path = data.join("trust").join(name);
-            read_node_file(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+            read_node_file(&path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))
         };
         let (bytes, signatures) = (read("trust.yaml")?, read("trust.yaml.sig")?);
         let kept = self.state.join("trust-floor.json");
         let floor: Option<Floor> = match fs::read(&kept) {
             Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| {
-                format!("{} is damaged ({error}); remove it to trust the present file anew", kept.display())
+                format!(
+                    "{} is damaged ({error}); remove it to trust the present file anew",
+                    kept.display()
+                )
             })?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(format!("cannot read {}: {error}", kept.display())),
@@ -210,7 +236,8 @@ impl Authority {
         let trust = TrustFile::accept(&roots, previous, &bytes, &signatures, clock.judge())
             .map_err(|error| chain(&error))?;
         if floor.is_none_or(|floor| floor.serial != trust.serial()) {
-            let floor = Floor { serial: trust.serial(), digest: trust.digest(), judged_at: clock.judge() };
+            let floor =
+                Floor { serial: trust.serial(), digest: trust.digest(), judged_at: clock.judge() };
             write_durably(&kept, &serde_json::to_vec(&floor).unwrap_or_default())
                 .map_err(|error| format!("cannot write {}: {error}", kept.display()))?;
         }
@@ -223,10 +250,18 @@ fn roots(local: &LocalFile) -> Result<Roots, String> {
         .roots
         .keys
         .iter()
-        .map(|key| key.parse().map_err(|error| format!("`roots.keys` of the local file: {}", chain(&error))))
+        .map(|key| {
+            key.parse()
+                .map_err(|error| format!("`roots.keys` of the local file: {}", chain(&error)))
+        })
         .collect();
     let threshold = usize::try_from(local.roots.threshold).unwrap_or(usize::MAX);
-    let repository = local.repository.id.to_string().parse().map_err(|_| "`repository.id` is no UUID".to_owned())?;
+    let repository = local
+        .repository
+        .id
+        .to_string()
+        .parse()
+        .map_err(|_| "`repository.id` is no UUID".to_owned())?;
     Roots::new(threshold, keys?)
         .map(|roots| roots.for_repository(repository))
         .map_err(|error| chain(&error))
@@ -234,7 +269,9 @@ fn roots(local: &LocalFile) -> Result<Roots, String> {
 
 /// The digests of an unsigned module: every regular file below its folder but what signing adds.
 pub(crate) fn describe(folder: &Path) -> Result<ModuleDigests, String> {
-    let text = read_text(&folder.join("module.yaml")).map_err(|error| format!("cannot read {}: {error}", folder.join("module.yaml").display()))?;
+    let text = read_text(&folder.join("module.yaml")).map_err(|error| {
+        format!("cannot read {}: {error}", folder.join("module.yaml").display())
+    })?;
     let manifest = Manifest::read(&text).map_err(|error| format!("module.yaml {error}"))?;
     crate::describe::describe(folder, &manifest.name, &manifest.version)
 }
@@ -252,7 +289,8 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 
 fn read(path: &Path, flags: i32) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::OpenOptionsExt;
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
+    let file =
+        fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("is not a regular file"));
     }

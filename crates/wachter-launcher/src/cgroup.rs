@@ -12,8 +12,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use wachter_model::RunId;
 use wachter_protocol::{Limits, Mechanism};
 
@@ -64,7 +66,12 @@ impl Cgroups {
     /// Looks for groups that this process may make, and prepares them.
     pub(crate) fn find(name: &str) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        Self::find_in(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), std::process::id(), name)
+        Self::find_in(
+            &read("/proc/self/mountinfo"),
+            &read("/proc/self/cgroup"),
+            std::process::id(),
+            name,
+        )
     }
 
     fn find_in(mounts: &str, own: &str, process: u32, name: &str) -> Self {
@@ -89,7 +96,11 @@ impl Cgroups {
                 Err(error) => reasons.push(format!("{}: {error}", base.display())),
             }
         }
-        found.reason = if reasons.is_empty() { "no cgroup file system is mounted".to_owned() } else { reasons.join("; ") };
+        found.reason = if reasons.is_empty() {
+            "no cgroup file system is mounted".to_owned()
+        } else {
+            reasons.join("; ")
+        };
         found.sweep();
         found
     }
@@ -105,7 +116,10 @@ impl Cgroups {
 
     fn has(&self, controller: Controller) -> bool {
         self.first.contains_key(&controller)
-            || self.second.as_ref().is_some_and(|(_, controllers)| controllers.contains(&controller))
+            || self
+                .second
+                .as_ref()
+                .is_some_and(|(_, controllers)| controllers.contains(&controller))
     }
 
     /// Makes the groups of a run and sets its limits.
@@ -171,14 +185,27 @@ impl Cgroups {
 }
 
 impl RunGroup {
-    /// Puts the calling process into the groups.
-    pub(crate) fn join(&self) -> Result<(), Fault> {
-        self.paths().try_for_each(|path| set(path, "cgroup.procs", "0"))
+    /// The group of version 2, for starting a process in it.
+    pub(crate) fn open(&self) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(self.second.as_ref()?, flags, Mode::empty()).ok()
+    }
+
+    /// Puts the calling process, which has one thread, into the groups; `within` the one of version 2
+    /// it is already.
+    pub(crate) fn join(&self, within: bool) -> Result<(), Fault> {
+        // A thread that moves itself needs no lock over all processes of the host, unlike a process.
+        self.first.values().try_for_each(|path| set(path, "tasks", "0"))?;
+        match &self.second {
+            Some(path) if !within => set(path, "cgroup.procs", "0"),
+            _ => Ok(()),
+        }
     }
 
     /// Ends every process of the run, if the kernel offers to.
     pub(crate) fn end(&self) {
-        self.paths().for_each(|path| end_all(path));
+        // Version 2 alone has the file.
+        self.second.iter().for_each(|path| end_all(path));
     }
 
     /// What was used.
@@ -194,15 +221,20 @@ impl RunGroup {
         let mut usage = GroupUsage::default();
         if let Some(path) = self.first.get(&Controller::Memory) {
             usage.peak_memory_bytes = number(path, "memory.max_usage_in_bytes");
-            usage.out_of_memory = keyed(path, "memory.oom_control", "oom_kill").is_some_and(|kills| kills > 0);
+            usage.out_of_memory =
+                keyed(path, "memory.oom_control", "oom_kill").is_some_and(|kills| kills > 0);
         }
         if let Some(path) = self.first.get(&Controller::Cpu) {
-            usage.cpu_microseconds = number(path, "cpuacct.usage").map(|nanoseconds| nanoseconds / 1_000);
+            usage.cpu_microseconds =
+                number(path, "cpuacct.usage").map(|nanoseconds| nanoseconds / 1_000);
         }
         if let Some(path) = &self.second {
-            usage.cpu_microseconds = usage.cpu_microseconds.or_else(|| keyed(path, "cpu.stat", "usage_usec"));
-            usage.peak_memory_bytes = usage.peak_memory_bytes.or_else(|| number(path, "memory.peak"));
-            usage.out_of_memory |= keyed(path, "memory.events", "oom_kill").is_some_and(|kills| kills > 0);
+            usage.cpu_microseconds =
+                usage.cpu_microseconds.or_else(|| keyed(path, "cpu.stat", "usage_usec"));
+            usage.peak_memory_bytes =
+                usage.peak_memory_bytes.or_else(|| number(path, "memory.peak"));
+            usage.out_of_memory |=
+                keyed(path, "memory.events", "oom_kill").is_some_and(|kills| kills > 0);
         }
         usage
     }
@@ -214,12 +246,11 @@ impl RunGroup {
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
         // All of them, also when the first is busy.
-        let (first, second) = (self.first.values().map(gone).collect::<Vec<_>>(), self.second.as_ref().is_none_or(gone));
+        let (first, second) = (
+            self.first.values().map(gone).collect::<Vec<_>>(),
+            self.second.as_ref().is_none_or(gone),
+        );
         first.into_iter().all(|gone| gone) && second
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.first.values().chain(&self.second)
     }
 }
 
@@ -370,17 +401,28 @@ mod tests {
         fs::create_dir_all(root.path().join("unified/user")).unwrap();
         let mounts = HYBRID.replace("ROOT", root.path().to_str().unwrap());
         let groups = Cgroups::find_in(&mounts, own, 1, "wachter");
-        assert_eq!(groups.absent().keys().copied().collect::<Vec<_>>(), [Mechanism::CgroupProcesses]);
+        assert_eq!(
+            groups.absent().keys().copied().collect::<Vec<_>>(),
+            [Mechanism::CgroupProcesses]
+        );
         let (id, limits) = run();
         let group = groups.make(id, &limits).unwrap();
-        let memory = root.path().join(format!("memory/user/wachter/run-{id}/memory.limit_in_bytes"));
+        let memory =
+            root.path().join(format!("memory/user/wachter/run-{id}/memory.limit_in_bytes"));
         assert_eq!(text(memory), (256 << 20).to_string());
         let cpu = root.path().join(format!("cpu,cpuacct/user/wachter/run-{id}/cpu.cfs_quota_us"));
         assert_eq!(text(cpu), "100000");
-        group.join().unwrap();
-        assert_eq!(text(root.path().join(format!("memory/user/wachter/run-{id}/cgroup.procs"))), "0");
+        group.join(false).unwrap();
+        assert_eq!(text(root.path().join(format!("memory/user/wachter/run-{id}/tasks"))), "0");
+        assert_eq!(
+            text(root.path().join(format!("unified/user/wachter/run-{id}/cgroup.procs"))),
+            "0"
+        );
         group.end();
-        assert_eq!(text(root.path().join(format!("unified/user/wachter/run-{id}/cgroup.kill"))), "1");
+        assert_eq!(
+            text(root.path().join(format!("unified/user/wachter/run-{id}/cgroup.kill"))),
+            "1"
+        );
     }
 
     #[test]
@@ -390,7 +432,8 @@ mod tests {
         fs::create_dir_all(&base).unwrap();
         fs::write(base.join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
         let mounts = format!("31 30 0:27 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
-        let groups = Cgroups::find_in(&mounts, "0::/system.slice/launcher.service\n", 77, "wachter");
+        let groups =
+            Cgroups::find_in(&mounts, "0::/system.slice/launcher.service\n", 77, "wachter");
         assert!(groups.absent().is_empty());
         assert_eq!(text(base.join("supervisor/cgroup.procs")), "77");
         assert_eq!(text(base.join("wachter/cgroup.subtree_control")), "+memory +cpu +pids");
@@ -421,6 +464,8 @@ mod tests {
     fn absence_says_why() {
         let groups = Cgroups::find_in("", "", 1, "wachter");
         assert_eq!(groups.absent().len(), 3);
-        assert!(groups.absent().values().all(|reason| reason == "no cgroup file system is mounted"));
+        assert!(
+            groups.absent().values().all(|reason| reason == "no cgroup file system is mounted")
+        );
     }
 }

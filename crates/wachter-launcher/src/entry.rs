@@ -37,7 +37,10 @@ mod tests {
             (b"#!/bin/sh\nexit", &["/bin/sh"]),
             (b"#! /bin/sh -e\n", &["/bin/sh"]),
             (b"#!/usr/bin/env python3\n", &["/usr/bin/env", "/usr/bin/python3", "/bin/python3"]),
-            (b"#!/usr/bin/env -S python3 -I\n", &["/usr/bin/env", "/usr/bin/python3", "/bin/python3"]),
+            (
+                b"#!/usr/bin/env -S python3 -I\n",
+                &["/usr/bin/env", "/usr/bin/python3", "/bin/python3"],
+            ),
             (b"#!/usr/bin/env ../../root/x\n", &["/usr/bin/env"]),
             (b"#!\n", &[]),
             (b"#!\xff\n", &[]),

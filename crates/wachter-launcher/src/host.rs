@@ -51,7 +51,11 @@ impl Host {
                 "`confinement.profile` is `{profile}`, but this host offers `{best}` at the most{}; \
                  change the profile, or start wachter-launcher {}",
                 namespaces.err().map(|reason| format!(" ({reason})")).unwrap_or_default(),
-                if profile == Profile::Root { "as root" } else { "where namespaces and a delegated cgroup are allowed" },
+                if profile == Profile::Root {
+                    "as root"
+                } else {
+                    "where namespaces and a delegated cgroup are allowed"
+                },
             ));
         }
         let abi = system::landlock_abi();
@@ -65,11 +69,15 @@ impl Host {
             .into_iter()
             .map(|mechanism| {
                 let absent = match mechanism {
-                    _ if !profile.enforces(mechanism) => Some(format!("not part of the profile `{profile}`")),
+                    _ if !profile.enforces(mechanism) => {
+                        Some(format!("not part of the profile `{profile}`"))
+                    }
                     Mechanism::LandlockFilesystem => landlock(3),
                     Mechanism::LandlockNetwork => landlock(4),
                     Mechanism::LandlockScope => landlock(6),
-                    Mechanism::Seccomp => (!has_filters()).then(|| "the kernel has no system call filters".to_owned()),
+                    Mechanism::Seccomp => {
+                        (!has_filters()).then(|| "the kernel has no system call filters".to_owned())
+                    }
                     other => no_cgroups.get(&other).cloned(),
                 };
                 (mechanism, absent.map_or(Enforcement::Enforced, Enforcement::Absent))
@@ -87,7 +95,8 @@ impl Host {
 /// Whether this process may become any user and give files away. Root in a container often may not.
 fn changes_users() -> bool {
     use rustix::thread::CapabilitySet;
-    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::CHOWN | CapabilitySet::KILL;
+    let needed =
+        CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::CHOWN | CapabilitySet::KILL;
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
         // In a user namespace with few users, those of runs would not exist.
         && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {
@@ -104,7 +113,8 @@ fn try_namespaces() -> Result<(), String> {
         groups: None,
     };
     // As for a run: root drops to another user, who must then be allowed to.
-    let user = if root { User { uid: 65_534, gid: 65_534, groups: Some(Vec::new()) } } else { user };
+    let user =
+        if root { User { uid: 65_534, gid: 65_534, groups: Some(Vec::new()) } } else { user };
     let (from, to) = wachter_packet::pair().map_err(|error| error.to_string())?;
     match system::fork().map_err(|errno| errno.to_string())? {
         Forked::Parent(child) => {
@@ -158,18 +168,29 @@ fn has_filters() -> bool {
 /// same folder on every host of today, and both names are used.
 pub(crate) fn forbidden(own: &[PathBuf]) -> Vec<PathBuf> {
     const AS_GOOD_AS_ROOT: [&str; 14] = [
-        "/run/docker.sock", "/run/docker", "/run/containerd", "/run/crio", "/run/podman",
-        "/run/systemd", "/run/dbus", "/run/user", "/run/wachter", "/run/wachter-launcher",
-        "/etc/wachter", "/proc", "/sys", "/dev",
+        "/run/docker.sock",
+        "/run/docker",
+        "/run/containerd",
+        "/run/crio",
+        "/run/podman",
+        "/run/systemd",
+        "/run/dbus",
+        "/run/user",
+        "/run/wachter",
+        "/run/wachter-launcher",
+        "/etc/wachter",
+        "/proc",
+        "/sys",
+        "/dev",
     ];
     let fixed = AS_GOOD_AS_ROOT.into_iter().flat_map(|path| {
         let old = path.strip_prefix("/run/").map(|rest| PathBuf::from("/var/run").join(rest));
         std::iter::once(PathBuf::from(path)).chain(old)
     });
     // A path may be reached by more than one name.
-    let own = own.iter().flat_map(|path| {
-        std::iter::once(path.clone()).chain(std::fs::canonicalize(path))
-    });
+    let own = own
+        .iter()
+        .flat_map(|path| std::iter::once(path.clone()).chain(std::fs::canonicalize(path)));
     let mut all: Vec<PathBuf> = fixed.chain(own).collect();
     all.sort();
     all.dedup();

@@ -39,16 +39,18 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(reason) => return fail(&reason, 2),
     };
-    let (text, code) = match command {
-        Command::Help => (arguments::HELP.to_owned(), 0),
-        Command::Version => (format!("wachter-launcher {}\n", env!("CARGO_PKG_VERSION")), 0),
-        Command::Serve(arguments) => match serve(arguments) {
-            Ok(()) => (String::new(), 0),
-            Err(reason) => return fail(&reason, 1),
-        },
+    let output = match command {
+        Command::Help => Ok(arguments::HELP.into()),
+        Command::Version => Ok(format!("wachter-launcher {}\n", env!("CARGO_PKG_VERSION")).into()),
+        Command::PrintFilter => Filters::compile().map(|filters| filters.to_bytes()),
+        Command::Serve(arguments) => serve(arguments).map(|()| Vec::new()),
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::from(code),
+    let output = match output {
+        Ok(output) => output,
+        Err(reason) => return fail(&reason, 1),
+    };
+    match std::io::stdout().write_all(&output) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -70,7 +72,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let host = host::Host::probe(local.confinement.profile, &arguments.state)?;
     let store = store::Store::open(&arguments.state).map_err(|error| authority::chain(&error))?;
     // Without namespaces orphans come to whoever asked for them.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|errno| format!("cannot adopt orphans: {errno}"))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|errno| format!("cannot adopt orphans: {errno}"))?;
     let mut own = vec![arguments.state.clone()];
     own.extend(arguments.local_file.iter().filter_map(|path| path.parent()).map(Path::to_owned));
     if let Mode::Signed { data } = &arguments.mode {
@@ -143,7 +146,9 @@ fn lock(state: &Path) -> Result<std::fs::File, String> {
                 let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
                 let _ = rustix::event::poll(&mut [], Some(&pause));
             }
-            Err(_) => return Err(format!("another launcher uses {}; stop it first", state.display())),
+            Err(_) => {
+                return Err(format!("another launcher uses {}; stop it first", state.display()));
+            }
         }
     }
 }
@@ -160,16 +165,20 @@ fn take_connection(connection: &Connection) -> Result<Taken, String> {
     match connection {
         Connection::Stdin => {
             let stdin = std::io::stdin();
-            let moved = rustix::io::fcntl_dupfd_cloexec(&stdin, 3).map_err(|errno| failed("take the connection", errno))?;
-            let nothing = std::fs::File::open("/dev/null").map_err(|error| format!("cannot open /dev/null: {error}"))?;
+            let moved = rustix::io::fcntl_dupfd_cloexec(&stdin, 3)
+                .map_err(|errno| failed("take the connection", errno))?;
+            let nothing = std::fs::File::open("/dev/null")
+                .map_err(|error| format!("cannot open /dev/null: {error}"))?;
             rustix::stdio::dup2_stdin(&nothing).map_err(|errno| failed("replace stdin", errno))?;
             let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::RDWR;
-            rustix::fs::fcntl_setfl(&moved, flags).map_err(|errno| failed("set up the connection", errno))?;
+            rustix::fs::fcntl_setfl(&moved, flags)
+                .map_err(|errno| failed("set up the connection", errno))?;
             Ok(Taken::Connection(moved))
         }
         Connection::Listen(path) => {
             let _ = std::fs::remove_file(path);
-            let address = rustix::net::SocketAddrUnix::new(path).map_err(|errno| failed("name the socket", errno))?;
+            let address = rustix::net::SocketAddrUnix::new(path)
+                .map_err(|errno| failed("name the socket", errno))?;
             let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
             let socket = rustix::net::socket_with(
                 rustix::net::AddressFamily::UNIX,
@@ -178,10 +187,12 @@ fn take_connection(connection: &Connection) -> Result<Taken, String> {
                 None,
             )
             .map_err(|errno| failed("make a socket", errno))?;
-            rustix::net::bind(&socket, &address).map_err(|errno| failed(&format!("bind {}", path.display()), errno))?;
+            rustix::net::bind(&socket, &address)
+                .map_err(|errno| failed(&format!("bind {}", path.display()), errno))?;
             // Who may connect is told by the peer's user, not by the file's mode.
             let mode = rustix::fs::Mode::from_raw_mode(0o666);
-            rustix::fs::chmod(path, mode).map_err(|errno| failed("open the socket to the node", errno))?;
+            rustix::fs::chmod(path, mode)
+                .map_err(|errno| failed("open the socket to the node", errno))?;
             rustix::net::listen(&socket, 8).map_err(|errno| failed("listen", errno))?;
             Ok(Taken::Listener(socket))
         }

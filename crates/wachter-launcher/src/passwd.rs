@@ -8,9 +8,12 @@ use std::fs;
 /// # Errors
 /// There is none of this name; one sentence.
 pub(crate) fn user(name: &str) -> Result<(u32, u32), String> {
-    let text = fs::read_to_string("/etc/passwd").map_err(|error| format!("cannot read /etc/passwd: {error}"))?;
+    let text = fs::read_to_string("/etc/passwd")
+        .map_err(|error| format!("cannot read /etc/passwd: {error}"))?;
     find(&text, name, |fields| Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?)))
-        .ok_or_else(|| format!("there is no user `{name}` in /etc/passwd; create it, or change the grant"))
+        .ok_or_else(|| {
+            format!("there is no user `{name}` in /etc/passwd; create it, or change the grant")
+        })
 }
 
 /// The number of a group.
@@ -18,9 +21,11 @@ pub(crate) fn user(name: &str) -> Result<(u32, u32), String> {
 /// # Errors
 /// There is none of this name; one sentence.
 pub(crate) fn group(name: &str) -> Result<u32, String> {
-    let text = fs::read_to_string("/etc/group").map_err(|error| format!("cannot read /etc/group: {error}"))?;
-    find(&text, name, |fields| fields.get(2)?.parse().ok())
-        .ok_or_else(|| format!("there is no group `{name}` in /etc/group; create it, or change the grant"))
+    let text = fs::read_to_string("/etc/group")
+        .map_err(|error| format!("cannot read /etc/group: {error}"))?;
+    find(&text, name, |fields| fields.get(2)?.parse().ok()).ok_or_else(|| {
+        format!("there is no group `{name}` in /etc/group; create it, or change the grant")
+    })
 }
 
 fn find<T>(text: &str, name: &str, take: impl Fn(&[&str]) -> Option<T>) -> Option<T> {

@@ -44,8 +44,12 @@ pub(crate) fn remove(folder: &Path) {
     let mut next = 0_u64;
     // Each round empties the folder's own folders by one level; none is visited twice.
     loop {
-        let entries: Vec<PathBuf> =
-            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let entries: Vec<PathBuf> = fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         let mut progress = false;
         for path in entries {
             progress |= match fs::symlink_metadata(&path) {
@@ -73,7 +77,11 @@ fn lift_children(top: &Path, path: &Path, next: &mut u64) -> bool {
                 *next += 1;
                 // A name that is taken by a folder with something in it is passed over.
                 match fs::rename(entry.path(), target) {
-                    Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => {}
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
+                        ) => {}
                     _ => break,
                 }
             }

@@ -177,8 +177,12 @@ impl Server {
 
     fn disconnect(&mut self, connection: u64) {
         self.connections.remove(&connection);
-        let mine: Vec<RunId> =
-            self.runs.iter().filter(|(_, run)| run.connection == connection).map(|(id, _)| *id).collect();
+        let mine: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| run.connection == connection)
+            .map(|(id, _)| *id)
+            .collect();
         for run in mine {
             if let Some(run) = self.runs.get(&run) {
                 run.signal(jail::END_AT_ONCE);
@@ -187,7 +191,8 @@ impl Server {
     }
 
     fn stop(&mut self, connection: u64, stop: Stop) {
-        let Some(run) = self.runs.get_mut(&stop.run).filter(|run| run.connection == connection) else {
+        let Some(run) = self.runs.get_mut(&stop.run).filter(|run| run.connection == connection)
+        else {
             return;
         };
         run.stopped.get_or_insert(stop.reason);
@@ -218,7 +223,8 @@ impl Server {
             memory_for_each: !self.host.enforces(Mechanism::CgroupMemory),
         })
         .map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
-        let group = self.host.cgroups.make(launch.run, &plan.limits).map_err(|fault| setup(&fault))?;
+        let group =
+            self.host.cgroups.make(launch.run, &plan.limits).map_err(|fault| setup(&fault))?;
         if no_namespaces && let Err(error) = scratch::make(&scratch, &plan.user) {
             scratch::remove(&scratch);
             group.remove();
@@ -226,7 +232,14 @@ impl Server {
         }
         let timeout = launch.timeout.to_std().min(plan.limits.timeout.to_std());
         let joined = group.clone();
-        let begun = jail::begin(&plan, &self.filters, timeout, move || joined.join());
+        let descriptor = group.open();
+        let begun = jail::begin(
+            &plan,
+            &self.filters,
+            timeout,
+            descriptor.as_ref().map(AsFd::as_fd),
+            move |within| joined.join(within),
+        );
         let begun = match begun {
             Ok(begun) => begun,
             Err(fault) => {
@@ -268,19 +281,27 @@ impl Server {
             return Ok(());
         }
         let names: Vec<String> = missing.iter().map(|mechanism| format!("`{mechanism}`")).collect();
-        Err(Refusal::new(RefusalKind::Mechanism, format!(
-            "`{}` cannot be confined as required: {} absent on this host; see `wachter doctor`, \
+        Err(Refusal::new(
+            RefusalKind::Mechanism,
+            format!(
+                "`{}` cannot be confined as required: {} absent on this host; see `wachter doctor`, \
              or accept each absence by name under `confinement.accept_absent` in the local file",
-            admitted.manifest.name,
-            names.join(", ")
-        )))
+                admitted.manifest.name,
+                names.join(", ")
+            ),
+        ))
     }
 
     fn free_slot(&self) -> Result<u32, Refusal> {
         let most = self.authority.local().confinement.users.count;
-        (0..most)
-            .find(|slot| !self.runs.values().any(|run| run.slot == *slot))
-            .ok_or_else(|| Refusal::new(RefusalKind::Busy, format!("{most} runs are under way; try again later, or raise `confinement.users.count`")))
+        (0..most).find(|slot| !self.runs.values().any(|run| run.slot == *slot)).ok_or_else(|| {
+            Refusal::new(
+                RefusalKind::Busy,
+                format!(
+                    "{most} runs are under way; try again later, or raise `confinement.users.count`"
+                ),
+            )
+        })
     }
 
     /// The user that a run gets: its own where the launcher is root, the launcher's elsewhere.
@@ -288,7 +309,10 @@ impl Server {
         let setup = |reason: String| Refusal::new(RefusalKind::Setup, reason);
         let permissions = admitted.grant.permissions();
         if self.host.profile != Profile::Root && permissions.user.as_deref() == Some("root") {
-            return Err(setup("`permissions.user: root` needs the profile `root`; start wachter-launcher as root".to_owned()));
+            return Err(setup(
+                "`permissions.user: root` needs the profile `root`; start wachter-launcher as root"
+                    .to_owned(),
+            ));
         }
         // Also without namespaces: a run that shares the launcher's root would own root's files.
         if !self.host.changes_users {
@@ -298,7 +322,12 @@ impl Server {
                 groups: None,
             });
         }
-        let groups = permissions.groups.iter().map(|group| passwd::group(group)).collect::<Result<Vec<u32>, _>>().map_err(setup)?;
+        let groups = permissions
+            .groups
+            .iter()
+            .map(|group| passwd::group(group))
+            .collect::<Result<Vec<u32>, _>>()
+            .map_err(setup)?;
         let (uid, gid) = match &permissions.user {
             Some(name) => passwd::user(name).map_err(setup)?,
             None => {
@@ -316,9 +345,12 @@ impl Server {
             Ok((Report::Ready, sockets)) => {
                 let (connection, listeners) = (run.connection, run.listeners.clone());
                 let Some(stdio) = run.stdio.take() else { return };
-                let descriptors: Vec<_> =
-                    stdio.iter().chain(&sockets).map(AsFd::as_fd).collect();
-                self.tell(connection, &ToNode::Launched(Launched { run: id, listeners }), &descriptors);
+                let descriptors: Vec<_> = stdio.iter().chain(&sockets).map(AsFd::as_fd).collect();
+                self.tell(
+                    connection,
+                    &ToNode::Launched(Launched { run: id, listeners }),
+                    &descriptors,
+                );
             }
             Ok((Report::Failed(fault), _)) => {
                 let connection = run.connection;
@@ -326,7 +358,11 @@ impl Server {
                 run.refused = true;
                 if run.stdio.take().is_some() {
                     let kind = RefusalKind::Setup;
-                    self.tell(connection, &ToNode::Refused(Refused { run: id, kind, reason: fault.to_string() }), &[]);
+                    self.tell(
+                        connection,
+                        &ToNode::Refused(Refused { run: id, kind, reason: fault.to_string() }),
+                        &[],
+                    );
                 }
             }
             Ok((Report::Ended { end, usage }, _)) => run.ended = Some((end, usage)),
@@ -342,7 +378,11 @@ impl Server {
                         self.tell(connection, &ToNode::Exited(Exited { run: id, ..exited }), &[]);
                     } else {
                         let reason = "the run was ended before it began; try again".to_owned();
-                        self.tell(connection, &ToNode::Refused(Refused { run: id, kind: RefusalKind::Setup, reason }), &[]);
+                        self.tell(
+                            connection,
+                            &ToNode::Refused(Refused { run: id, kind: RefusalKind::Setup, reason }),
+                            &[],
+                        );
                     }
                 }
             }
@@ -366,7 +406,9 @@ impl Server {
         usage.peak_memory_bytes = group.peak_memory_bytes.unwrap_or(usage.peak_memory_bytes);
         match (end, run.stopped) {
             (End::Stopped(_) | End::Lost, Some(reason)) => end = End::Stopped(reason),
-            (End::Signal(libc::SIGKILL), _) | (End::Lost, None) if group.out_of_memory => end = End::Memory,
+            (End::Signal(libc::SIGKILL), _) | (End::Lost, None) if group.out_of_memory => {
+                end = End::Memory;
+            }
             _ => {}
         }
         if let Some(scratch) = run.scratch {
@@ -385,7 +427,12 @@ impl Server {
         jail::end_orphans_but(&monitors);
     }
 
-    fn tell(&mut self, connection: u64, message: &ToNode, descriptors: &[std::os::fd::BorrowedFd<'_>]) {
+    fn tell(
+        &mut self,
+        connection: u64,
+        message: &ToNode,
+        descriptors: &[std::os::fd::BorrowedFd<'_>],
+    ) {
         let Some(socket) = self.connections.get(&connection) else { return };
         if let Err(error) = wachter_packet::send(socket, message, descriptors) {
             // Waiting for one node would hold up all; it will connect again.

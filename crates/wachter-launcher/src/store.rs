@@ -61,7 +61,11 @@ impl Store {
 
     /// Makes sure that the store holds `module` as signed, from `source` where it does not yet, and
     /// says where.
-    pub(crate) fn hold(&self, module: &ModuleDigests, source: &Path) -> Result<PathBuf, StoreError> {
+    pub(crate) fn hold(
+        &self,
+        module: &ModuleDigests,
+        source: &Path,
+    ) -> Result<PathBuf, StoreError> {
         let place = self.folder.join(module.digest().to_string());
         if place.is_dir() {
             return self.check(module, &place).map(|()| place);
@@ -75,7 +79,8 @@ impl Store {
             fs::remove_dir_all(&building).map_err(failed(&building))?;
         }
         fs::create_dir(&building).map_err(failed(&building))?;
-        fs::set_permissions(&building, fs::Permissions::from_mode(0o755)).map_err(failed(&building))?;
+        fs::set_permissions(&building, fs::Permissions::from_mode(0o755))
+            .map_err(failed(&building))?;
         let mut total = 0;
         for (path, file) in module.files() {
             let target = building.join(path);
@@ -123,7 +128,12 @@ fn make_folders(base: &Path, path: &str) -> io::Result<()> {
 }
 
 /// Hashes a file, copies it where `to` is given, and compares.
-fn transfer(base: &Path, path: &str, signed: Digest, mut to: Option<&mut File>) -> Result<u64, StoreError> {
+fn transfer(
+    base: &Path,
+    path: &str,
+    signed: Digest,
+    mut to: Option<&mut File>,
+) -> Result<u64, StoreError> {
     let from = base.join(path);
     let failed = |source| StoreError::Read { path: from.clone(), source };
     // A named pipe must not make the launcher wait, nor a link lead it elsewhere.
@@ -154,7 +164,11 @@ fn transfer(base: &Path, path: &str, signed: Digest, mut to: Option<&mut File>) 
         }
     }
     let found = hash.finish();
-    if found == signed { Ok(total) } else { Err(StoreError::Changed { path: path.to_owned(), found, signed }) }
+    if found == signed {
+        Ok(total)
+    } else {
+        Err(StoreError::Changed { path: path.to_owned(), found, signed })
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +181,8 @@ mod tests {
         fs::create_dir_all(source.join("lib")).unwrap();
         fs::write(source.join("run"), "#!/bin/sh\n").unwrap();
         fs::write(source.join("lib/data"), "data").unwrap();
-        let file = |content: &[u8], executable| ModuleFile { digest: Digest::of(content), executable };
+        let file =
+            |content: &[u8], executable| ModuleFile { digest: Digest::of(content), executable };
         let files = BTreeMap::from([
             ("run".to_owned(), file(b"#!/bin/sh\n", true)),
             ("lib/data".to_owned(), file(b"data", false)),
@@ -183,7 +198,10 @@ mod tests {
         let store = Store::open(&state).unwrap();
         let place = store.hold(&module, &source).unwrap();
         assert_eq!(fs::metadata(place.join("run")).unwrap().permissions().mode() & 0o777, 0o755);
-        assert_eq!(fs::metadata(place.join("lib/data")).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(
+            fs::metadata(place.join("lib/data")).unwrap().permissions().mode() & 0o777,
+            0o644
+        );
         // What the node has no longer matters.
         fs::write(source.join("run"), "evil").unwrap();
         assert_eq!(store.hold(&module, &source).unwrap(), place);
@@ -204,8 +222,20 @@ mod tests {
         std::os::unix::fs::symlink("/etc/hostname", source.join("lib/data")).unwrap();
         assert!(matches!(store.hold(&module, &source), Err(StoreError::Read { .. })));
         fs::remove_file(source.join("lib/data")).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, source.join("lib/data"), rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            source.join("lib/data"),
+            rustix::fs::FileType::Fifo,
+            0o644.into(),
+            0,
+        )
+        .unwrap();
         assert!(matches!(store.hold(&module, &source), Err(StoreError::NotAFile(_))));
-        assert!(fs::read_dir(folder.path().join("state/modules")).unwrap().flatten().all(|entry| entry.file_name().to_string_lossy().starts_with(".new-")));
+        assert!(
+            fs::read_dir(folder.path().join("state/modules"))
+                .unwrap()
+                .flatten()
+                .all(|entry| entry.file_name().to_string_lossy().starts_with(".new-"))
+        );
     }
 }

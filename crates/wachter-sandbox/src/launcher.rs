@@ -58,7 +58,9 @@ pub enum LauncherError {
     #[error("the launcher ended before it was ready: {0}")]
     Ended(String),
     /// Of another version.
-    #[error("the launcher speaks protocol {found}, this node {LAUNCHER_PROTOCOL}; install both from one release")]
+    #[error(
+        "the launcher speaks protocol {found}, this node {LAUNCHER_PROTOCOL}; install both from one release"
+    )]
     Protocol {
         /// What it speaks.
         found: u32,
@@ -152,7 +154,8 @@ impl Launcher {
 
     /// The same where nothing can be waited for.
     pub(crate) fn stop_soon(&self, stop: Stop) {
-        if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send((ToLauncher::Stop(stop), None))
+        if let Err(mpsc::error::TrySendError::Full(request)) =
+            self.requests.try_send((ToLauncher::Stop(stop), None))
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let requests = self.requests.clone();
@@ -175,7 +178,10 @@ impl Launcher {
 }
 
 fn connect(path: &Path) -> Result<OwnedFd, LauncherError> {
-    let failed = |errno: rustix::io::Errno| LauncherError::Connect { path: path.to_owned(), source: errno.into() };
+    let failed = |errno: rustix::io::Errno| LauncherError::Connect {
+        path: path.to_owned(),
+        source: errno.into(),
+    };
     let address = rustix::net::SocketAddrUnix::new(path).map_err(failed)?;
     let socket = rustix::net::socket_with(
         rustix::net::AddressFamily::UNIX,
@@ -188,9 +194,13 @@ fn connect(path: &Path) -> Result<OwnedFd, LauncherError> {
     Ok(socket)
 }
 
-fn spawn(program: &Path, arguments: &[OsString]) -> Result<(OwnedFd, tokio::process::Child), LauncherError> {
+fn spawn(
+    program: &Path,
+    arguments: &[OsString],
+) -> Result<(OwnedFd, tokio::process::Child), LauncherError> {
     let failed = |source| LauncherError::Spawn { path: program.to_owned(), source };
-    let (ours, theirs) = wachter_packet::pair().map_err(|_| failed(io::Error::other("no descriptor is left")))?;
+    let (ours, theirs) =
+        wachter_packet::pair().map_err(|_| failed(io::Error::other("no descriptor is left")))?;
     let child = tokio::process::Command::new(program)
         .args(arguments)
         .arg("--connected")
@@ -276,7 +286,11 @@ async fn serve(
                 if locked().contains_key(&run) {
                     // Asked for over this connection already: who waits for that one goes on waiting.
                     let reason = "a run of this name is under way".to_owned();
-                    let _ = begun.send(Begun::Refused(Refused { run, kind: RefusalKind::Request, reason }));
+                    let _ = begun.send(Begun::Refused(Refused {
+                        run,
+                        kind: RefusalKind::Request,
+                        reason,
+                    }));
                     continue;
                 }
                 locked().insert(run, Waiting { begun: Some(begun), exit: None });
@@ -318,7 +332,10 @@ fn hear(table: &Table, message: ToNode, descriptors: Vec<OwnedFd>) -> Option<Run
                 waiting.exit = Some(sender);
                 let run = launched.run;
                 let begun = waiting.begun.take()?;
-                return begun.send(Begun::Launched { launched, descriptors, exit }).is_err().then_some(run);
+                return begun
+                    .send(Begun::Launched { launched, descriptors, exit })
+                    .is_err()
+                    .then_some(run);
             }
         }
         ToNode::Refused(refused) => {

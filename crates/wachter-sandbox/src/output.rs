@@ -53,7 +53,10 @@ impl OutputReader {
                 self.accept(line.strip_suffix(b"\n").unwrap_or(&line), *number, &mut take)?;
             } else if self.line.len() > MAX_LINE {
                 // Waiting for the end of the line could mean waiting for ever.
-                return Err(OutputError::Message { line: *number + 1, source: MessageError::TooLong });
+                return Err(OutputError::Message {
+                    line: *number + 1,
+                    source: MessageError::TooLong,
+                });
             }
         }
         Ok(())
@@ -78,8 +81,14 @@ impl OutputReader {
         Ok(())
     }
 
-    fn accept(&mut self, line: &[u8], number: u64, take: &mut impl FnMut(Message)) -> Result<(), OutputError> {
-        let message = parse_line(line).map_err(|source| OutputError::Message { line: number, source })?;
+    fn accept(
+        &mut self,
+        line: &[u8],
+        number: u64,
+        take: &mut impl FnMut(Message),
+    ) -> Result<(), OutputError> {
+        let message =
+            parse_line(line).map_err(|source| OutputError::Message { line: number, source })?;
         match message {
             None => {}
             Some(_) if self.result.is_some() => return Err(OutputError::AfterResult),
@@ -125,7 +134,8 @@ mod tests {
 
     #[test]
     fn lines_may_come_in_pieces() {
-        let pieces: [&[u8]; 3] = [b"{\"progress\":{}}\n{\"pro", b"gress\":{}}\n{\"res", b"ult\":{}}"];
+        let pieces: [&[u8]; 3] =
+            [b"{\"progress\":{}}\n{\"pro", b"gress\":{}}\n{\"res", b"ult\":{}}"];
         let (messages, result) = read(&pieces, 1_000).unwrap();
         assert_eq!((messages, result), (2, Some(ModuleResult::default())));
     }

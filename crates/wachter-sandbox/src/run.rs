@@ -10,7 +10,9 @@ use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Confidence, Digest, EmittedEvent, Finding, Level, ModuleName, RunId, Topic};
 use wachter_protocol::launcher::{End, Launch, RefusalKind, Stop, StopReason, Usage};
-use wachter_protocol::module::{LogLine, MAX_STATE, Message, Metric, ModuleResult, Outcome, Progress, Request};
+use wachter_protocol::module::{
+    LogLine, MAX_STATE, Message, Metric, ModuleResult, Outcome, Progress, Request,
+};
 use wachter_protocol::{Egress, Grant};
 
 use crate::egress::{Broker, Connection};
@@ -173,7 +175,9 @@ pub async fn carry_out(
     // Whoever gives up waiting gives the run up.
     let mut abandoned = Abandoned { launcher, run, armed: true };
     let mut descriptors = descriptors.into_iter();
-    let (Some(stdin), Some(stdout), Some(stderr)) = (descriptors.next(), descriptors.next(), descriptors.next()) else {
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (descriptors.next(), descriptors.next(), descriptors.next())
+    else {
         return Err(LauncherGone);
     };
     let broker = Arc::new(Broker::new(&order.grant, &order.egress));
@@ -243,7 +247,11 @@ struct Abandoned<'a> {
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.launcher.stop_soon(Stop { run: self.run, at_once: true, reason: StopReason::Cancelled });
+            self.launcher.stop_soon(Stop {
+                run: self.run,
+                at_once: true,
+                reason: StopReason::Cancelled,
+            });
         }
     }
 }
@@ -310,7 +318,11 @@ impl Reading {
         Ok(())
     }
 
-    fn take_output(&mut self, bytes: &[u8], observe: &mut impl FnMut(Update)) -> Result<(), OutputError> {
+    fn take_output(
+        &mut self,
+        bytes: &[u8],
+        observe: &mut impl FnMut(Update),
+    ) -> Result<(), OutputError> {
         let Some(mut reader) = self.output.take() else { return Ok(()) };
         let mut lines = self.lines;
         let outcome = reader.feed(bytes, &mut lines, |message| self.take_message(message, observe));
@@ -406,7 +418,9 @@ fn judge(
     order: &RunOrder,
 ) {
     let failed = |failure| Verdict::Failed(failure);
-    let said = |result: &ModuleResult| result.message.as_deref().map_or_else(|| "without a reason".to_owned(), printable);
+    let said = |result: &ModuleResult| {
+        result.message.as_deref().map_or_else(|| "without a reason".to_owned(), printable)
+    };
     report.verdict = match (end, finished) {
         (End::Timeout, _) => failed(Failure::Timeout),
         (End::Memory, _) => failed(Failure::Memory),

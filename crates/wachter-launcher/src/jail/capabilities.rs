@@ -8,18 +8,66 @@ use super::fault::{Attempt, Fault};
 
 /// capabilities(7), in the order of their numbers.
 pub(crate) const NAMES: [&str; 41] = [
-    "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid",
-    "setpcap", "linux_immutable", "net_bind_service", "net_broadcast", "net_admin", "net_raw",
-    "ipc_lock", "ipc_owner", "sys_module", "sys_rawio", "sys_chroot", "sys_ptrace", "sys_pacct",
-    "sys_admin", "sys_boot", "sys_nice", "sys_resource", "sys_time", "sys_tty_config", "mknod",
-    "lease", "audit_write", "audit_control", "setfcap", "mac_override", "mac_admin", "syslog",
-    "wake_alarm", "block_suspend", "audit_read", "perfmon", "bpf", "checkpoint_restore",
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
 ];
 
 /// Those that would let a module out of its jail or over the host as a whole. They are never given.
 pub(crate) const NEVER: [&str; 16] = [
-    "setpcap", "net_admin", "net_raw", "sys_module", "sys_rawio", "sys_chroot", "sys_ptrace",
-    "sys_admin", "sys_boot", "mknod", "setfcap", "mac_override", "mac_admin", "perfmon", "bpf",
+    "setpcap",
+    "net_admin",
+    "net_raw",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_admin",
+    "sys_boot",
+    "mknod",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "perfmon",
+    "bpf",
     "checkpoint_restore",
 ];
 
@@ -70,7 +118,10 @@ mod tests {
     #[test]
     fn names_are_those_of_the_kernel() {
         assert_eq!(set(["dac_read_search"]).unwrap(), CapabilitySet::DAC_READ_SEARCH);
-        assert_eq!(set(["checkpoint_restore"]).unwrap_err(), "the capability `checkpoint_restore` is never given to a module");
+        assert_eq!(
+            set(["checkpoint_restore"]).unwrap_err(),
+            "the capability `checkpoint_restore` is never given to a module"
+        );
         assert_eq!(NAMES.iter().position(|name| *name == "sys_admin"), Some(21));
         assert!(set(["CAP_CHOWN"]).is_err());
         assert!(NEVER.iter().all(|name| NAMES.contains(name)));

@@ -4,7 +4,12 @@
 //! at the blocks that files below it use. A run can write beyond its limit for as long as one look
 //! and the pause before it take: at 1 GiB/s and 250 ms, a quarter of a gibibyte. `/tmp` is a file
 //! system of its own and cannot be overshot.
+//!
+//! Files that were removed and are still open use space that no folder shows. They are looked for in
+//! the run's processes, and only when the whole file system has lost more than the run may use. What
+//! a module keeps only in a message between two of its sockets is not found.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,16 +45,22 @@ impl Watch {
         Some(Self { folders: folders.to_vec(), before, limit, pause })
     }
 
-    /// Whether more was written than may be.
-    pub(crate) fn exceeded(&mut self) -> bool {
+    /// Whether more was written than may be, by `init` and all that it started.
+    pub(crate) fn exceeded(&mut self, init: i32) -> bool {
         let (now, pause) = measure(&self.folders);
         self.pause = pause;
-        let grown = match (now.files, self.before.files) {
-            (Some(now), Some(before)) => now.saturating_sub(before),
+        let lost = now.file_systems.saturating_sub(self.before.file_systems);
+        match (now.files, self.before.files) {
+            (Some(now), Some(before)) => {
+                let grown = now.saturating_sub(before);
+                grown > self.limit
+                    || lost > self.limit
+                        && removed(init, &self.folders)
+                            .is_none_or(|removed| grown + removed > self.limit)
+            }
             // What others write counts too then; a module that hides what it writes is not trusted.
-            _ => now.file_systems.saturating_sub(self.before.file_systems),
-        };
-        grown > self.limit
+            _ => lost > self.limit,
+        }
     }
 }
 
@@ -79,7 +90,10 @@ fn used(folders: &[PathBuf]) -> Option<u64> {
         if status.is_dir() {
             match std::fs::read_dir(&path) {
                 Ok(folder) => open.extend(folder.flatten().map(|entry| entry.path())),
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && status.uid() == own => {
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::PermissionDenied
+                        && status.uid() == own =>
+                {
                     return None;
                 }
                 Err(_) => {}
@@ -97,8 +111,92 @@ fn used(folders: &[PathBuf]) -> Option<u64> {
     Some(total)
 }
 
+/// Bytes of removed files that are open or mapped in what `init` started. None where a process does
+/// not let this one look, which only the module could have asked for.
+fn removed(init: i32, folders: &[PathBuf]) -> Option<u64> {
+    let devices: BTreeSet<u64> = folders
+        .iter()
+        .filter_map(|folder| std::fs::metadata(folder).ok())
+        .map(|status| status.dev())
+        .collect();
+    let mut found = BTreeMap::new();
+    for process in processes_of_run(init) {
+        let folder = PathBuf::from(format!("/proc/{process}"));
+        let gone = |error: &std::io::Error| error.kind() != std::io::ErrorKind::PermissionDenied;
+        match std::fs::read_dir(folder.join("fd")) {
+            Ok(descriptors) => {
+                for status in
+                    descriptors.flatten().filter_map(|entry| std::fs::metadata(entry.path()).ok())
+                {
+                    if status.nlink() == 0 && devices.contains(&status.dev()) {
+                        found.insert((status.dev(), status.ino()), status.blocks() * 512);
+                    }
+                }
+            }
+            Err(error) if gone(&error) => continue,
+            Err(_) => return None,
+        }
+        let maps = std::fs::read_to_string(folder.join("maps")).unwrap_or_default();
+        for (file, bytes) in maps.lines().filter_map(removed_mapping) {
+            let known = found.entry(file).or_insert(bytes);
+            *known = bytes.max(*known);
+        }
+    }
+    Some(found.values().sum())
+}
+
+/// The device and inode of a removed file, and the bytes mapped of it (proc_pid_maps(5)).
+fn removed_mapping(line: &str) -> Option<((u64, u64), u64)> {
+    let mut words = line.strip_suffix(" (deleted)")?.split_ascii_whitespace();
+    let (begin, end) = words.next()?.split_once('-')?;
+    let (major, minor) = words.nth(2)?.split_once(':')?;
+    let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
+    let device = rustix::fs::makedev(
+        u32::from_str_radix(major, 16).ok()?,
+        u32::from_str_radix(minor, 16).ok()?,
+    );
+    let inode: u64 = words.next()?.parse().ok()?;
+    // A file without a device is memory, which has its own limits.
+    (major != "00")
+        .then_some(((device, inode), hexadecimal(end)?.saturating_sub(hexadecimal(begin)?)))
+}
+
+/// All processes of the run but its first. The monitor follows process 1 into the view, whose
+/// `/proc` shows the run and not the monitor; without namespaces it is the host's, and shows all.
+fn processes_of_run(init: i32) -> Vec<i32> {
+    if !Path::new("/proc/self").exists() {
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        return all
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|process| *process > 1)
+            .collect();
+    }
+    let mut found = children(init);
+    let mut next = 0;
+    while let Some(process) = found.get(next) {
+        found.extend(children(*process));
+        next += 1;
+    }
+    found
+}
+
+/// The children of a process, of all its threads.
+fn children(process: i32) -> Vec<i32> {
+    let threads =
+        std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .flat_map(|text| {
+            text.split_ascii_whitespace()
+                .filter_map(|child| child.parse().ok())
+                .collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
 fn used_by_file_system(path: &Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(0, |status| (status.f_blocks - status.f_bfree) * status.f_frsize)
+    rustix::fs::statvfs(path)
+        .map_or(0, |status| (status.f_blocks - status.f_bfree) * status.f_frsize)
 }
 
 #[cfg(test)]
@@ -110,11 +208,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("before"), vec![1; 1 << 20]).unwrap();
         let mut watch = Watch::begin(&[folder.path().to_owned()], 1 << 20).unwrap();
-        assert!(!watch.exceeded());
+        assert!(!watch.exceeded(0));
         std::fs::create_dir(folder.path().join("deep")).unwrap();
         for number in 0..300 {
             std::fs::write(folder.path().join(format!("deep/{number}")), vec![1; 4096]).unwrap();
         }
-        assert!(watch.exceeded());
+        assert!(watch.exceeded(0));
+    }
+
+    #[test]
+    fn mappings_of_removed_files() {
+        let line =
+            "7f0000000000-7f0000002000 rw-s 00000000 fe:00 77                 /srv/a b (deleted)";
+        assert_eq!(removed_mapping(line), Some(((rustix::fs::makedev(0xfe, 0), 77), 0x2000)));
+        for other in [
+            "",
+            "7f-80 rw-s 0 fe:00 77 /srv/a",
+            "7f0-7f1 rw-s 0 00:01 5 /memfd:a (deleted)",
+            "x (deleted)",
+            " (deleted)",
+        ] {
+            assert_eq!(removed_mapping(other), None, "{other}");
+        }
     }
 }

@@ -56,13 +56,16 @@ pub(crate) fn restrict(rules: &Rules) -> Result<(), Fault> {
     }
     let mut created = ruleset.create().map_err(|_| failed("create a Landlock ruleset"))?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = AccessFs::from_all(abi) & !AccessFs::Execute & !AccessFs::MakeBlock & !AccessFs::MakeChar;
+    let write =
+        AccessFs::from_all(abi) & !AccessFs::Execute & !AccessFs::MakeBlock & !AccessFs::MakeChar;
     let groups = [
         (&rules.read, read),
         (&rules.write, write),
         (&rules.execute, AccessFs::Execute | AccessFs::ReadFile | AccessFs::ReadDir),
     ];
-    for (path, access) in groups.iter().flat_map(|(paths, access)| paths.iter().map(move |path| (path, *access))) {
+    for (path, access) in
+        groups.iter().flat_map(|(paths, access)| paths.iter().map(move |path| (path, *access)))
+    {
         // A path that is not there grants nothing; what must be there was looked for before.
         let Ok(opened) = PathFd::new(path) else { continue };
         let access = if path.is_dir() { access } else { access & for_file(abi) };

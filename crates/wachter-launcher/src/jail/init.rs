@@ -66,8 +66,10 @@ fn start(
     // From here on there is a process that is the module's: this one keeps nothing that it could
     // use, and is closed to it already (`be_opaque`).
     capabilities::keep(plan.capabilities)?;
-    let (failed_from, failed_to) = wachter_packet::pair()
-        .map_err(|_| Fault { attempted: "make a pair of sockets".to_owned(), errno: libc::EMFILE })?;
+    let (failed_from, failed_to) = wachter_packet::pair().map_err(|_| Fault {
+        attempted: "make a pair of sockets".to_owned(),
+        errno: libc::EMFILE,
+    })?;
     let module = match system::fork().attempt(|| "fork")? {
         Forked::Parent(module) => module.as_raw_nonzero().get(),
         Forked::Child => {
@@ -91,14 +93,19 @@ fn start(
 }
 
 /// The last steps. Returns only if one fails.
-fn become_module(plan: &Plan, filters: &Filters, stdio: &Stdio) -> Result<std::convert::Infallible, Fault> {
+fn become_module(
+    plan: &Plan,
+    filters: &Filters,
+    stdio: &Stdio,
+) -> Result<std::convert::Infallible, Fault> {
     user::die_with_parent(Signal::KILL, None)?;
     let [stdin, stdout, stderr] = &stdio.ends;
     rustix::stdio::dup2_stdin(stdin).attempt(|| "set stdin")?;
     rustix::stdio::dup2_stdout(stdout).attempt(|| "set stdout")?;
     rustix::stdio::dup2_stderr(stderr).attempt(|| "set stderr")?;
     system::close_all_on_exec().attempt(|| "close descriptors")?;
-    std::env::set_current_dir(&plan.folder).attempt(|| format!("enter {}", plan.folder.display()))?;
+    std::env::set_current_dir(&plan.folder)
+        .attempt(|| format!("enter {}", plan.folder.display()))?;
     limits::set_processes(&plan.limits, plan.view.is_none())?;
     rustix::thread::set_no_new_privs(true).attempt(|| "set no_new_privs")?;
     files::restrict(&plan.rules)?;

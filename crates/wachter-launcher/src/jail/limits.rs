@@ -50,7 +50,9 @@ fn threads_of_this_user() -> u64 {
         .filter_map(|entry| {
             let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
             let field = |name: &str| {
-                status.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())
+                status
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())
             };
             (field("Uid:") == Some(&user)).then(|| field("Threads:")?.parse::<u64>().ok())?
         })

@@ -85,7 +85,8 @@ struct Stdio {
 pub(crate) const END_POLITELY: i32 = libc::SIGTERM;
 pub(crate) const END_AT_ONCE: i32 = libc::SIGUSR1;
 
-/// Begins a run. `join` puts the calling process into the run's cgroup.
+/// Begins a run, in the version 2 control group `group` where there is one. `join` puts the calling
+/// process into the run's groups: into the others alone, or into that one too.
 ///
 /// # Errors
 /// There is no process or descriptor left. What fails later is reported.
@@ -93,7 +94,8 @@ pub(crate) fn begin(
     plan: &Plan,
     filters: &Filters,
     timeout: Duration,
-    join: impl FnOnce() -> Result<(), Fault>,
+    group: Option<BorrowedFd<'_>>,
+    join: impl FnOnce(bool) -> Result<(), Fault>,
 ) -> Result<Begun, Fault> {
     let (theirs, ours) = pipes()?;
     let (reports, report_to) = wachter_packet::pair().map_err(|_| Fault {
@@ -101,15 +103,25 @@ pub(crate) fn begin(
         errno: libc::EMFILE,
     })?;
     let launcher = rustix::process::getpid().as_raw_nonzero().get();
-    match system::fork().attempt(|| "fork")? {
+    let (forked, within) = system::fork_into(group).attempt(|| "fork")?;
+    match forked {
         Forked::Parent(monitor) => Ok(Begun { monitor, reports, stdio: ours }),
         Forked::Child => {
             let _never_unwinds = EndAtUnwind;
             let keep = theirs.ends.iter().map(AsRawFd::as_raw_fd).chain([report_to.as_raw_fd()]);
             let closed = system::close_all_but(&mut keep.collect::<Vec<_>>())
                 .attempt(|| "close descriptors");
-            let outcome =
-                closed.and_then(|()| monitor::run(plan, filters, timeout, launcher, join, theirs, report_to.as_fd()));
+            let outcome = closed.and_then(|()| {
+                monitor::run(
+                    plan,
+                    filters,
+                    timeout,
+                    launcher,
+                    || join(within),
+                    theirs,
+                    report_to.as_fd(),
+                )
+            });
             let code = match outcome {
                 Ok(()) => 0,
                 Err(fault) => {
@@ -137,9 +149,8 @@ fn report(to: BorrowedFd<'_>, report: &Report, descriptors: &[BorrowedFd<'_>]) {
 }
 
 fn pipes() -> Result<(Stdio, [OwnedFd; 3]), Fault> {
-    let pipe = || {
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).attempt(|| "make a pipe")
-    };
+    let pipe =
+        || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).attempt(|| "make a pipe");
     let ((stdin, write_in), (read_out, stdout), (read_err, stderr)) = (pipe()?, pipe()?, pipe()?);
     Ok((Stdio { ends: [stdin, stdout, stderr] }, [write_in, read_out, read_err]))
 }

@@ -11,7 +11,9 @@ use super::fault::{Attempt, Fault};
 use super::plan::Plan;
 use super::system::{self, Forked};
 use super::system_calls::Filters;
-use super::{END_AT_ONCE, END_POLITELY, EndAtUnwind, Report, Stdio, init, limits, report, user, view};
+use super::{
+    END_AT_ONCE, END_POLITELY, EndAtUnwind, Report, Stdio, init, limits, report, user, view,
+};
 
 /// Between asking a run to end and ending it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -101,7 +103,8 @@ pub(super) fn run(
     drop((sources, stdio, summary_to));
     keep_only(&[reports.as_raw_fd(), summary_from.as_raw_fd()])?;
     super::capabilities::keep(rustix::thread::CapabilitySet::empty())?;
-    let (cause, init_usage) = supervise(init, begin + timeout.min(LONGEST), &signals, watch.as_mut());
+    let (cause, init_usage) =
+        supervise(init, begin + timeout.min(LONGEST), &signals, watch.as_mut());
     if plan.view.is_none() {
         end_orphans_but(&[]);
     }
@@ -153,7 +156,7 @@ fn supervise(
         if let (Some(when), Some(watch)) = (look, watch.as_deref_mut())
             && now >= when
         {
-            if watch.exceeded() {
+            if watch.exceeded(init) {
                 cause.get_or_insert(End::Disk);
                 system::kill(init, libc::SIGKILL);
             }

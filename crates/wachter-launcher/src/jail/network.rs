@@ -30,7 +30,8 @@ pub(crate) fn listen(listeners: &[Listener]) -> Result<Vec<OwnedFd>, Fault> {
             let socket = socket()?;
             rustix::net::bind(&socket, &listener.address)
                 .attempt(|| format!("bind {}", listener.address))?;
-            rustix::net::listen(&socket, BACKLOG).attempt(|| format!("listen on {}", listener.address))?;
+            rustix::net::listen(&socket, BACKLOG)
+                .attempt(|| format!("listen on {}", listener.address))?;
             Ok(socket)
         })
         .collect()

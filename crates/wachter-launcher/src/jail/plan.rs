@@ -7,17 +7,20 @@ use std::path::{Path, PathBuf};
 use rustix::thread::CapabilitySet;
 use wachter_protocol::{AbsolutePath, Endpoint, Grant, Limits, Profile};
 
+use super::capabilities;
 use super::files::Rules;
 use super::system_calls::Surroundings;
 use super::user::User;
 use super::view::{Bind, BindKind, View};
-use super::capabilities;
 
 /// Where the module's files are in the view.
 pub(crate) const MODULE: &str = "/module";
 
 /// The port of the HTTP proxy that leads to the egress broker, inside.
 pub(crate) const PROXY_PORT: u16 = 3128;
+
+/// The name of the loopback address, RFC 6761.
+const LOCALHOST: &str = "localhost";
 
 /// A run, decided.
 #[derive(Clone, Debug)]
@@ -83,16 +86,30 @@ pub(crate) struct Base {
 
 /// Folders of programs and libraries, and of what they cannot do without.
 const BASE: [&str; 15] = [
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ld.so.cache",
-    "/etc/alternatives", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
-    "/etc/pki/ca-trust/extracted", "/etc/localtime", "/etc/os-release",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/localtime",
+    "/etc/os-release",
 ];
 
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// The program loaders: who may execute anything must execute one of these too.
 const LOADERS: [&str; 4] = [
-    "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-musl-x86_64.so.1",
     "/lib/ld-musl-aarch64.so.1",
 ];
 
@@ -112,12 +129,20 @@ impl Base {
             }
         }
         for path in DEVICES.map(PathBuf::from) {
-            base.binds.push(Bind { source: real(&path), target: path, kind: BindKind::Device, optional: false });
+            base.binds.push(Bind {
+                source: real(&path),
+                target: path,
+                kind: BindKind::Device,
+                optional: false,
+            });
         }
         for (path, target) in [
-            ("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"),
-            ("/dev/stdout", "/proc/self/fd/1"), ("/dev/stderr", "/proc/self/fd/2"),
-            ("/dev/shm", "/tmp"), ("/var/tmp", "/tmp"),
+            ("/dev/fd", "/proc/self/fd"),
+            ("/dev/stdin", "/proc/self/fd/0"),
+            ("/dev/stdout", "/proc/self/fd/1"),
+            ("/dev/stderr", "/proc/self/fd/2"),
+            ("/dev/shm", "/tmp"),
+            ("/var/tmp", "/tmp"),
         ] {
             base.links.push((path.into(), target.into()));
         }
@@ -137,13 +162,16 @@ impl Plan {
         let paths = |paths: &std::collections::BTreeSet<AbsolutePath>| -> Vec<PathBuf> {
             paths.iter().map(|path| path.as_path().to_owned()).collect()
         };
-        let (read, write) = (paths(&permissions.filesystem.read), paths(&permissions.filesystem.write));
+        let (read, write) =
+            (paths(&permissions.filesystem.read), paths(&permissions.filesystem.write));
         let exec = paths(&permissions.exec);
         let masks = masks(&read, &write, &exec, forbidden, namespaces)?;
         if !namespaces && !permissions.network.is_empty() {
-            return Err("network access needs `network-namespace`, which the profile `no-namespaces` \
+            return Err(
+                "network access needs `network-namespace`, which the profile `no-namespaces` \
                  does not have; leave `permissions.network` out or use another profile"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let kept = if permissions.user.as_deref() == Some("root") {
             capabilities::set(grant.capabilities().iter().map(String::as_str))?
@@ -162,13 +190,21 @@ impl Plan {
                 (program.clone(), vec![program], None)
             }
             Program::Builtin { executable, name } => {
-                let program = if namespaces { PathBuf::from("/run/wachter-modules") } else { executable.clone() };
+                let program = if namespaces {
+                    PathBuf::from("/run/wachter-modules")
+                } else {
+                    executable.clone()
+                };
                 execute.push(program.clone());
                 (program.clone(), vec![program, name.into()], Some(executable))
             }
         };
         let listeners = listeners(grant)?;
-        let mut rules = Rules { execute, connect: listeners.iter().map(|l| l.address.port()).collect(), ..Rules::default() };
+        let mut rules = Rules {
+            execute,
+            connect: listeners.iter().map(|l| l.address.port()).collect(),
+            ..Rules::default()
+        };
         rules.connect.sort_unstable();
         rules.connect.dedup();
         rules.write.extend(write.iter().cloned());
@@ -191,17 +227,32 @@ impl Plan {
         let environment = environment(&scratch, &inside, !listeners.is_empty());
         let view = namespaces.then(|| {
             let mut binds = base.binds.clone();
-            let bind = |path: &PathBuf, kind| Bind { source: real(path), target: path.clone(), kind, optional: false };
-            let writable = |path: &PathBuf| match exec.iter().any(|exec| exec.starts_with(path) || path.starts_with(exec)) {
+            let bind = |path: &PathBuf, kind| Bind {
+                source: real(path),
+                target: path.clone(),
+                kind,
+                optional: false,
+            };
+            let writable = |path: &PathBuf| match exec
+                .iter()
+                .any(|exec| exec.starts_with(path) || path.starts_with(exec))
+            {
                 true => BindKind::ReadWriteExecute,
                 false => BindKind::ReadWrite,
             };
             // Shorter paths first, so that a folder does not cover what is granted within it.
             let mut granted: Vec<Bind> = Vec::new();
-            granted.extend(read.iter().filter(|path| !write.contains(path)).map(|path| bind(path, BindKind::ReadOnly)));
+            granted.extend(
+                read.iter()
+                    .filter(|path| !write.contains(path))
+                    .map(|path| bind(path, BindKind::ReadOnly)),
+            );
             granted.extend(write.iter().map(|path| bind(path, writable(path))));
-            let shown = |path: &&PathBuf| read.iter().chain(&write).any(|shown| path.starts_with(shown));
-            granted.extend(exec.iter().filter(|path| !shown(path)).map(|path| bind(path, BindKind::ReadOnly)));
+            let shown =
+                |path: &&PathBuf| read.iter().chain(&write).any(|shown| path.starts_with(shown));
+            granted.extend(
+                exec.iter().filter(|path| !shown(path)).map(|path| bind(path, BindKind::ReadOnly)),
+            );
             granted.sort_by(|a, b| a.target.cmp(&b.target));
             // What the base shows already needs no second mount.
             granted.retain(|granted| {
@@ -218,18 +269,25 @@ impl Plan {
             let links = base.links.iter().filter(|(path, _)| !covered(path)).cloned().collect();
             binds.splice(0..0, above);
             binds.extend(beside);
-            binds.push(Bind { source: real(module), target: MODULE.into(), kind: BindKind::ReadOnly, optional: false });
+            binds.push(Bind {
+                source: real(module),
+                target: MODULE.into(),
+                kind: BindKind::ReadOnly,
+                optional: false,
+            });
             binds.extend(builtin.map(|executable| Bind {
                 source: real(&executable),
                 target: "/run/wachter-modules".into(),
                 kind: BindKind::ReadOnly,
                 optional: false,
             }));
-            let files = files(&user, &listeners).into_iter().filter(|(path, _)| !covered(path)).collect();
+            let files =
+                files(&user, &listeners).into_iter().filter(|(path, _)| !covered(path)).collect();
             View { binds, links, files, masks, tmp_bytes: grant.limits().disk.as_bytes() }
         });
         let text = |path: PathBuf| {
-            CString::new(path.into_os_string().into_encoded_bytes()).map_err(|_| "a path holds a zero byte".to_owned())
+            CString::new(path.into_os_string().into_encoded_bytes())
+                .map_err(|_| "a path holds a zero byte".to_owned())
         };
         let root = permissions.user.as_deref() == Some("root");
         let mut watched = write;
@@ -280,10 +338,13 @@ fn masks(
 ) -> Result<Vec<PathBuf>, String> {
     let mut masks = Vec::new();
     let coverable = read.iter().map(|path| (path, namespaces));
-    let others = write.iter().map(|path| (path, false)).chain(exec.iter().map(|path| (path, namespaces)));
+    let others =
+        write.iter().map(|path| (path, false)).chain(exec.iter().map(|path| (path, namespaces)));
     for (granted, coverable) in coverable.chain(others) {
         if granted == Path::new("/") {
-            return Err("`/` as a whole can never be granted; grant the folders that are needed".to_owned());
+            return Err(
+                "`/` as a whole can never be granted; grant the folders that are needed".to_owned()
+            );
         }
         // Another name for something forbidden is no way around.
         let real = real(granted);
@@ -294,14 +355,17 @@ fn masks(
         {
             return Err(format!(
                 "{} leads to {}, and {} can never be granted; grant other folders by their real names",
-                granted.display(), real.display(), forbidden.display()
+                granted.display(),
+                real.display(),
+                forbidden.display()
             ));
         }
         for forbidden in forbidden {
             if granted.starts_with(forbidden) {
                 return Err(format!(
                     "{} can never be granted: it is {}, or lies in it; take it out of the grant",
-                    granted.display(), forbidden.display()
+                    granted.display(),
+                    forbidden.display()
                 ));
             }
             if forbidden.starts_with(granted) {
@@ -309,7 +373,8 @@ fn masks(
                     return Err(format!(
                         "{} holds {}, which can never be granted and cannot be covered here; \
                          grant the folders beside it one by one",
-                        granted.display(), forbidden.display()
+                        granted.display(),
+                        forbidden.display()
                     ));
                 }
                 masks.push(forbidden.clone());
@@ -333,12 +398,23 @@ fn listeners(grant: &Grant) -> Result<Vec<Listener>, String> {
         return Ok(Vec::new());
     }
     if network.len() > ENDPOINTS {
-        return Err(format!("`permissions.network` names {} endpoints, a run has {ENDPOINTS} at the most; split the module", network.len()));
+        return Err(format!(
+            "`permissions.network` names {} endpoints, a run has {ENDPOINTS} at the most; split the module",
+            network.len()
+        ));
     }
-    let proxy = Listener { address: std::net::SocketAddrV4::new([127, 0, 0, 1].into(), PROXY_PORT), endpoint: None };
+    let proxy = Listener {
+        address: std::net::SocketAddrV4::new([127, 0, 0, 1].into(), PROXY_PORT),
+        endpoint: None,
+    };
     let mut hosts: Vec<&str> = network.iter().map(Endpoint::host).collect();
     hosts.dedup();
     let addressed = network.iter().map(|endpoint| {
+        // Many programs know where this name leads without asking anything.
+        if endpoint.host() == LOCALHOST && endpoint.port() != PROXY_PORT {
+            let address = std::net::SocketAddrV4::new([127, 0, 0, 1].into(), endpoint.port());
+            return Listener { address, endpoint: Some(endpoint.clone()) };
+        }
         let host = hosts.iter().position(|host| *host == endpoint.host()).unwrap_or(0);
         let last = u8::try_from(host % 250).unwrap_or(0) + 1;
         Listener {
@@ -372,7 +448,7 @@ fn files(user: &User, listeners: &[Listener]) -> Vec<(PathBuf, String)> {
     let mut last = None;
     for listener in listeners {
         let Some(endpoint) = &listener.endpoint else { continue };
-        if last != Some(listener.address.ip()) {
+        if last != Some(listener.address.ip()) && endpoint.host() != LOCALHOST {
             hosts.push_str(&format!("{} {}\n", listener.address.ip(), endpoint.host()));
         }
         last = Some(listener.address.ip());

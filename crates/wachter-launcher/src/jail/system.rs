@@ -32,6 +32,37 @@ pub(crate) fn fork() -> Result<Forked, Errno> {
     })
 }
 
+/// `CLONE_INTO_CGROUP` of linux/sched.h; libc's constant is too narrow for it.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// The same, with the child in a version 2 control group from its first moment on
+/// (`CLONE_INTO_CGROUP`, clone(2)). Moving it there afterwards takes a lock over all processes of
+/// the host, for milliseconds. False where the child is yet to be moved: the kernel or a container
+/// does not offer this.
+pub(crate) fn fork_into(group: Option<BorrowedFd<'_>>) -> Result<(Forked, bool), Errno> {
+    let Some(group) = group else { return Ok((fork()?, false)) };
+    // SAFETY: `clone_args` is plain data, for which zero is a valid value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = INTO_CGROUP;
+    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    arguments.cgroup = u64::from(group.as_raw_fd().unsigned_abs());
+    // SAFETY: as for `fork`: one thread, and without CLONE_VM a copy of all memory. The structure
+    // lives through the call, and its size is given.
+    let pid = checked(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
+    });
+    match pid {
+        Ok(pid) => Ok((
+            match i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                Some(pid) => Forked::Parent(pid),
+                None => Forked::Child,
+            },
+            true,
+        )),
+        Err(_) => Ok((fork()?, false)),
+    }
+}
+
 /// Ends this process at once, running nothing that its parent left for the end.
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: has no precondition; it does not return.
@@ -79,16 +110,14 @@ pub(crate) fn execute(program: &CStr, arguments: &[&CStr], environment: &[&CStr]
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays end with a null pointer and point to C strings that live until the call
     // returns, if it does.
-    let result = unsafe {
-        libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr())
-    };
+    let result =
+        unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     checked(i64::from(result)).err().unwrap_or(Errno::IO)
 }
 
 /// Applies attributes to a mount and all below it (`mount_setattr(2)`).
 pub(crate) fn set_mount_attributes(mount: BorrowedFd<'_>, set: u64) -> Result<(), Errno> {
-    let attributes =
-        libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: the path is a C string, the structure lives through the call, and its size is given.
     checked(unsafe {
         libc::syscall(

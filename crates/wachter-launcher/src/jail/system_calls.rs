@@ -74,6 +74,18 @@ impl Filters {
         })
     }
 
+    /// The list for a module without network, as `struct sock_filter` one after another.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let instruction = |filter: &seccompiler::sock_filter| {
+            let mut bytes = [0; 8];
+            bytes[..2].copy_from_slice(&filter.code.to_ne_bytes());
+            bytes[2..4].copy_from_slice(&[filter.jt, filter.jf]);
+            bytes[4..].copy_from_slice(&filter.k.to_ne_bytes());
+            bytes
+        };
+        self.alone.iter().flat_map(instruction).collect()
+    }
+
     /// Filters this process and all that it starts, for good.
     ///
     /// # Errors
@@ -94,7 +106,11 @@ impl Filters {
     }
 }
 
-fn compile(rules: &[Rule], other: SeccompAction, matched: SeccompAction) -> Result<BpfProgram, String> {
+fn compile(
+    rules: &[Rule],
+    other: SeccompAction,
+    matched: SeccompAction,
+) -> Result<BpfProgram, String> {
     let condition = |all: &Vec<When>| {
         let conditions: Result<Vec<_>, _> = all
             .iter()
@@ -173,10 +189,14 @@ const BY_PATH: &[i64] = &[
 ];
 
 fn allowed(surroundings: Surroundings) -> Vec<Rule> {
-    let (network, shared) = (surroundings == Surroundings::Connected, surroundings == Surroundings::Shared);
+    let (network, shared) =
+        (surroundings == Surroundings::Connected, surroundings == Surroundings::Shared);
     let by_path = if shared { &[] } else { BY_PATH };
-    let mut rules: Vec<Rule> =
-        ALWAYS.iter().chain(by_path).map(|number| Rule { number: *number, any_of: Vec::new() }).collect();
+    let mut rules: Vec<Rule> = ALWAYS
+        .iter()
+        .chain(by_path)
+        .map(|number| Rule { number: *number, any_of: Vec::new() })
+        .collect();
     let mut add = |number, any_of| rules.push(Rule { number, any_of });
     add(libc::SYS_clone, vec![vec![without(0, NAMESPACES)]]);
     // What a file system object is made of: no devices, and no program that runs as its owner.
@@ -198,18 +218,45 @@ fn allowed(surroundings: Surroundings) -> Vec<Rule> {
         add(libc::SYS_utimensat, Vec::new());
     }
     // Terminals, pipes and file flags; nothing that types into a terminal (TIOCSTI, TIOCLINUX).
-    add(libc::SYS_ioctl, one_of(1, &[
-        libc::TCGETS, 0x802c_542a /* TCGETS2 */, libc::TIOCGWINSZ, libc::TIOCGPGRP,
-        libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX, libc::FS_IOC_GETFLAGS,
-    ]));
+    add(
+        libc::SYS_ioctl,
+        one_of(
+            1,
+            &[
+                libc::TCGETS,
+                0x802c_542a, /* TCGETS2 */
+                libc::TIOCGWINSZ,
+                libc::TIOCGPGRP,
+                libc::FIONREAD,
+                libc::FIONBIO,
+                libc::FIOCLEX,
+                libc::FIONCLEX,
+                libc::FS_IOC_GETFLAGS,
+            ],
+        ),
+    );
+    // Not PR_SET_DUMPABLE: the monitor could no longer see which removed files are still open.
     let prctl = [
-        libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_GET_DUMPABLE, libc::PR_SET_DUMPABLE,
-        libc::PR_SET_NO_NEW_PRIVS, libc::PR_GET_NO_NEW_PRIVS, libc::PR_CAPBSET_READ,
-        libc::PR_GET_SECCOMP, libc::PR_SET_TIMERSLACK, libc::PR_GET_TIMERSLACK,
-        libc::PR_SET_CHILD_SUBREAPER, libc::PR_GET_CHILD_SUBREAPER, libc::PR_SET_THP_DISABLE,
-        libc::PR_GET_THP_DISABLE, libc::PR_SET_VMA, libc::PR_GET_KEEPCAPS,
+        libc::PR_SET_NAME,
+        libc::PR_GET_NAME,
+        libc::PR_GET_DUMPABLE,
+        libc::PR_SET_NO_NEW_PRIVS,
+        libc::PR_GET_NO_NEW_PRIVS,
+        libc::PR_CAPBSET_READ,
+        libc::PR_GET_SECCOMP,
+        libc::PR_SET_TIMERSLACK,
+        libc::PR_GET_TIMERSLACK,
+        libc::PR_SET_CHILD_SUBREAPER,
+        libc::PR_GET_CHILD_SUBREAPER,
+        libc::PR_SET_THP_DISABLE,
+        libc::PR_GET_THP_DISABLE,
+        libc::PR_SET_VMA,
+        libc::PR_GET_KEEPCAPS,
     ];
-    add(libc::SYS_prctl, prctl.iter().map(|option| vec![is(0, u64::from(option.unsigned_abs()))]).collect());
+    add(
+        libc::SYS_prctl,
+        prctl.iter().map(|option| vec![is(0, u64::from(option.unsigned_abs()))]).collect(),
+    );
     // Asks for the personality; does not change it.
     add(libc::SYS_personality, one_of(0, &[0xffff_ffff, 0]));
     // Of this process alone: where there are no namespaces, the node runs as the same user.
@@ -218,16 +265,29 @@ fn allowed(surroundings: Surroundings) -> Vec<Rule> {
     let family = |family: i32| u64::from(family.unsigned_abs());
     // A local pair is a pipe with two directions. A local socket by name could reach a daemon, and
     // one for datagrams can send to any name although it is half of a pair (unix(7)).
-    add(libc::SYS_socketpair, [libc::SOCK_STREAM, libc::SOCK_SEQPACKET]
-        .map(|kind| vec![is(0, family(libc::AF_UNIX)), kind_of_socket(1, kind)]).into());
+    add(
+        libc::SYS_socketpair,
+        [libc::SOCK_STREAM, libc::SOCK_SEQPACKET]
+            .map(|kind| vec![is(0, family(libc::AF_UNIX)), kind_of_socket(1, kind)])
+            .into(),
+    );
     if network {
         // AF_INET and AF_INET6 differ in one bit. Datagrams are for resolvers, which only ask which
         // address would be used; there is nowhere to send one to.
         let internet = When { argument: 0, mask: 0xffff_fff7, value: family(libc::AF_INET) };
-        add(libc::SYS_socket, [
-            (libc::SOCK_STREAM, 0), (libc::SOCK_STREAM, libc::IPPROTO_TCP),
-            (libc::SOCK_DGRAM, 0), (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
-        ].map(|(kind, protocol)| vec![internet, kind_of_socket(1, kind), is(2, family(protocol))]).into());
+        add(
+            libc::SYS_socket,
+            [
+                (libc::SOCK_STREAM, 0),
+                (libc::SOCK_STREAM, libc::IPPROTO_TCP),
+                (libc::SOCK_DGRAM, 0),
+                (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
+            ]
+            .map(|(kind, protocol)| {
+                vec![internet, kind_of_socket(1, kind), is(2, family(protocol))]
+            })
+            .into(),
+        );
         add(libc::SYS_connect, Vec::new());
     }
     #[cfg(target_arch = "x86_64")]
@@ -353,19 +413,30 @@ mod tests {
             let rules = allowed(surroundings);
             let numbers: BTreeSet<i64> = rules.iter().map(|rule| rule.number).collect();
             let mut seen = BTreeSet::new();
-            let twice: Vec<i64> =
-                rules.iter().map(|rule| rule.number).filter(|number| !seen.insert(*number)).collect();
+            let twice: Vec<i64> = rules
+                .iter()
+                .map(|rule| rule.number)
+                .filter(|number| !seen.insert(*number))
+                .collect();
             assert_eq!(twice, Vec::<i64>::new(), "listed twice");
             for rule in &rules {
                 for (index, narrow) in rule.any_of.iter().enumerate() {
                     for (other, wide) in rule.any_of.iter().enumerate() {
-                        assert!(index == other || !implied(narrow, wide), "{}: {narrow:?} is implied by {wide:?}", rule.number);
+                        assert!(
+                            index == other || !implied(narrow, wide),
+                            "{}: {narrow:?} is implied by {wide:?}",
+                            rule.number
+                        );
                     }
                 }
             }
             // What is said to be absent never reaches the list, so a rule for it would be dead.
             for absent in said_to_be_absent() {
-                assert!(!numbers.contains(&absent.number), "{} is said to be absent", absent.number);
+                assert!(
+                    !numbers.contains(&absent.number),
+                    "{} is said to be absent",
+                    absent.number
+                );
             }
         }
     }
@@ -380,7 +451,9 @@ mod tests {
 
     #[test]
     fn conditions_can_hold() {
-        for when in allowed(Surroundings::Connected).iter().flat_map(|rule| rule.any_of.iter().flatten()) {
+        for when in
+            allowed(Surroundings::Connected).iter().flat_map(|rule| rule.any_of.iter().flatten())
+        {
             assert_eq!(when.value & !when.mask, 0, "{when:?} never holds");
         }
     }

@@ -23,9 +23,11 @@ pub(crate) fn drop_to(user: &User) -> Result<(), Fault> {
     if let Some(groups) = &user.groups {
         system::set_groups(groups).attempt(|| "set supplementary groups")?;
         let gid = Gid::from_raw(user.gid);
-        rustix::thread::set_thread_res_gid(gid, gid, gid).attempt(|| format!("become group {}", user.gid))?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid)
+            .attempt(|| format!("become group {}", user.gid))?;
         let uid = Uid::from_raw(user.uid);
-        rustix::thread::set_thread_res_uid(uid, uid, uid).attempt(|| format!("become user {}", user.uid))?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid)
+            .attempt(|| format!("become user {}", user.uid))?;
     }
     Ok(())
 }

@@ -84,14 +84,27 @@ pub(crate) fn open(view: &View) -> Result<Vec<Source>, Fault> {
         };
         let tree = rustix::mount::open_tree(&source, "", flags | OpenTreeFlags::AT_EMPTY_PATH)
             .attempt(|| format!("open {}", bind.source.display()))?;
-        let status = rustix::fs::fstat(&tree).attempt(|| format!("look at {}", bind.source.display()))?;
+        let status =
+            rustix::fs::fstat(&tree).attempt(|| format!("look at {}", bind.source.display()))?;
         let is_folder = rustix::fs::FileType::from_raw_mode(status.st_mode).is_dir();
         let attributes = match bind.kind {
-            BindKind::ReadOnly => MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+            BindKind::ReadOnly => {
+                MountAttrFlags::MOUNT_ATTR_RDONLY
+                    | MountAttrFlags::MOUNT_ATTR_NOSUID
+                    | MountAttrFlags::MOUNT_ATTR_NODEV
+            }
             // What can be written is not executed, by no loader either.
-            BindKind::ReadWrite => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-            BindKind::ReadWriteExecute => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-            BindKind::Device => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+            BindKind::ReadWrite => {
+                MountAttrFlags::MOUNT_ATTR_NOSUID
+                    | MountAttrFlags::MOUNT_ATTR_NODEV
+                    | MountAttrFlags::MOUNT_ATTR_NOEXEC
+            }
+            BindKind::ReadWriteExecute => {
+                MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV
+            }
+            BindKind::Device => {
+                MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC
+            }
         };
         system::set_mount_attributes(tree.as_fd(), attributes.bits().into())
             .attempt(|| format!("restrict the mount of {}", bind.source.display()))?;
@@ -120,7 +133,8 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
     // First, for what was granted may lie below it.
     let bytes = view.tmp_bytes.to_string();
     let inodes = tmp_inodes(view.tmp_bytes).to_string();
-    let tmp = new_file_system("tmpfs", &[("size", &bytes), ("nr_inodes", &inodes), ("mode", "1777")])?;
+    let tmp =
+        new_file_system("tmpfs", &[("size", &bytes), ("nr_inodes", &inodes), ("mode", "1777")])?;
     place(&tmp, "tmp")?;
     for (path, target) in &view.links {
         parent(path)?;
@@ -129,7 +143,8 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
     for source in sources {
         let place = inside(&source.bind.target);
         if source.is_folder {
-            fs::create_dir_all(place).attempt(|| format!("make {}", source.bind.target.display()))?;
+            fs::create_dir_all(place)
+                .attempt(|| format!("make {}", source.bind.target.display()))?;
         } else {
             parent(&source.bind.target)?;
             fs::write(place, "").attempt(|| format!("make {}", source.bind.target.display()))?;
@@ -147,7 +162,8 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
     rustix::process::pivot_root(".", ".").attempt(|| "enter the new root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).attempt(|| "leave the old root")?;
     std::env::set_current_dir("/").attempt(|| "enter the new root")?;
-    let root = rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).attempt(|| "open the new root")?;
+    let root = rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .attempt(|| "open the new root")?;
     rustix::mount::mount_remount(
         "/",
         rustix::mount::MountFlags::BIND
@@ -171,7 +187,8 @@ fn new_file_system(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd, Faul
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).attempt(attempted)
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .attempt(attempted)
 }
 
 /// Puts a mount on a path of the new root, and makes the path.
@@ -191,10 +208,14 @@ fn mask(path: &Path) -> Result<(), Fault> {
     let place = inside(path);
     let Ok(status) = rustix::fs::lstat(place) else { return Ok(()) };
     if rustix::fs::FileType::from_raw_mode(status.st_mode).is_dir() {
-        attach(&new_file_system("tmpfs", &[("size", "4k"), ("nr_inodes", "2"), ("mode", "0555")])?, place)
+        attach(
+            &new_file_system("tmpfs", &[("size", "4k"), ("nr_inodes", "2"), ("mode", "0555")])?,
+            place,
+        )
     } else {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let nothing = rustix::mount::open_tree(CWD, "/dev/null", flags).attempt(|| "open /dev/null")?;
+        let nothing =
+            rustix::mount::open_tree(CWD, "/dev/null", flags).attempt(|| "open /dev/null")?;
         attach(&nothing, place)
     }
 }

@@ -183,21 +183,22 @@ impl Broker {
             },
         };
         entry.name(asked.endpoint.to_string());
-        let (server, address) = match tokio::time::timeout(CONNECT, self.connect(&asked.endpoint)).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(end)) => {
-                let (status, reason) = match &end {
-                    ConnectionEnd::Refused(reason) => ("403 Forbidden", reason.clone()),
-                    ConnectionEnd::Failed(reason) => ("502 Bad Gateway", reason.clone()),
-                    _ => ("502 Bad Gateway", String::new()),
-                };
-                if asked.tunnel || !asked.head.is_empty() {
-                    answer(&mut client, status, &reason).await;
+        let (server, address) =
+            match tokio::time::timeout(CONNECT, self.connect(&asked.endpoint)).await {
+                Ok(Ok(connected)) => connected,
+                Ok(Err(end)) => {
+                    let (status, reason) = match &end {
+                        ConnectionEnd::Refused(reason) => ("403 Forbidden", reason.clone()),
+                        ConnectionEnd::Failed(reason) => ("502 Bad Gateway", reason.clone()),
+                        _ => ("502 Bad Gateway", String::new()),
+                    };
+                    if asked.tunnel || !asked.head.is_empty() {
+                        answer(&mut client, status, &reason).await;
+                    }
+                    return entry.end(end);
                 }
-                return entry.end(end);
-            }
-            Err(_) => return entry.end(ConnectionEnd::Failed("it took too long".to_owned())),
-        };
+                Err(_) => return entry.end(ConnectionEnd::Failed("it took too long".to_owned())),
+            };
         entry.address(address);
         let end = self.relay(client, server, &asked, &rest, &entry.counters).await;
         drop(place);
@@ -210,7 +211,8 @@ impl Broker {
             return Err(ConnectionEnd::Refused(format!("{endpoint} was not granted")));
         }
         let failed = |error: io::Error| ConnectionEnd::Failed(error.to_string());
-        let addresses = tokio::net::lookup_host((endpoint.host(), endpoint.port())).await.map_err(failed)?;
+        let addresses =
+            tokio::net::lookup_host((endpoint.host(), endpoint.port())).await.map_err(failed)?;
         let own = address::own();
         let mut last = ConnectionEnd::Failed("the name has no address".to_owned());
         for candidate in addresses {
@@ -288,7 +290,9 @@ impl Broker {
 
     /// Takes from the run's quota of bytes; false if there is not as much.
     fn spend(&self, bytes: u64) -> bool {
-        self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        self.bytes_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
+            .is_ok()
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -366,7 +370,9 @@ async fn read_head(client: &mut TcpStream) -> Result<(Asked, Vec<u8>), String> {
             }
         }
     };
-    tokio::time::timeout(HEAD, read).await.unwrap_or_else(|_| Err("the request took too long".to_owned()))
+    tokio::time::timeout(HEAD, read)
+        .await
+        .unwrap_or_else(|_| Err("the request took too long".to_owned()))
 }
 
 async fn answer(client: &mut TcpStream, status: &str, reason: &str) {

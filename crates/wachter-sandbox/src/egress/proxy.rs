@@ -50,9 +50,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Asked, usize)>, ProxyError> 
     let endpoint: Endpoint = with_port.map_err(|_| ProxyError::Target)?;
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     // One request a connection: a second one on it could name another host.
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n").into_bytes();
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n")
+            .into_bytes();
     for header in request.headers.iter() {
-        const OURS: [&str; 5] = ["host", "connection", "proxy-connection", "proxy-authorization", "keep-alive"];
+        const OURS: [&str; 5] =
+            ["host", "connection", "proxy-connection", "proxy-authorization", "keep-alive"];
         if OURS.iter().any(|name| header.name.eq_ignore_ascii_case(name)) {
             continue;
         }
@@ -79,7 +82,11 @@ mod tests {
 
     #[test]
     fn tunnels_and_plain_requests() {
-        check("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", "example.com:443", "");
+        check(
+            "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n",
+            "example.com:443",
+            "",
+        );
         check(
             "GET http://example.com/a?b HTTP/1.1\r\nHost: other\r\nProxy-Connection: keep-alive\r\nA: b\r\n\r\n",
             "example.com:80",

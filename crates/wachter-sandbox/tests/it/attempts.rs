@@ -47,7 +47,8 @@ fn check(output: &Value, column: usize, exceptions: &[(&str, &str)], what: &str)
     let mut wrong = Vec::new();
     for (name, made) in attempts {
         let found = made["outcome"].as_str().unwrap();
-        let exception = exceptions.iter().find(|(exception, _)| exception == name).map(|(_, outcome)| *outcome);
+        let exception =
+            exceptions.iter().find(|(exception, _)| exception == name).map(|(_, outcome)| *outcome);
         let expected = exception.or_else(|| table.get(name.as_str()).map(|row| row[column]));
         // Only root can make a program that belongs to root.
         let absent = found == "absent" && name == "set-user-id-program" && !is_root();
@@ -79,7 +80,17 @@ fn check_self(output: &Value, profile: Profile) {
     assert_ne!(found["uid"], 0, "{profile}: {found}");
     let mut variables = vec!["HOME", "LANG", "PATH", "TMPDIR", "WACHTER_MODULE"];
     if found["variables"].to_string().contains("http_proxy") {
-        variables = vec!["ALL_PROXY", "HOME", "HTTPS_PROXY", "LANG", "PATH", "TMPDIR", "WACHTER_MODULE", "http_proxy", "https_proxy"];
+        variables = vec![
+            "ALL_PROXY",
+            "HOME",
+            "HTTPS_PROXY",
+            "LANG",
+            "PATH",
+            "TMPDIR",
+            "WACHTER_MODULE",
+            "http_proxy",
+            "https_proxy",
+        ];
     }
     assert_eq!(found["variables"], serde_json::json!(variables), "{profile}");
     if profile != Profile::NoNamespaces {
@@ -97,10 +108,15 @@ async fn without_a_jail() {
     let mut stage = Stage::new();
     // To root's programs an ordinary user may do less than to those of its own, which this test is.
     let own = [
-        "descriptors-of-parent", "environment-of-launcher", "environment-of-parent",
-        "open-memory-of-parent", "signal-launcher", "signal-parent",
+        "descriptors-of-parent",
+        "environment-of-launcher",
+        "environment-of-parent",
+        "open-memory-of-parent",
+        "signal-launcher",
+        "signal-parent",
     ];
-    let exceptions: Vec<_> = own.into_iter().filter(|_| !is_root()).map(|name| (name, "worked")).collect();
+    let exceptions: Vec<_> =
+        own.into_iter().filter(|_| !is_root()).map(|name| (name, "worked")).collect();
     check(&stage.unconfined(), 0, &exceptions, "control");
     assert!(stage.victim_lives());
 }
@@ -121,7 +137,8 @@ async fn with_host_views_and_groups() {
     for profile in profiles() {
         let stage = Stage::new();
         let groups = if is_root() { ", groups: [adm, daemon]" } else { "" };
-        let permissions = format!("{{ host: [cpu, memory, processes, mounts, network, sensors]{groups} }}");
+        let permissions =
+            format!("{{ host: [cpu, memory, processes, mounts, network, sensors]{groups} }}");
         let output = attempt(&stage, profile, &permissions).await;
         check(&output, column(profile), &[], &format!("{profile} with views and groups"));
         check_self(&output, profile);
@@ -138,7 +155,12 @@ async fn with_etc_to_read() {
             _ => "{ filesystem: { read: [/etc] } }",
         };
         let output = attempt(&stage, profile, permissions).await;
-        check(&output, column(profile), &[("read-host-name", "worked")], &format!("{profile} with /etc"));
+        check(
+            &output,
+            column(profile),
+            &[("read-host-name", "worked")],
+            &format!("{profile} with /etc"),
+        );
     }
 }
 
@@ -149,7 +171,8 @@ async fn with_a_folder_to_write_and_a_program() {
         let (granted, programs) = (stage.path("granted"), stage.path("programs"));
         let permissions = format!(
             "{{ filesystem: {{ read: [{0}], write: [{1}] }}, exec: [{0}] }}",
-            programs.display(), granted.display()
+            programs.display(),
+            granted.display()
         );
         let output = attempt(&stage, profile, &permissions).await;
         // Without a mount of its own, a loader maps what lies in a folder that may be written.
@@ -167,7 +190,12 @@ async fn with_the_network() {
         let stage = Stage::new();
         let output = attempt(&stage, profile, "{ network: ['example.com:443'] }").await;
         // A socket can be made, and reaches the broker alone.
-        check(&output, column(profile), &[("internet-socket-6", "worked")], &format!("{profile} with the network"));
+        check(
+            &output,
+            column(profile),
+            &[("internet-socket-6", "worked")],
+            &format!("{profile} with the network"),
+        );
         check_self(&output, profile);
     }
 }

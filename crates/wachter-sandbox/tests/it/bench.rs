@@ -54,7 +54,10 @@ impl Bench {
             "--profile".into(),
             profile.to_string().into(),
         ];
-        LauncherOptions::Spawn { program: wachter_testkit::executable("wachter-launcher"), arguments }
+        LauncherOptions::Spawn {
+            program: wachter_testkit::executable("wachter-launcher"),
+            arguments,
+        }
     }
 
     pub(crate) fn order(&self) -> RunOrder {
@@ -68,7 +71,10 @@ impl Bench {
             request: Request {
                 protocol: 1,
                 run: RunId::new(),
-                module: ModuleIdentity { name: self.manifest.name.clone(), version: "1.0.0".into() },
+                module: ModuleIdentity {
+                    name: self.manifest.name.clone(),
+                    version: "1.0.0".into(),
+                },
                 input: serde_json::Value::Null,
                 event: None,
                 host: HostViews::default(),
@@ -85,14 +91,21 @@ impl Bench {
         self.run_order(profile, self.order()).await
     }
 
-    pub(crate) async fn run_order(&self, profile: Profile, order: RunOrder) -> (RunReport, Vec<String>) {
+    pub(crate) async fn run_order(
+        &self,
+        profile: Profile,
+        order: RunOrder,
+    ) -> (RunReport, Vec<String>) {
         let launcher = Launcher::open(&self.options(profile)).await.unwrap();
         carry_out_with(&launcher, order).await
     }
 }
 
 /// One run through a launcher that is there.
-pub(crate) async fn carry_out_with(launcher: &Launcher, order: RunOrder) -> (RunReport, Vec<String>) {
+pub(crate) async fn carry_out_with(
+    launcher: &Launcher,
+    order: RunOrder,
+) -> (RunReport, Vec<String>) {
     carry_out_until(launcher, order, &CancellationToken::new()).await
 }
 
@@ -125,9 +138,13 @@ fn describe(module: &Path, manifest: &Manifest) -> Digest {
         let digest = Digest::of(&fs::read(path).unwrap());
         (name, wachter_trust::ModuleFile { digest, executable })
     });
-    wachter_trust::ModuleDigests::new(manifest.name.clone(), manifest.version.parse().unwrap(), files)
-        .unwrap()
-        .digest()
+    wachter_trust::ModuleDigests::new(
+        manifest.name.clone(),
+        manifest.version.parse().unwrap(),
+        files,
+    )
+    .unwrap()
+    .digest()
 }
 
 /// The profiles that this user can have on this host.

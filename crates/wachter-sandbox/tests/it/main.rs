@@ -4,6 +4,9 @@
 
 mod attempts;
 mod bench;
+mod egress;
+mod kills;
 mod processes;
 mod runs;
+mod signed;
 mod stage;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 /// Children of this process that are launchers; the newest.
 pub(crate) fn launcher() -> u32 {
     let own = std::process::id();
-    let children = all().into_iter().filter(|pid| parent(*pid) == Some(own) && name(*pid).starts_with("wachter-launch"));
+    let children = all()
+        .into_iter()
+        .filter(|pid| parent(*pid) == Some(own) && name(*pid).starts_with("wachter-launch"));
     children.max().expect("a launcher was started")
 }
 
@@ -31,7 +33,8 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut open = vec![pid];
     while let Some(pid) = open.pop() {
-        let children: Vec<u32> = all().into_iter().filter(|other| parent(*other) == Some(pid)).collect();
+        let children: Vec<u32> =
+            all().into_iter().filter(|other| parent(*other) == Some(pid)).collect();
         open.extend(&children);
         found.extend(children);
     }

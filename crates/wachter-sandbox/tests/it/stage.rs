@@ -33,7 +33,13 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         open_to_all(folder.path(), 0o755);
         let user = user();
-        for (name, mode) in [("outside", 0o777), ("granted", 0o777), ("programs", 0o755), ("home", 0o777), ("own", 0o755)] {
+        for (name, mode) in [
+            ("outside", 0o777),
+            ("granted", 0o777),
+            ("programs", 0o755),
+            ("home", 0o777),
+            ("own", 0o755),
+        ] {
             let path = folder.path().join(name);
             fs::create_dir(&path).unwrap();
             open_to_all(&path, mode);
@@ -41,7 +47,13 @@ impl Stage {
         // An unconfined module could write beside itself.
         chown(folder.path().join("own"), Some(user), Some(user)).unwrap();
         let outside = folder.path().join("outside");
-        for (name, text) in [("secret", "secret"), ("scribble", "text"), ("to-rename", ""), ("to-remove", ""), ("owned", "")] {
+        for (name, text) in [
+            ("secret", "secret"),
+            ("scribble", "text"),
+            ("to-rename", ""),
+            ("to-remove", ""),
+            ("owned", ""),
+        ] {
             fs::write(outside.join(name), text).unwrap();
             open_to_all(&outside.join(name), 0o666);
         }
@@ -64,9 +76,15 @@ impl Stage {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ports = (tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port());
-        std::thread::spawn(move || stream.incoming().flatten().try_for_each(|mut client| client.write_all(b"hello")));
-        std::thread::spawn(move || hidden.incoming().flatten().try_for_each(|mut client| client.write_all(b"hello")));
-        std::thread::spawn(move || tcp.incoming().flatten().try_for_each(|mut client| client.write_all(b"hello")));
+        std::thread::spawn(move || {
+            stream.incoming().flatten().try_for_each(|mut client| client.write_all(b"hello"))
+        });
+        std::thread::spawn(move || {
+            hidden.incoming().flatten().try_for_each(|mut client| client.write_all(b"hello"))
+        });
+        std::thread::spawn(move || {
+            tcp.incoming().flatten().try_for_each(|mut client| client.write_all(b"hello"))
+        });
         std::thread::spawn(move || -> io::Result<()> {
             let mut bytes = [0; 8];
             loop {
@@ -114,8 +132,13 @@ impl Stage {
     /// The same attempts by the same user without any jail.
     pub(crate) fn unconfined(&self) -> Value {
         let mut child = Command::new(self.path("own/attempts"));
-        child.env_clear().env("WACHTER_SECRET", "secret").env("TMPDIR", self.path("home")).current_dir("/");
-        let mut child = as_user(&mut child).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child
+            .env_clear()
+            .env("WACHTER_SECRET", "secret")
+            .env("TMPDIR", self.path("home"))
+            .current_dir("/");
+        let mut child =
+            as_user(&mut child).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let request = json!({ "input": self.input(std::process::id()) });
         child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();

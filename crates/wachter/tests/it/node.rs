@@ -67,6 +67,50 @@ fn a_new_release_takes_effect_on_sync_and_a_wrong_one_does_not() {
 }
 
 #[test]
+fn a_release_with_a_wrong_configuration_is_passed_over_at_every_start() {
+    let site = Site::new();
+    let mut node = site.start();
+    node.hear("hello succeeded");
+    site.write("config/agents/hello.yaml", &HELLO.replace("every", "evry"));
+    site.git(&["commit", "-q", "-a", "-m", "Wrong"]);
+    wachter_testkit::careless_release(&site.path("infra"), &site.path("key"), 2).unwrap();
+    site.git(&["push", "-q", "origin", "main", "refs/tags/wachter/2"]);
+    node.forget();
+    site.ok(&["sync"]);
+    node.hear("release 2 was accepted and is passed over");
+    node.hear("hello succeeded");
+    drop(node);
+    let mut node = site.start();
+    node.hear("release 1 is in force");
+    node.hear("hello succeeded");
+    drop(node);
+    let said = site.wachter(&["sync"]);
+    assert_eq!(said.code, 3, "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("did you mean `every`?"), "{}", said.stdout);
+}
+
+#[test]
+fn what_the_owner_grants_later_counts_without_a_restart() {
+    let site = Site::new();
+    let manifest = std::fs::read_to_string(site.path("infra/modules/hello/module.yaml")).unwrap();
+    let asking = manifest.replace("permissions: {}", "permissions: { host: [memory] }");
+    assert_ne!(manifest, asking);
+    site.write("modules/hello/module.yaml", &asking);
+    site.release();
+    let mut node = site.start();
+    node.hear("module hello may not run: asks for more than this host grants: permissions.host: memory");
+    let local = std::fs::read_to_string(site.path("node.yaml")).unwrap();
+    let granting = local.replace("\ngrants:\n", "\ngrants:\n  hello: { host: [memory] }\n");
+    assert_ne!(local, granting);
+    std::fs::write(site.path("node.yaml"), "version: 1\nwrong").unwrap();
+    node.signal("-HUP");
+    node.hear("the one from before stays in force");
+    std::fs::write(site.path("node.yaml"), granting).unwrap();
+    node.signal("-HUP");
+    node.hear("hello succeeded");
+}
+
+#[test]
 fn a_node_goes_on_without_its_server() {
     let mut site = Site::new();
     let mut node = site.start();

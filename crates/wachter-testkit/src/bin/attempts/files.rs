@@ -13,14 +13,21 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
     vec![
         Attempt::new("write-outside", move || done(fs::write(outside("made"), "x"))),
         Attempt::new("append-outside", move || {
-            done(OpenOptions::new().append(true).open(outside("scribble")).and_then(|mut file| file.write_all(b"x")))
+            done(
+                OpenOptions::new()
+                    .append(true)
+                    .open(outside("scribble"))
+                    .and_then(|mut file| file.write_all(b"x")),
+            )
         }),
         Attempt::new("truncate-outside", move || {
             let path = c_string(&outside("scribble"));
             done(checked(unsafe { libc::truncate(path.as_ptr(), 1) }.into()))
         }),
         Attempt::new("make-folder-outside", move || done(fs::create_dir(outside("folder")))),
-        Attempt::new("rename-outside", move || done(fs::rename(outside("to-rename"), outside("renamed")))),
+        Attempt::new("rename-outside", move || {
+            done(fs::rename(outside("to-rename"), outside("renamed")))
+        }),
         Attempt::new("remove-outside", move || done(fs::remove_file(outside("to-remove")))),
         Attempt::new("mode-outside", move || {
             done(fs::set_permissions(outside("owned"), fs::Permissions::from_mode(0o666)))
@@ -39,7 +46,10 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
         Attempt::new("watch-outside", move || {
             let notify = checked(unsafe { libc::inotify_init1(0) }.into())?;
             let path = c_string(&targets.outside);
-            done(checked(unsafe { libc::inotify_add_watch(notify as i32, path.as_ptr(), libc::IN_OPEN) }.into()))
+            done(checked(
+                unsafe { libc::inotify_add_watch(notify as i32, path.as_ptr(), libc::IN_OPEN) }
+                    .into(),
+            ))
         }),
         Attempt::new("read-shadow", || done(fs::read("/etc/shadow"))),
         Attempt::new("read-host-name", || fs::read_to_string("/etc/hostname")),
@@ -75,16 +85,27 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
             fs::read_to_string(format!("/proc/1/root{}", targets.secret().display()))
         }),
         Attempt::new("root-of-victim-out", move || {
-            fs::read_to_string(format!("/proc/{}/root{}", targets.victim, targets.secret().display()))
+            fs::read_to_string(format!(
+                "/proc/{}/root{}",
+                targets.victim,
+                targets.secret().display()
+            ))
         }),
         Attempt::new("open-by-handle", || {
             // struct file_handle with no bytes: refused as invalid after the check of rights.
             let handle = [0_u32; 32];
-            let opened = call(libc::SYS_open_by_handle_at, [libc::AT_FDCWD as usize, handle.as_ptr() as usize, 0, 0, 0, 0]);
+            let opened = call(
+                libc::SYS_open_by_handle_at,
+                [libc::AT_FDCWD as usize, handle.as_ptr() as usize, 0, 0, 0, 0],
+            );
             crate::attempt::refused_with(opened, &[libc::EINVAL, libc::ESTALE, libc::EBADF])
         }),
-        Attempt::new("make-character-device", || make_node("character", libc::S_IFCHR, libc::makedev(1, 3))),
-        Attempt::new("make-block-device", || make_node("block", libc::S_IFBLK, libc::makedev(254, 0))),
+        Attempt::new("make-character-device", || {
+            make_node("character", libc::S_IFCHR, libc::makedev(1, 3))
+        }),
+        Attempt::new("make-block-device", || {
+            make_node("block", libc::S_IFBLK, libc::makedev(254, 0))
+        }),
         Attempt::new("open-disk", || open_device("/dev/vda")),
         Attempt::new("open-kvm", || open_device("/dev/kvm")),
         Attempt::new("open-memory", || open_device("/dev/mem")),
@@ -103,11 +124,17 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
         Attempt::new("read-kernel-symbols", || done(fs::read("/proc/kallsyms"))),
         Attempt::new("read-host-mounts", || {
             let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-            if mounts.contains("/sys/fs/cgroup") { Ok(String::new()) } else { Err(io::Error::other("only its own")) }
+            if mounts.contains("/sys/fs/cgroup") {
+                Ok(String::new())
+            } else {
+                Err(io::Error::other("only its own"))
+            }
         }),
         Attempt::new("inherited-descriptors", || {
-            let open: Vec<String> =
-                (3..1_024).filter(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0).map(|fd| fd.to_string()).collect();
+            let open: Vec<String> = (3..1_024)
+                .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0)
+                .map(|fd| fd.to_string())
+                .collect();
             // The pipe to the parent of this attempt is its own.
             if open.len() > 1 { Ok(open.join(",")) } else { Err(io::Error::other("none")) }
         }),

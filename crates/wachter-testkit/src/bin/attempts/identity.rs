@@ -25,22 +25,35 @@ pub(crate) fn attempts(_: &Targets) -> Vec<Attempt<'_>> {
             let mut arguments = [0_u64; 8];
             arguments[0] = libc::CLONE_NEWUSER as u64;
             arguments[4] = libc::SIGCHLD as u64;
-            born(call(libc::SYS_clone3, [arguments.as_ptr() as usize, size_of_val(&arguments), 0, 0, 0, 0]))
+            born(call(
+                libc::SYS_clone3,
+                [arguments.as_ptr() as usize, size_of_val(&arguments), 0, 0, 0, 0],
+            ))
         }),
         Attempt::new("join-own-namespace", || {
             // Joining one's own user namespace is refused as invalid after all checks.
             let own = fs::File::open("/proc/self/ns/user")?;
-            let joined = call(libc::SYS_setns, [std::os::fd::AsRawFd::as_raw_fd(&own) as usize, 0, 0, 0, 0, 0]);
+            let joined = call(
+                libc::SYS_setns,
+                [std::os::fd::AsRawFd::as_raw_fd(&own) as usize, 0, 0, 0, 0, 0],
+            );
             crate::attempt::refused_with(joined, &[libc::EINVAL])
         }),
         Attempt::new("become-root", || done(checked(unsafe { libc::setuid(0) }.into()))),
         Attempt::new("become-group-root", || done(checked(unsafe { libc::setgid(0) }.into()))),
-        Attempt::new("become-nobody", || done(checked(unsafe { libc::setresuid(65_534, 65_534, 65_534) }.into()))),
-        Attempt::new("change-groups", || done(checked(unsafe { libc::setgroups(0, std::ptr::null()) }.into()))),
+        Attempt::new("become-nobody", || {
+            done(checked(unsafe { libc::setresuid(65_534, 65_534, 65_534) }.into()))
+        }),
+        Attempt::new("change-groups", || {
+            done(checked(unsafe { libc::setgroups(0, std::ptr::null()) }.into()))
+        }),
         Attempt::new("take-capabilities", || {
             let header = [0x2008_0522_u32, 0];
             let sets = [u32::MAX; 6];
-            done(call(libc::SYS_capset, [header.as_ptr() as usize, sets.as_ptr() as usize, 0, 0, 0, 0]))
+            done(call(
+                libc::SYS_capset,
+                [header.as_ptr() as usize, sets.as_ptr() as usize, 0, 0, 0, 0],
+            ))
         }),
         Attempt::new("unset-no-new-privileges", || {
             done(checked(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) }.into()))
@@ -71,17 +84,29 @@ pub(crate) fn attempts(_: &Targets) -> Vec<Attempt<'_>> {
             let path = scratch("fchmodat2");
             fs::write(&path, "")?;
             let path = c_string(&path);
-            done(call(libc::SYS_fchmodat2, [libc::AT_FDCWD as usize, path.as_ptr() as usize, 0o4755, 0, 0, 0]))
+            done(call(
+                libc::SYS_fchmodat2,
+                [libc::AT_FDCWD as usize, path.as_ptr() as usize, 0o4755, 0, 0, 0],
+            ))
         }),
         Attempt::new("raise-own-limits", || {
             let mut limit = [0_u64; 2];
-            call(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE as usize, 0, limit.as_mut_ptr() as usize, 0, 0])?;
+            call(
+                libc::SYS_prlimit64,
+                [0, libc::RLIMIT_NOFILE as usize, 0, limit.as_mut_ptr() as usize, 0, 0],
+            )?;
             let more = [limit[1], limit[1] + 1];
-            done(call(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE as usize, more.as_ptr() as usize, 0, 0, 0]))
+            done(call(
+                libc::SYS_prlimit64,
+                [0, libc::RLIMIT_NOFILE as usize, more.as_ptr() as usize, 0, 0, 0],
+            ))
         }),
         Attempt::new("become-real-time", || {
             let priority = 1_i32;
-            done(call(libc::SYS_sched_setscheduler, [0, libc::SCHED_FIFO as usize, (&raw const priority) as usize, 0, 0, 0]))
+            done(call(
+                libc::SYS_sched_setscheduler,
+                [0, libc::SCHED_FIFO as usize, (&raw const priority) as usize, 0, 0, 0],
+            ))
         }),
     ]
 }

@@ -10,7 +10,11 @@
     clippy::undocumented_unsafe_blocks,
     reason = "no call here has a promise to keep: a crash is one of the outcomes, and is contained by a process"
 )]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "raw arguments of system calls")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "raw arguments of system calls"
+)]
 
 mod attempt;
 mod files;
@@ -57,8 +61,12 @@ fn main() -> ExitCode {
 
 fn all(targets: &Targets) -> Value {
     let groups: [fn(&Targets) -> Vec<Attempt<'_>>; 6] = [
-        files::attempts, processes::attempts, identity::attempts, kernel::attempts,
-        sockets::attempts, programs::attempts,
+        files::attempts,
+        processes::attempts,
+        identity::attempts,
+        kernel::attempts,
+        sockets::attempts,
+        programs::attempts,
     ];
     let mut outcomes = Map::new();
     for attempt in groups.iter().flat_map(|group| group(targets)) {

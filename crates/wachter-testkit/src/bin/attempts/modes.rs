@@ -34,8 +34,10 @@ pub(crate) fn run(mode: &str, input: &Value) -> Option<Value> {
         }
         "threads-that-spin" => {
             for _ in 0..4 {
-                std::thread::spawn(|| loop {
-                    std::hint::spin_loop();
+                std::thread::spawn(|| {
+                    loop {
+                        std::hint::spin_loop();
+                    }
                 });
             }
             hang(false)
@@ -104,9 +106,9 @@ fn fill(folder: &std::path::Path, remove: bool) -> Value {
 
 /// The same, in a folder that is closed to those who would count.
 fn fill_closed(folder: &std::path::Path) -> Value {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::DirBuilderExt;
     let closed = folder.join("closed");
-    if fs::create_dir(&closed).and_then(|()| fs::set_permissions(&closed, fs::Permissions::from_mode(0o300))).is_err() {
+    if fs::DirBuilder::new().mode(0o300).create(&closed).is_err() {
         return json!("no folder");
     }
     fill(&closed, false)
@@ -171,6 +173,9 @@ fn daemon() -> Value {
 
 /// The pace of an attempt, not a wait for something.
 fn pause(time: std::time::Duration) {
-    let time = libc::timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
+    let time = libc::timespec {
+        tv_sec: time.as_secs().cast_signed(),
+        tv_nsec: time.subsec_nanos().into(),
+    };
     unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
 }

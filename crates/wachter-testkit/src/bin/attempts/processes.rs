@@ -36,29 +36,56 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
             );
             crate::attempt::refused_with(read, &[libc::EFAULT])
         }),
-        Attempt::new("open-memory-of-victim", move || done(fs::File::open(format!("/proc/{victim}/mem")))),
+        Attempt::new("open-memory-of-victim", move || {
+            done(fs::File::open(format!("/proc/{victim}/mem")))
+        }),
         Attempt::new("open-memory-of-process-1", || done(fs::File::open("/proc/1/mem"))),
-        Attempt::new("open-memory-of-parent", || done(fs::File::open(format!("/proc/{}/mem", grandparent()?)))),
-        Attempt::new("environment-of-victim", move || secret_in(&format!("/proc/{victim}/environ"))),
+        Attempt::new("open-memory-of-parent", || {
+            done(fs::File::open(format!("/proc/{}/mem", grandparent()?)))
+        }),
+        Attempt::new("environment-of-victim", move || {
+            secret_in(&format!("/proc/{victim}/environ"))
+        }),
         Attempt::new("environment-of-launcher", move || {
             done(fs::read(format!("/proc/{}/environ", targets.launcher)))
         }),
         Attempt::new("environment-of-process-1", || done(fs::read("/proc/1/environ"))),
-        Attempt::new("environment-of-parent", || done(fs::read(format!("/proc/{}/environ", grandparent()?)))),
-        Attempt::new("descriptors-of-parent", || done(fs::read_dir(format!("/proc/{}/fd", grandparent()?)))),
-        Attempt::new("own-environment", || {
-            if std::env::var_os("WACHTER_SECRET").is_some() { Ok(String::new()) } else { Err(io::Error::other("not there")) }
+        Attempt::new("environment-of-parent", || {
+            done(fs::read(format!("/proc/{}/environ", grandparent()?)))
         }),
-        Attempt::new("command-line-of-victim", move || done(fs::read(format!("/proc/{victim}/cmdline")))),
-        Attempt::new("signal-victim", move || done(checked(unsafe { libc::kill(victim, 0) }.into()))),
-        Attempt::new("signal-launcher", move || done(checked(unsafe { libc::kill(targets.launcher, 0) }.into()))),
-        Attempt::new("signal-parent", || done(checked(unsafe { libc::kill(grandparent()?, 0) }.into()))),
+        Attempt::new("descriptors-of-parent", || {
+            done(fs::read_dir(format!("/proc/{}/fd", grandparent()?)))
+        }),
+        Attempt::new("own-environment", || {
+            if std::env::var_os("WACHTER_SECRET").is_some() {
+                Ok(String::new())
+            } else {
+                Err(io::Error::other("not there"))
+            }
+        }),
+        Attempt::new("command-line-of-victim", move || {
+            done(fs::read(format!("/proc/{victim}/cmdline")))
+        }),
+        Attempt::new("signal-victim", move || {
+            done(checked(unsafe { libc::kill(victim, 0) }.into()))
+        }),
+        Attempt::new("signal-launcher", move || {
+            done(checked(unsafe { libc::kill(targets.launcher, 0) }.into()))
+        }),
+        Attempt::new("signal-parent", || {
+            done(checked(unsafe { libc::kill(grandparent()?, 0) }.into()))
+        }),
         Attempt::new("signal-process-1", || done(checked(unsafe { libc::kill(1, 0) }.into()))),
-        Attempt::new("signal-thread-of-victim", move || done(call(libc::SYS_tgkill, [other, other, 0, 0, 0, 0]))),
+        Attempt::new("signal-thread-of-victim", move || {
+            done(call(libc::SYS_tgkill, [other, other, 0, 0, 0, 0]))
+        }),
         Attempt::new("queue-signal-to-victim", move || {
             let mut information = [0_i32; 32];
             information[2] = libc::SI_QUEUE;
-            done(call(libc::SYS_rt_sigqueueinfo, [other, 0, information.as_ptr() as usize, 0, 0, 0]))
+            done(call(
+                libc::SYS_rt_sigqueueinfo,
+                [other, 0, information.as_ptr() as usize, 0, 0, 0],
+            ))
         }),
         Attempt::new("own-victim-by-descriptor", move || {
             let pidfd = call(libc::SYS_pidfd_open, [other, 0, 0, 0, 0, 0])?;
@@ -71,19 +98,28 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
         Attempt::new("limit-victim", move || {
             // Asks and sets in one call; here it asks only, which needs the same right.
             let mut limit = [0_u64; 2];
-            done(call(libc::SYS_prlimit64, [other, libc::RLIMIT_NOFILE as usize, 0, limit.as_mut_ptr() as usize, 0, 0]))
+            done(call(
+                libc::SYS_prlimit64,
+                [other, libc::RLIMIT_NOFILE as usize, 0, limit.as_mut_ptr() as usize, 0, 0],
+            ))
         }),
         Attempt::new("slow-victim", move || {
             done(call(libc::SYS_setpriority, [libc::PRIO_PROCESS as usize, other, 1, 0, 0, 0]))
         }),
         Attempt::new("move-victim-to-processor", move || {
             let mask = [u64::MAX; 16];
-            done(call(libc::SYS_sched_setaffinity, [other, size_of_val(&mask), mask.as_ptr() as usize, 0, 0, 0]))
+            done(call(
+                libc::SYS_sched_setaffinity,
+                [other, size_of_val(&mask), mask.as_ptr() as usize, 0, 0, 0],
+            ))
         }),
         Attempt::new("schedule-victim", move || {
             let parameter = 0_i32;
             let batch = libc::SCHED_BATCH as usize;
-            done(call(libc::SYS_sched_setscheduler, [other, batch, (&raw const parameter) as usize, 0, 0, 0]))
+            done(call(
+                libc::SYS_sched_setscheduler,
+                [other, batch, (&raw const parameter) as usize, 0, 0, 0],
+            ))
         }),
         Attempt::new("starve-victim-of-disk", move || {
             // IOPRIO_WHO_PROCESS, best effort, the lowest.
@@ -95,7 +131,10 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
         }),
         Attempt::new("join-namespace-of-victim", move || {
             let namespace = fs::File::open(format!("/proc/{victim}/ns/uts"))?;
-            let joined = call(libc::SYS_setns, [std::os::fd::AsRawFd::as_raw_fd(&namespace) as usize, 0, 0, 0, 0, 0]);
+            let joined = call(
+                libc::SYS_setns,
+                [std::os::fd::AsRawFd::as_raw_fd(&namespace) as usize, 0, 0, 0, 0, 0],
+            );
             // Without rights over the namespace even its owner gets EPERM, so the open is the proof.
             let _ = joined;
             Ok("its namespaces can be named".to_owned())

@@ -12,11 +12,15 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
     vec![
         Attempt::new("execute-other-program", || run(&mut Command::new("/usr/bin/id"))),
         Attempt::new("execute-shell", || run(Command::new("/bin/sh").args(["-c", ":"]))),
-        Attempt::new("execute-from-tmp", || run(Command::new(copy(&scratch("program"))?).arg("nothing"))),
+        Attempt::new("execute-from-tmp", || {
+            run(Command::new(copy(&scratch("program"))?).arg("nothing"))
+        }),
         Attempt::new("execute-from-tmp-by-loader", || {
             run(Command::new(loader()?).arg(copy(&scratch("loaded"))?).arg("nothing"))
         }),
-        Attempt::new("execute-other-program-by-loader", || run(Command::new(loader()?).arg("/usr/bin/id"))),
+        Attempt::new("execute-other-program-by-loader", || {
+            run(Command::new(loader()?).arg("/usr/bin/id"))
+        }),
         Attempt::new("execute-from-granted-folder", move || {
             let Some(folder) = &targets.write else { return absent() };
             run(Command::new(copy(&folder.join("program"))?).arg("nothing"))
@@ -28,12 +32,26 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
         Attempt::new("map-executable-from-tmp", || {
             let file = fs::File::open(copy(&scratch("mapped"))?)?;
             let rights = libc::PROT_READ | libc::PROT_EXEC;
-            let mapped = unsafe { libc::mmap(std::ptr::null_mut(), 4_096, rights, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
-            if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(String::new()) }
+            let mapped = unsafe {
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    4_096,
+                    rights,
+                    libc::MAP_PRIVATE,
+                    file.as_raw_fd(),
+                    0,
+                )
+            };
+            if mapped == libc::MAP_FAILED {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(String::new())
+            }
         }),
         Attempt::new("execute-from-memory", || {
             let memory = checked(unsafe { libc::memfd_create(c"attempt".as_ptr(), 0) }.into())?;
-            let mut file = fs::File::options().write(true).open(format!("/proc/self/fd/{memory}"))?;
+            let mut file =
+                fs::File::options().write(true).open(format!("/proc/self/fd/{memory}"))?;
             file.write_all(&fs::read(std::env::current_exe()?)?)?;
             drop(file);
             let name = c"attempt";
@@ -43,13 +61,24 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
             if child == 0 {
                 let _ = call(
                     libc::SYS_execveat,
-                    [memory as usize, c"".as_ptr() as usize, arguments.as_ptr() as usize, environment.as_ptr() as usize, libc::AT_EMPTY_PATH as usize, 0],
+                    [
+                        memory as usize,
+                        c"".as_ptr() as usize,
+                        arguments.as_ptr() as usize,
+                        environment.as_ptr() as usize,
+                        libc::AT_EMPTY_PATH as usize,
+                        0,
+                    ],
                 );
                 unsafe { libc::_exit(101) };
             }
             let mut status = 0;
             unsafe { libc::waitpid(child, &raw mut status, 0) };
-            if status == 0 { Ok(String::new()) } else { Err(io::Error::other(format!("status {status}"))) }
+            if status == 0 {
+                Ok(String::new())
+            } else {
+                Err(io::Error::other(format!("status {status}")))
+            }
         }),
         Attempt::new("set-user-id-program", move || {
             let Some(program) = &targets.setuid else { return absent() };
@@ -81,6 +110,7 @@ fn loader() -> io::Result<PathBuf> {
 }
 
 fn run(command: &mut Command) -> io::Result<String> {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let status =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     if status.success() { done(Ok(())) } else { Err(io::Error::other(status.to_string())) }
 }

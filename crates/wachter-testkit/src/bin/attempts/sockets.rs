@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd, FromRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -11,7 +11,9 @@ use crate::attempt::{Attempt, Targets, c_string, checked, done, scratch};
 
 pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
     let socket = |name, family: i32, kind: i32, protocol: i32| {
-        Attempt::new(name, move || done(checked(unsafe { libc::socket(family, kind, protocol) }.into())))
+        Attempt::new(name, move || {
+            done(checked(unsafe { libc::socket(family, kind, protocol) }.into()))
+        })
     };
     vec![
         Attempt::new("connect-to-host", move || {
@@ -24,7 +26,8 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
             answered(&socket, targets.udp)
         }),
         Attempt::new("datagram-without-bind", move || {
-            let raw = checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0) }.into())? as i32;
+            let raw =
+                checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0) }.into())? as i32;
             let socket = UdpSocket::from(unsafe { OwnedFd::from_raw_fd(raw) });
             answered(&socket, targets.udp)
         }),
@@ -34,7 +37,12 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
         socket("multipath-socket", libc::AF_INET, libc::SOCK_STREAM, 262),
         socket("packet-socket", libc::AF_PACKET, libc::SOCK_RAW, 0),
         socket("netlink-socket", libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE),
-        socket("netlink-events-socket", libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_KOBJECT_UEVENT),
+        socket(
+            "netlink-events-socket",
+            libc::AF_NETLINK,
+            libc::SOCK_RAW,
+            libc::NETLINK_KOBJECT_UEVENT,
+        ),
         socket("cipher-socket", libc::AF_ALG, libc::SOCK_SEQPACKET, 0),
         socket("vsock-socket", libc::AF_VSOCK, libc::SOCK_STREAM, 0),
         socket("key-socket", libc::AF_KEY, libc::SOCK_RAW, 2),
@@ -42,7 +50,10 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt<'_>> {
         socket("xdp-socket", libc::AF_XDP, libc::SOCK_RAW, 0),
         Attempt::new("unix-stream-by-path", move || {
             let mut text = String::new();
-            UnixStream::connect(targets.outside.join("stream"))?.take(5).read_to_string(&mut text).map(|_| text)
+            UnixStream::connect(targets.outside.join("stream"))?
+                .take(5)
+                .read_to_string(&mut text)
+                .map(|_| text)
         }),
         Attempt::new("unix-stream-by-abstract-name", move || {
             let address = SocketAddr::from_abstract_name(&targets.abstract_name)?;
