@@ -113,6 +113,9 @@ fn read_local(arguments: &Arguments) -> Result<LocalFile, String> {
         Some(path) => {
             let text = authority::read_text(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             let local = LocalFile::read(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+            if !development {
+                belongs_to_root(path)?;
+            }
             if development && !local.confinement.development {
                 return Err(format!("{} does not allow `confinement.development`: only signed modules run on this host", path.display()));
             }
@@ -130,6 +133,23 @@ fn read_local(arguments: &Arguments) -> Result<LocalFile, String> {
         local.confinement.profile = local.confinement.profile.or(arguments.profile);
     }
     Ok(local)
+}
+
+/// What says who may do what to a launcher with root is root's own, and no one else's to write.
+fn belongs_to_root(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| format!("cannot look at {}: {error}", path.display());
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
+        return Err(format!(
+            "{0} could be changed by others than root; `chown root {0} && chmod 644 {0}`",
+            path.display()
+        ));
+    }
+    Ok(())
 }
 
 /// Makes sure that no other launcher uses this state; one that is just ending is waited for.

@@ -308,6 +308,11 @@ impl Server {
     fn user(&self, admitted: &Admitted, slot: u32) -> Result<User, Refusal> {
         let setup = |reason: String| Refusal::new(RefusalKind::Setup, reason);
         let permissions = admitted.grant.permissions();
+        if !permissions.secrets.is_empty() {
+            return Err(setup(
+                "`permissions.secrets` cannot be given by this version; leave it out".to_owned(),
+            ));
+        }
         if self.host.profile != Profile::Root && permissions.user.as_deref() == Some("root") {
             return Err(setup(
                 "`permissions.user: root` needs the profile `root`; start wachter-launcher as root"
@@ -316,6 +321,18 @@ impl Server {
         }
         // Also without namespaces: a run that shares the launcher's root would own root's files.
         if !self.host.changes_users {
+            let own = rustix::process::geteuid().as_raw();
+            let other = permissions
+                .user
+                .as_deref()
+                .is_some_and(|name| passwd::user(name).map(|(uid, _)| uid) != Ok(own));
+            if other || !permissions.groups.is_empty() {
+                return Err(setup(
+                    "`permissions.user` and `permissions.groups` need a launcher that may change \
+                     users; start wachter-launcher as root, or leave them out"
+                        .to_owned(),
+                ));
+            }
             return Ok(User {
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),

@@ -15,7 +15,11 @@ use wachter_trust::{
 ///
 /// # Errors
 /// When `git` fails, or the key is none.
-pub fn careless_release(repository: &Path, key: &Path, sequence: u64) -> Result<(), Box<dyn Error>> {
+pub fn careless_release(
+    repository: &Path,
+    key: &Path,
+    sequence: u64,
+) -> Result<(), Box<dyn Error>> {
     let first = git(repository, &["cat-file", "tag", "wachter/1"], b"")?;
     let first = TagObject::parse(&first)?;
     let first = ReleaseStatement::parse(first.message())?;

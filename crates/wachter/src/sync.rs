@@ -163,7 +163,11 @@ pub(crate) fn rollback(
     )
 }
 
-pub(crate) fn pin(arguments: &PinArguments, options: &HostOptions, format: Format) -> CommandResult {
+pub(crate) fn pin(
+    arguments: &PinArguments,
+    options: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let (mut follower, _lock) = open(options)?.ours()?;
     let now = Timestamp::now();
     let time = SignedDuration::from_millis(i64::try_from(arguments.time.as_millis())?);

@@ -281,8 +281,12 @@ impl Plan {
                 kind: BindKind::ReadOnly,
                 optional: false,
             }));
-            let files =
-                files(&user, &listeners).into_iter().filter(|(path, _)| !covered(path)).collect();
+            // A file of the host that was granted is meant as it is.
+            let granted = |path: &PathBuf| read.contains(path) || write.contains(path);
+            let files = files(&user, &listeners)
+                .into_iter()
+                .filter(|(path, _)| !covered(path) && !granted(path))
+                .collect();
             View { binds, links, files, masks, tmp_bytes: grant.limits().disk.as_bytes() }
         });
         let text = |path: PathBuf| {

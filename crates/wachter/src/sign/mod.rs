@@ -206,4 +206,3 @@ fn show(reports: &[Report], format: Format) -> CommandResult {
     }
     Ok(())
 }
-

@@ -49,7 +49,9 @@ impl Home {
     fn module(&self, manifest: &str, script: &str) {
         let folder = self.path().join("sample");
         fs::create_dir(&folder).unwrap();
-        let text = format!("name: sample\nversion: 1.0.0\nruntime: {{ kind: process, entrypoint: run }}\n{manifest}\n");
+        let text = format!(
+            "name: sample\nversion: 1.0.0\nruntime: {{ kind: process, entrypoint: run }}\n{manifest}\n"
+        );
         fs::write(folder.join("module.yaml"), text).unwrap();
         fs::write(folder.join("run"), format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(folder.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -63,7 +65,12 @@ fn every_template_passes_its_own_test() {
         let made = home.wachter(&["module", "new", "sample", "--language", language]);
         assert_eq!(made.code, 0, "{}", made.stderr);
         let tested = home.wachter(&["module", "test", "sample"]);
-        assert_eq!((tested.code, tested.stdout.as_str()), (0, "ok      dry run\nok      run\nok      run again\n"), "{}", tested.stderr);
+        assert_eq!(
+            (tested.code, tested.stdout.as_str()),
+            (0, "ok      dry run\nok      run\nok      run again\n"),
+            "{}",
+            tested.stderr
+        );
         let again = home.wachter(&["module", "new", "sample"]);
         assert_eq!(again.code, 1);
         assert!(again.stderr.contains("sample exists; choose another name"), "{}", again.stderr);
@@ -74,7 +81,8 @@ fn every_template_passes_its_own_test() {
 fn input_goes_in_and_the_record_comes_out() {
     let home = Home::new();
     home.module("", r#"read -r request; case $request in *'"input":{"a":1,"b":"text"}'*) echo '{"result": {"output": {"seen": true}}}' ;; esac"#);
-    let said = home.wachter(&["exec", "./sample", "--input", "a=1", "--input", "b=text", "--output", "json"]);
+    let said = home
+        .wachter(&["exec", "./sample", "--input", "a=1", "--input", "b=text", "--output", "json"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     let record: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(record["outcome"], "succeeded");
@@ -88,14 +96,39 @@ fn each_kind_of_end_has_its_exit_code() {
         ("", "exit 7", 4, "the module ended with exit code 7"),
         ("", "true", 4, "the module ended without a `result`"),
         ("", "echo hello", 4, "line 1 of the output was refused: a line is not a message"),
-        ("", r#"echo '{"result": {"outcome": "failed", "message": "no disk"}}'"#, 4, "the module failed: no disk"),
+        (
+            "",
+            r#"echo '{"result": {"outcome": "failed", "message": "no disk"}}'"#,
+            4,
+            "the module failed: no disk",
+        ),
         ("limits: { timeout: 300ms }", "while :; do :; done", 4, "took longer than its time limit"),
-        ("limits: { memory: 100GiB }", "true", 3, "asks for too much: limits: memory 100GiB (allowed: 1GiB)"),
-        ("emits: []", r#"echo '{"event": {"type": "a.b"}}'; echo '{"result": {}}'"#, 4, "the module emitted `a.b`"),
+        (
+            "limits: { memory: 100GiB }",
+            "true",
+            3,
+            "asks for too much: limits: memory 100GiB (allowed: 1GiB)",
+        ),
+        (
+            "emits: []",
+            r#"echo '{"event": {"type": "a.b"}}'; echo '{"result": {}}'"#,
+            4,
+            "the module emitted `a.b`",
+        ),
         ("surprise: 1", "true", 1, "unknown key `surprise`"),
         ("protocol: 2", "true", 1, "speaks module protocol 2, this build speaks 1"),
-        ("permissions: { filesystem: { read: [/no/such/folder] } }", "true", 3, "cannot open /no/such/folder"),
-        ("permissions: { filesystem: { read: [/run/docker.sock] } }", "true", 3, "can never be granted"),
+        (
+            "permissions: { filesystem: { read: [/no/such/folder] } }",
+            "true",
+            3,
+            "cannot open /no/such/folder",
+        ),
+        (
+            "permissions: { filesystem: { read: [/run/docker.sock] } }",
+            "true",
+            3,
+            "can never be granted",
+        ),
     ] {
         let home = Home::new();
         home.module(manifest, script);

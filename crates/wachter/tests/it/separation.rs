@@ -47,7 +47,9 @@ fn a_node_without_root_runs_modules_through_a_launcher_with_root() {
     }
     let data = site.path("data");
     fs::create_dir(&data).unwrap();
-    assert!(Command::new("chown").args([NODE, &data.display().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("chown").args([NODE, &data.display().to_string()]).status().unwrap().success()
+    );
     let local = fs::read_to_string(site.path("node.yaml")).unwrap();
     fs::set_permissions(site.path("node.yaml"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(!local.contains("PRIVATE"));
@@ -99,11 +101,25 @@ fn a_node_without_root_runs_modules_through_a_launcher_with_root() {
     // A stranger's connection is closed before a word is said.
     let stranger = "import socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)\ns.settimeout(10)\ns.connect(sys.argv[1])\nsys.stdout.write(repr(s.recv(100)))";
     let heard = Command::new("setpriv")
-        .args(["--reuid", "65533", "--regid", "65533", "--clear-groups", "/usr/bin/python3", "-c", stranger])
+        .args([
+            "--reuid",
+            "65533",
+            "--regid",
+            "65533",
+            "--clear-groups",
+            "/usr/bin/python3",
+            "-c",
+            stranger,
+        ])
         .arg(&socket)
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&heard.stdout), "b''", "{}", String::from_utf8_lossy(&heard.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&heard.stdout),
+        "b''",
+        "{}",
+        String::from_utf8_lossy(&heard.stderr)
+    );
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {

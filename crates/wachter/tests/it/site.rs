@@ -23,7 +23,8 @@ pub(crate) struct Said {
 }
 
 /// Wakes often and says one line.
-pub(crate) const HELLO: &str = "name: hello\nmodule: hello\non: { schedule: { every: 200ms } }\nwith: { name: world }\n";
+pub(crate) const HELLO: &str =
+    "name: hello\nmodule: hello\non: { schedule: { every: 200ms } }\nwith: { name: world }\n";
 
 impl Site {
     /// With one release of one module that says hello.
@@ -36,7 +37,19 @@ impl Site {
         let url = server.url("infra.git");
         let site = Self { folder, server: Some(server), environment: Vec::new() };
         let (key, local) = (site.text("key"), site.text("node.yaml"));
-        site.ok(&["init", "infra", "--yes", "--name", "ann", "--generate-key", &key, "--url", &url, "--local-file", &local]);
+        site.ok(&[
+            "init",
+            "infra",
+            "--yes",
+            "--name",
+            "ann",
+            "--generate-key",
+            &key,
+            "--url",
+            &url,
+            "--local-file",
+            &local,
+        ]);
         site.ok(&["module", "new", "hello", "--language", "shell"]);
         fs::remove_file(site.path("infra/config/agents/system-monitor.yaml")).unwrap();
         site.write("config/agents/hello.yaml", HELLO);
@@ -130,7 +143,12 @@ impl Site {
 
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = self.command("git").args(arguments).output().unwrap();
-        assert!(output.status.success(), "git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "git {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -166,7 +184,11 @@ impl Node {
                 self.shown += found + words.len();
                 return;
             }
-            assert!(Instant::now() < until, "the node did not say `{words}` but: {}", &text[self.shown..]);
+            assert!(
+                Instant::now() < until,
+                "the node did not say `{words}` but: {}",
+                &text[self.shown..]
+            );
             assert!(self.child.try_wait().unwrap().is_none(), "the node ended: {text}");
             std::thread::park_timeout(Duration::from_millis(20));
         }
@@ -178,7 +200,13 @@ impl Node {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &self.child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 
