@@ -83,12 +83,14 @@ impl Agents {
     ) -> Result<(), LauncherGone> {
         let mut runs: JoinSet<(AgentName, Result<Finished, LauncherGone>)> = JoinSet::new();
         let mut open = true;
+        let mut taken: Option<Arc<Deployment>> = None;
         loop {
-            if deployments.has_changed().unwrap_or(false) {
+            let deployment = deployments.borrow_and_update().clone();
+            if deployment.as_ref().map(Arc::as_ptr) != taken.as_ref().map(Arc::as_ptr) {
                 // What a run is granted is worked out on both sides; both must have read the same.
                 self.options.launcher.reload().await?;
+                taken.clone_from(&deployment);
             }
-            let deployment = deployments.borrow_and_update().clone();
             if let Some(deployment) = &deployment {
                 self.take_up(deployment);
                 if !shutdown.is_cancelled() {
