@@ -1,5 +1,6 @@
 //! Measures, always beside a peer in the same run: a number alone says more about the machine.
 
+use crate::dist;
 use crate::program;
 use crate::say;
 use crate::workspace::Workspace;
@@ -21,14 +22,12 @@ const BENCHMARKS: [(&str, &[&str]); 2] = [
 /// # Errors
 /// One does not compile or fails.
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
-    // What is started by a benchmark is measured too.
-    let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "wachter-launcher", "--package", "wachter"]);
-    program::run(&mut build)?;
+    // What is started by a benchmark is measured too: as it is shipped.
+    let executables = dist::build_launcher(workspace)?;
     for (name, words) in BENCHMARKS {
         say::line(&format!("\n== {name}"));
         let mut bench = workspace.cargo();
-        program::run(bench.args(words).env("WACHTER_BIN_DIR", workspace.target.join("release")))?;
+        program::run(bench.args(words).env("WACHTER_BIN_DIR", &executables))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Builds what is shipped into `target/dist`: three executables, the launcher static.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -29,22 +29,8 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--package", "wachter", "--package", "wachter-modules"]);
     program::run(&mut build)?;
-    let mut build = workspace.cargo();
-    // By itself, so that no other crate decides its features. With a target named, procedural macros
-    // are built without the flag, which they cannot bear.
-    build.args([
-        "build",
-        "--profile",
-        "launcher",
-        "--package",
-        "wachter-launcher",
-        "--target",
-        TARGET,
-    ]);
-    build.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    program::run(&mut build)?;
+    let launcher = build_launcher(workspace)?;
     let release = workspace.target.join("release");
-    let launcher = workspace.target.join(TARGET).join("launcher");
     for (name, folder) in
         [("wachter", &release), ("wachter-modules", &release), ("wachter-launcher", &launcher)]
     {
@@ -56,6 +42,20 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Builds the launcher as it is shipped, small and static, and says in which folder.
+///
+/// # Errors
+/// It does not compile.
+pub(crate) fn build_launcher(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let mut build = workspace.cargo();
+    // By itself, so that no other crate decides its features. With a target named, procedural macros
+    // are built without the flag, which they cannot bear.
+    build.args(["build", "--profile", "launcher", "--package", "wachter-launcher"]);
+    build.args(["--target", TARGET]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    program::run(&mut build)?;
+    Ok(workspace.target.join(TARGET).join("launcher"))
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<u64> {

@@ -162,8 +162,6 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
     rustix::process::pivot_root(".", ".").attempt(|| "enter the new root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).attempt(|| "leave the old root")?;
     std::env::set_current_dir("/").attempt(|| "enter the new root")?;
-    let root = rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC)
-        .attempt(|| "open the new root")?;
     rustix::mount::mount_remount(
         "/",
         rustix::mount::MountFlags::BIND
@@ -172,9 +170,7 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
             | rustix::mount::MountFlags::NODEV,
         "",
     )
-    .attempt(|| "make the new root read-only")?;
-    drop(root);
-    Ok(())
+    .attempt(|| "make the new root read-only")
 }
 
 fn new_file_system(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd, Fault> {
