@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wachter_model::Digest;
+use wachter_model::{Digest, chain};
 use wachter_protocol::launcher::{Launch, RefusalKind};
-use wachter_protocol::{Grant, LocalFile, Manifest, RuntimeKind};
+use wachter_protocol::{Excess, Grant, LocalFile, Manifest, RuntimeKind};
 use wachter_trust::{ModuleDigests, PreviousTrust, PublicKey, Roots, TrustFile, ValidityClock};
 
 use crate::entry;
@@ -136,10 +136,9 @@ impl Authority {
             Mode::Development { .. } => Grant::for_development(launch.module, &manifest),
         };
         let grant = grant.map_err(|excess| {
-            let list: Vec<String> = excess.iter().map(ToString::to_string).collect();
             Refusal::new(RefusalKind::Grant, format!(
                 "`{}` asks for more than this host grants: {}; add it under `grants.{}` in the local file, or leave the module out",
-                manifest.name, list.join(", "), manifest.name
+                manifest.name, Excess::list(&excess), manifest.name
             ))
         })?;
         if grant.id() != launch.grant {
@@ -315,16 +314,4 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

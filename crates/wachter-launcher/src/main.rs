@@ -70,7 +70,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let connection = take_connection(&arguments.connection)?;
     scratch::sweep(&arguments.state);
     let host = host::Host::probe(local.confinement.profile, &arguments.state)?;
-    let store = store::Store::open(&arguments.state).map_err(|error| authority::chain(&error))?;
+    let store =
+        store::Store::open(&arguments.state).map_err(|error| wachter_model::chain(&error))?;
     // Without namespaces orphans come to whoever asked for them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|errno| format!("cannot adopt orphans: {errno}"))?;
@@ -102,7 +103,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         Taken::Listener(listener) => server.listener = Some(listener),
         Taken::Connection(connection) => server.connect(connection),
     }
-    server.serve().map_err(|fault| fault.to_string())
+    server.serve();
+    Ok(())
 }
 
 /// The local file; in development, where there is none, one that accepts whatever is absent: the user

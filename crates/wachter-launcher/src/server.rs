@@ -22,7 +22,6 @@ use wachter_protocol::{LocalFile, Mechanism, Profile};
 use crate::authority::{Admitted, Authority, Refusal};
 use crate::cgroup::RunGroup;
 use crate::host::Host;
-use crate::jail::fault::Fault;
 use crate::jail::plan::{Base, Plan, Request};
 use crate::jail::system_calls::Filters;
 use crate::jail::user::User;
@@ -80,7 +79,7 @@ enum Woken {
 
 impl Server {
     /// Serves until there is nobody left to serve.
-    pub(crate) fn serve(&mut self) -> Result<(), Fault> {
+    pub(crate) fn serve(&mut self) {
         while self.listener.is_some() || !self.connections.is_empty() {
             for woken in self.wait() {
                 match woken {
@@ -103,7 +102,6 @@ impl Server {
             let _ = rustix::event::poll(&mut [], Some(&PAUSE));
         }
         self.host.cgroups.remove();
-        Ok(())
     }
 
     fn wait(&self) -> Vec<Woken> {
@@ -207,6 +205,10 @@ impl Server {
         self.require(&admitted)?;
         let slot = self.free_slot()?;
         let setup = |fault: &dyn ToString| Refusal::new(RefusalKind::Setup, fault.to_string());
+        if !admitted.grant.permissions().secrets.is_empty() {
+            let reason = "`permissions.secrets` cannot be given by this version; leave it out";
+            return Err(setup(&reason));
+        }
         let user = self.user(&admitted, slot)?;
         let no_namespaces = self.host.profile == Profile::NoNamespaces;
         let scratch = scratch::folder(&self.state, launch.run);
@@ -308,11 +310,6 @@ impl Server {
     fn user(&self, admitted: &Admitted, slot: u32) -> Result<User, Refusal> {
         let setup = |reason: String| Refusal::new(RefusalKind::Setup, reason);
         let permissions = admitted.grant.permissions();
-        if !permissions.secrets.is_empty() {
-            return Err(setup(
-                "`permissions.secrets` cannot be given by this version; leave it out".to_owned(),
-            ));
-        }
         if self.host.profile != Profile::Root && permissions.user.as_deref() == Some("root") {
             return Err(setup(
                 "`permissions.user: root` needs the profile `root`; start wachter-launcher as root"

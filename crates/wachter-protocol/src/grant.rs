@@ -85,6 +85,14 @@ impl fmt::Display for Excess {
     }
 }
 
+impl Excess {
+    /// Several, for one sentence.
+    #[must_use]
+    pub fn list(excess: &[Self]) -> String {
+        excess.iter().map(Self::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl Grant {
     /// Intersects what `manifest` asks with what the owner allows; nothing is allowed to a module
     /// for which there is no allowance.

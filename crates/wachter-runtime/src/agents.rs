@@ -4,7 +4,7 @@
 //! that stay; a run that is under way goes on with what it was begun with. An agent that is due while
 //! its last run is under way is passed over until that has ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ pub enum NodeEvent {
 pub struct Agents {
     options: AgentsOptions,
     due: BTreeMap<AgentName, Instant>,
-    busy: BTreeMap<AgentName, ()>,
+    busy: BTreeSet<AgentName>,
     held: BTreeMap<AgentName, String>,
 }
 
@@ -68,7 +68,7 @@ impl Agents {
     /// None yet: [`run`](Self::run) takes them from the deployment.
     #[must_use]
     pub const fn new(options: AgentsOptions) -> Self {
-        Self { options, due: BTreeMap::new(), busy: BTreeMap::new(), held: BTreeMap::new() }
+        Self { options, due: BTreeMap::new(), busy: BTreeSet::new(), held: BTreeMap::new() }
     }
 
     /// Works until `shutdown`, which ends runs under way, or until the launcher is gone.
@@ -144,7 +144,7 @@ impl Agents {
     }
 
     fn next_due(&self) -> Instant {
-        let waiting = self.due.iter().filter(|(name, _)| !self.busy.contains_key(*name));
+        let waiting = self.due.iter().filter(|(name, _)| !self.busy.contains(*name));
         waiting
             .map(|(_, due)| *due)
             .min()
@@ -161,14 +161,14 @@ impl Agents {
         let now = Instant::now();
         for agent in deployment.catalogue.agents() {
             let due = self.due.get(&agent.name).is_some_and(|due| *due <= now);
-            if !due || self.busy.contains_key(&agent.name) || runs.len() >= MOST_RUNS {
+            if !due || self.busy.contains(&agent.name) || runs.len() >= MOST_RUNS {
                 continue;
             }
             self.due.insert(agent.name.clone(), now + agent.every.to_std());
             match self.request(agent, deployment) {
                 Ok(request) => {
                     self.held.remove(&agent.name);
-                    self.busy.insert(agent.name.clone(), ());
+                    self.busy.insert(agent.name.clone());
                     let (options, shutdown, name) =
                         (self.options.clone(), shutdown.clone(), agent.name.clone());
                     runs.spawn(async move {

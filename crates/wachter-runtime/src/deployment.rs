@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wachter_config::{Catalogue, ConfigError};
 use wachter_model::{Digest, ModuleName, chain};
-use wachter_protocol::{Allowance, Grant, Manifest};
+use wachter_protocol::{Allowance, Excess, Grant, Manifest};
 use wachter_trust::{ModuleDigests, TrustFile};
 
 /// A file of an accepted release.
@@ -203,8 +203,7 @@ fn judge(
         ));
     }
     let grant = Grant::decide(digests.digest(), &manifest, allowance).map_err(|excess| {
-        let excess: Vec<String> = excess.iter().map(ToString::to_string).collect();
-        format!("asks for more than this host grants: {}; add it under `grants.{name}` in the local file to allow it", excess.join(", "))
+        format!("asks for more than this host grants: {}; add it under `grants.{name}` in the local file to allow it", Excess::list(&excess))
     })?;
     Ok((digests, manifest, grant))
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wachter_model::Level;
-use wachter_protocol::{Egress, Grant};
+use wachter_protocol::{Egress, Excess, Grant};
 use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, RunStore, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
 
@@ -83,11 +83,10 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
     let module = ModuleFolder::read(&path)?;
     let digest = module.digests.digest();
     let grant = Grant::for_development(digest, &module.manifest).map_err(|excess| {
-        let excess: Vec<String> = excess.iter().map(ToString::to_string).collect();
         CommandError::refused(format!(
             "`{}` asks for too much: {}",
             module.manifest.name,
-            excess.join(", ")
+            Excess::list(&excess)
         ))
     })?;
     let folder = Folder::new()?;

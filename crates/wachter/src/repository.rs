@@ -1,11 +1,12 @@
 //! The managed repository as its author has it: a work tree with `config/`, `modules/` and `trust/`.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wachter_model::ModuleName;
+use wachter_runtime::replace_file;
 use wachter_trust::{TagObject, TrustFile};
 
 use crate::failure::{CommandError, chain};
@@ -145,16 +146,7 @@ impl Repository {
 /// # Errors
 /// A folder that cannot be written.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), CommandError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&new)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    write().map_err(|error| at(path, &error))
+    replace_file(path, content).map_err(|error| at(path, &error))
 }
 
 fn at(path: &Path, error: &io::Error) -> CommandError {

@@ -16,6 +16,7 @@ use gix_transport::client::blocking_io::http::Transport as HttpTransport;
 use gix_transport::{Protocol, Service};
 use gix_utils::progress::Discard;
 use rustix::fs::FlockOperation;
+use wachter_model::chain;
 
 use super::bundle::BundleHeader;
 use super::failure::{FetchFailure, LimitKind, printable};
@@ -340,10 +341,4 @@ fn add(references: &mut References, name: &str, id: ObjectId, branch: Option<&Br
     {
         references.branches.insert(head.to_owned(), id);
     }
-}
-
-/// An error with its sources, for the one line that reaches the parent.
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

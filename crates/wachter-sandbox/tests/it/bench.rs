@@ -68,20 +68,7 @@ impl Bench {
             digest,
             grant,
             emits: self.manifest.emits.clone(),
-            request: Request {
-                protocol: 1,
-                run: RunId::new(),
-                module: ModuleIdentity {
-                    name: self.manifest.name.clone(),
-                    version: "1.0.0".into(),
-                },
-                input: serde_json::Value::Null,
-                event: None,
-                host: HostViews::default(),
-                state: serde_json::Value::Null,
-                dry_run: false,
-                deadline: "2030-01-01T00:00:00Z".into(),
-            },
+            request: request(&self.manifest),
             egress: Egress::default(),
         }
     }
@@ -123,6 +110,21 @@ pub(crate) async fn carry_out_until(
     });
     let report = tokio::time::timeout(Duration::from_secs(60), run).await.unwrap().unwrap();
     (report, log)
+}
+
+/// What a module is told when there is nothing to tell.
+pub(crate) fn request(manifest: &Manifest) -> Request {
+    Request {
+        protocol: 1,
+        run: RunId::new(),
+        module: ModuleIdentity { name: manifest.name.clone(), version: "1.0.0".into() },
+        input: serde_json::Value::Null,
+        event: None,
+        host: HostViews::default(),
+        state: serde_json::Value::Null,
+        dry_run: false,
+        deadline: "2030-01-01T00:00:00Z".into(),
+    }
 }
 
 /// What signing would write, for the module's digest.

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
-use wachter_model::{Digest, RunId};
+use wachter_model::Digest;
 use wachter_protocol::launcher::RefusalKind;
-use wachter_protocol::module::{HostViews, ModuleIdentity, Request};
 use wachter_protocol::{Egress, Grant, LocalFile, Manifest, Profile};
 use wachter_sandbox::{Launcher, LauncherOptions, RunOrder, RunReport, Verdict};
 use wachter_trust::{
@@ -123,20 +122,7 @@ impl Signed {
                 Grant::for_development(digest, &Manifest::read(least).unwrap()).unwrap()
             }),
             emits: Vec::new(),
-            request: Request {
-                protocol: 1,
-                run: RunId::new(),
-                module: ModuleIdentity {
-                    name: self.manifest.name.clone(),
-                    version: "1.0.0".into(),
-                },
-                input: serde_json::Value::Null,
-                event: None,
-                host: HostViews::default(),
-                state: serde_json::Value::Null,
-                dry_run: false,
-                deadline: "2030-01-01T00:00:00Z".into(),
-            },
+            request: crate::bench::request(&self.manifest),
             egress,
         }
     }

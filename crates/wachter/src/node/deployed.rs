@@ -4,7 +4,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use wachter_gitops::AcceptedRelease;
 use wachter_model::{Digest, ModuleName};
-use wachter_protocol::{Grant, Manifest};
+use wachter_protocol::{Excess, Grant, Manifest};
 use wachter_runtime::{Deployment, ModuleStanding, replace_file};
 
 use crate::failure::CommandError;
@@ -100,10 +100,9 @@ impl Deployed {
         })?;
         let manifest = Manifest::read(&text)?;
         let grant = Grant::decide(digest, &manifest, host.local.grants.get(name)).map_err(|excess| {
-            let excess: Vec<String> = excess.iter().map(ToString::to_string).collect();
             CommandError::refused(format!(
                 "`{name}` asks for more than this host grants: {}; add it under `grants.{name}` in {}",
-                excess.join(", "),
+                Excess::list(&excess),
                 host.local_file.display()
             ))
         })?;
