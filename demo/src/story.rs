@@ -70,13 +70,13 @@ pub(crate) fn tell() -> Outcome<()> {
     chapter("A tag that nobody signed is refused");
     place.git(&["tag", "-a", "-m", "trust me", "wachter/2"])?;
     place.git(&["push", "-q", "origin", "wachter/2"])?;
-    place.wachter(&["sync"])?;
+    place.refused(&["sync"])?;
     node.hear(&["release 2 refused"])?;
 
     chapter("An old release under a new name is refused");
     place.git(&["update-ref", "refs/tags/wachter/3", "refs/tags/wachter/1"])?;
     place.git(&["push", "-q", "origin", "refs/tags/wachter/3"])?;
-    place.wachter(&["sync"])?;
+    place.refused(&["sync"])?;
     node.hear(&["release 3 refused"])?;
 
     chapter("A module that was changed after it was signed does not run; the rest goes on");

@@ -73,6 +73,16 @@ impl Place {
         }
     }
 
+    /// The same for a command that must not succeed.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> Outcome<()> {
+        let (_, success) = self.try_wachter(arguments)?;
+        if success {
+            Err(format!("`wachter {}` went well", arguments.join(" ")).into())
+        } else {
+            Ok(())
+        }
+    }
+
     /// The same for a command that may well refuse.
     pub(crate) fn try_wachter(&self, arguments: &[&str]) -> Outcome<(String, bool)> {
         say(&format!("\n$ wachter {}", arguments.join(" ")));

@@ -1,4 +1,5 @@
-//! Debian packages that tests need: installed where that is permitted, unpacked aside otherwise.
+//! Debian packages that tests need: installed where that is permitted and does nothing else, unpacked
+//! aside otherwise.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,6 +28,8 @@ struct Package<'a> {
 enum Use {
     /// Without it tests fail.
     Tests,
+    /// Without it tests fail. It is never installed: that would start a service, or change users.
+    Aside,
     /// Without it a comparison is left out.
     Benchmarks,
 }
@@ -38,27 +41,35 @@ enum Use {
 pub(crate) fn install(workspace: &Workspace, tools: &Tools) -> anyhow::Result<()> {
     let text = read_text(&workspace.root.join(LIST))?;
     let packages = parse(&text)?;
-    let missing = |packages: &[Package<'_>]| -> Vec<String> {
-        let absent = packages.iter().filter(|package| tools.find(package.command).is_none());
+    let missing = |wanted: fn(Use) -> bool| -> Vec<String> {
+        let wanted = packages.iter().filter(|package| wanted(package.needed_by));
+        let absent = wanted.filter(|package| tools.find(package.command).is_none());
         absent.map(|package| package.name.to_owned()).collect()
     };
-    let wanted = missing(&packages);
-    if wanted.is_empty() {
+    let installable = missing(|needed_by| needed_by != Use::Aside);
+    let mut aside = missing(|needed_by| needed_by == Use::Aside);
+    if installable.is_empty() && aside.is_empty() {
         say::line("  Debian packages: nothing to install");
         return Ok(());
     }
-    say::line(&format!("  Debian packages: {}", wanted.join(", ")));
+    say::line(&format!("  Debian packages: {}", [&installable[..], &aside].concat().join(", ")));
     if tools.find("apt-get").is_none() {
         say::line("  not installed: there is no apt-get here");
-    } else if let Err(error) = by_apt(workspace, &wanted) {
-        say::line(&format!("  not installed: {error:#}; unpacking them aside"));
-        if let Err(error) = unpack(tools, &wanted) {
+    } else {
+        if !installable.is_empty()
+            && let Err(error) = by_apt(workspace, &installable)
+        {
+            say::line(&format!("  not installed: {error:#}; unpacking them aside"));
+            aside.extend(installable);
+        }
+        if !aside.is_empty()
+            && let Err(error) = unpack(tools, &aside)
+        {
             say::line(&format!("  not unpacked: {error:#}"));
         }
     }
-    let (for_tests, for_benchmarks): (Vec<_>, Vec<_>) =
-        packages.into_iter().partition(|package| package.needed_by == Use::Tests);
-    let (for_tests, for_benchmarks) = (missing(&for_tests), missing(&for_benchmarks));
+    let for_tests = missing(|needed_by| needed_by != Use::Benchmarks);
+    let for_benchmarks = missing(|needed_by| needed_by == Use::Benchmarks);
     if !for_benchmarks.is_empty() {
         say::line(&format!("  benchmarks will leave out: {}", for_benchmarks.join(", ")));
     }
@@ -136,9 +147,10 @@ fn parse(text: &str) -> anyhow::Result<Vec<Package<'_>>> {
                 anyhow::bail!("{LIST}:{number}: a package needs a reason: # why")
             }
             [name, command, "tests"] => Package { name, command, needed_by: Use::Tests },
+            [name, command, "aside"] => Package { name, command, needed_by: Use::Aside },
             [name, command, "benchmarks"] => Package { name, command, needed_by: Use::Benchmarks },
             _ => anyhow::bail!(
-                "{LIST}:{number}: expected: package command tests|benchmarks # reason"
+                "{LIST}:{number}: expected: package command tests|aside|benchmarks # reason"
             ),
         });
     }
@@ -168,6 +180,10 @@ mod tests {
         check(
             "bubblewrap  bwrap benchmarks # peer",
             Ok(&[("bubblewrap", "bwrap", Use::Benchmarks)]),
+        );
+        check(
+            "openssh-server sshd aside # a server",
+            Ok(&[("openssh-server", "sshd", Use::Aside)]),
         );
         check("\ngit git tests\n", Err(":2: a package needs a reason"));
         check("git git # to fetch", Err(":1: expected: package command"));

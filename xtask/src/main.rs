@@ -51,13 +51,16 @@ Options of test and verify:
   --only STEP    run this step alone (may be repeated)
   --skip STEP    leave this step out (may be repeated)
 
+Options of bench:
+  --quick        a few rounds of each, for a look
+
   -h, --help     print this page
 ";
 
 /// What the command line asked for.
 enum Command {
     Help,
-    Bench,
+    Bench { quick: bool },
     Demo,
     Dist,
     Test(verify::Choice),
@@ -86,7 +89,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
     let workspace = Workspace::load()?;
     match command {
         Command::Help => Ok(true),
-        Command::Bench => bench::run(&workspace).map(|()| true),
+        Command::Bench { quick } => bench::run(&workspace, quick).map(|()| true),
         Command::Demo => demo::run(&workspace).map(|()| true),
         Command::Dist => dist::run(&workspace).map(|()| true),
         Command::Test(choice) => {
@@ -108,9 +111,11 @@ fn run(command: Command) -> anyhow::Result<bool> {
 fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     let mut name: Option<String> = None;
     let mut choice = verify::Choice::default();
+    let mut quick = false;
     while let Some(argument) = arguments.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
+            Long("quick") => quick = true,
             Long("list") => choice.list = true,
             Long("only") => choice.only.push(arguments.value()?.string()?),
             Long("skip") => choice.skip.push(arguments.value()?.string()?),
@@ -122,9 +127,12 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     if !takes_choice && choice != verify::Choice::default() {
         anyhow::bail!("--list, --only and --skip belong to test and verify");
     }
+    if quick && name.as_deref() != Some("bench") {
+        anyhow::bail!("--quick belongs to bench");
+    }
     match name.as_deref() {
         None => Ok(Command::Help),
-        Some("bench") => Ok(Command::Bench),
+        Some("bench") => Ok(Command::Bench { quick }),
         Some("demo") => Ok(Command::Demo),
         Some("dist") => Ok(Command::Dist),
         Some("test") => Ok(Command::Test(choice)),
@@ -149,7 +157,7 @@ mod tests {
             Command::Setup => "setup".to_owned(),
             Command::Generate => "generate".to_owned(),
             Command::Docs => "docs".to_owned(),
-            Command::Bench => "bench".to_owned(),
+            Command::Bench { quick } => format!("bench {quick}"),
             Command::Demo => "demo".to_owned(),
             Command::Dist => "dist".to_owned(),
         });
@@ -175,6 +183,9 @@ mod tests {
             &["--skip", "tests", "test"],
             Ok(r#"test Choice { list: false, only: [], skip: ["tests"] }"#),
         );
+        check(&["bench"], Ok("bench false"));
+        check(&["bench", "--quick"], Ok("bench true"));
+        check(&["dist", "--quick"], Err("belongs to bench"));
         check(&["docs", "--list"], Err("belong to test and verify"));
         check(&["verify", "--only"], Err("missing argument"));
         check(&["verify", "again"], Err("unexpected argument"));

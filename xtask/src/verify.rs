@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::workspace::Workspace;
 use crate::{
-    edges, examples, generated, launcher_size, licences, links, ordinary_user, program, say,
+    bench, edges, examples, generated, launcher_size, licences, links, ordinary_user, program, say,
     tests_step, tools::Tools,
 };
 
@@ -55,6 +55,7 @@ const STEPS: &[Step] = &[
         purpose: "the tests of confinement again, without root",
         run: ordinary_user::step,
     },
+    Step { name: "benches", purpose: "one round of every benchmark", run: bench::step },
     Step { name: "docs", purpose: "the examples of the documentation", run: examples::step },
 ];
 

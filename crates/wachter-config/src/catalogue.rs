@@ -1,56 +1,67 @@
 use std::collections::BTreeMap;
 
-use wachter_document::DocumentError;
-use wachter_model::{AgentName, ModuleName};
+use serde::Serialize;
+use serde_json::Value;
+use wachter_model::{AgentName, Digest, ModuleName};
 
-use crate::agent::{Agent, AgentFile};
+use crate::agent::{Agent, Presence};
+use crate::layer::LayerKind;
+use crate::problem::{Problem, Problems};
+use crate::settings::Settings;
+use crate::sources::{Module, Sources};
+use crate::tree::{Node, Place};
 
-/// The folder of agents in the managed repository.
-pub const AGENTS: &str = "config/agents/";
-
-/// Everything that a node is to do.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Everything that a node is to do: what all layers together come to.
+#[derive(Clone, Debug)]
 pub struct Catalogue {
-    agents: BTreeMap<AgentName, Agent>,
+    pub(crate) settings: Settings,
+    pub(crate) agents: BTreeMap<AgentName, Agent>,
+    pub(crate) absent: BTreeMap<AgentName, Presence>,
+    pub(crate) digest: Digest,
+    pub(crate) warnings: Problems,
+    pub(crate) merged: Node,
+    pub(crate) layers: Vec<(LayerKind, Node)>,
+    pub(crate) agent_files: BTreeMap<AgentName, Node>,
+    /// What the texts are known by, by number.
+    pub(crate) paths: Vec<String>,
 }
 
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Not what its place asks for.
-    #[error("{path}: {fault}")]
-    Document {
-        /// The file.
-        path: String,
-        /// What and where. Part of the message, since the place makes no sense without the file.
-        fault: DocumentError,
-    },
-    /// Well-formed and yet wrong.
-    #[error("{path}: {reason}")]
-    Agent {
-        /// The file.
-        path: String,
-        /// Why.
-        reason: String,
-    },
-    /// A module that is not there.
-    #[error("{path}: there is no module `{module}` in `modules/`{}", hint(nearest.as_deref()))]
-    NoModule {
-        /// The file.
-        path: String,
-        /// What it names.
-        module: ModuleName,
-        /// What may have been meant.
-        nearest: Option<String>,
-    },
+/// Why a configuration was refused, one thing.
+pub type ConfigError = Problem;
+
+/// Where a value was set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// In which layer.
+    pub layer: LayerKind,
+    /// The file, `environment variable …` or `--set …`; `defaults` for what is built in.
+    pub path: String,
+    /// Line, counted from 1; 0 where the text has none.
+    pub line: u64,
 }
 
-fn hint(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+/// A value that is in force, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OriginatedValue {
+    /// Its dotted path: `log.level`, or `agent.monitor.on.schedule.every`.
+    pub path: String,
+    /// The value.
+    pub value: Value,
+    /// Where it was set, the lowest layer first; the last is in force.
+    pub origins: Vec<Origin>,
 }
 
 impl Catalogue {
-    /// Reads the files below `config/`; `modules` are the names of those that the release holds.
+    /// Reads, lays over each other and checks all that `sources` hold.
+    ///
+    /// # Errors
+    /// All that is wrong in all files, warnings included. Nothing is taken then.
+    pub fn load(sources: &Sources<'_>) -> Result<Self, Problems> {
+        crate::load::load(sources)
+    }
+
+    /// Reads files of `config/`, for a host without labels and settings of its own, where the names of
+    /// modules are all that is known of them.
     ///
     /// # Errors
     /// All that is wrong, in the order of the files.
@@ -58,105 +69,103 @@ impl Catalogue {
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
         modules: &[ModuleName],
     ) -> Result<Self, Vec<ConfigError>> {
-        let mut catalogue = Self::default();
-        let mut errors = Vec::new();
-        for (path, text) in files {
-            let Some(file) = path.strip_prefix(AGENTS).filter(|file| is_document(file)) else {
-                continue;
-            };
-            match read_agent(path, file, text, modules) {
-                Ok(agent) => drop(catalogue.agents.insert(agent.name.clone(), agent)),
-                Err(error) => errors.push(error),
-            }
-        }
-        if errors.is_empty() { Ok(catalogue) } else { Err(errors) }
+        let modules = modules.iter().map(|name| (name.clone(), Module::default()));
+        let sources = Sources {
+            files: files.into_iter().collect(),
+            modules: modules.collect(),
+            ..Sources::default()
+        };
+        Self::load(&sources).map_err(|problems| problems.0)
     }
 
-    /// The agents by name.
+    /// The settings.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The agents that run here, by name.
     pub fn agents(&self) -> impl ExactSizeIterator<Item = &Agent> {
         self.agents.values()
     }
-}
 
-fn is_document(file: &str) -> bool {
-    [".yaml", ".yml", ".json"].iter().any(|ending| file.ends_with(ending))
-}
-
-fn read_agent(
-    path: &str,
-    file: &str,
-    text: &str,
-    modules: &[ModuleName],
-) -> Result<Agent, ConfigError> {
-    let owned = || path.to_owned();
-    let agent: AgentFile = wachter_document::read(text)
-        .map_err(|fault| ConfigError::Document { path: owned(), fault })?;
-    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-    if agent.name.as_str() != stem {
-        let reason =
-            format!("is named `{}` inside; the name and the file's must agree", agent.name);
-        return Err(ConfigError::Agent { path: owned(), reason });
-    }
-    if !modules.contains(&agent.module) {
-        let names = modules.iter().map(ModuleName::as_str);
-        let nearest = wachter_document::nearest(agent.module.as_str(), names).map(str::to_owned);
-        return Err(ConfigError::NoModule { path: owned(), module: agent.module, nearest });
-    }
-    agent.check().map_err(|reason| ConfigError::Agent { path: owned(), reason })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(path: &str, text: &str) -> Result<Catalogue, String> {
-        Catalogue::read([(path, text)], &["system-monitor".parse().unwrap()])
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    /// An agent that runs here.
+    #[must_use]
+    pub fn agent(&self, name: &AgentName) -> Option<&Agent> {
+        self.agents.get(name)
     }
 
-    #[test]
-    fn both_ways_to_say_every() {
-        for on in ["{ every: 30s }", "{ schedule: { every: 30s } }"] {
-            let text =
-                format!("name: monitor\nmodule: system-monitor\non: {on}\nwith: {{ a: 1 }}\n");
-            let catalogue = read("config/agents/monitor.yaml", &text).unwrap();
-            let agent = catalogue.agents().next().unwrap();
-            assert_eq!(agent.every.as_millis(), 30_000);
-            assert_eq!(agent.with["a"], 1);
+    /// The agents that do not run here, and why.
+    pub fn absent(&self) -> impl ExactSizeIterator<Item = (&AgentName, Presence)> {
+        self.absent.iter().map(|(name, presence)| (name, *presence))
+    }
+
+    /// Names what is in force here: equal catalogues have equal digests, whatever their files are
+    /// called and however they are written.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What was noticed and does not refuse the configuration.
+    #[must_use]
+    pub const fn warnings(&self) -> &Problems {
+        &self.warnings
+    }
+
+    /// Where a setting, or a key of an agent, was set: the lowest layer first, and the last one is in
+    /// force. Empty for a path that there is not.
+    #[must_use]
+    pub fn origins(&self, path: &str) -> Vec<Origin> {
+        match path.strip_prefix("agent.").and_then(|rest| rest.split_once('.')) {
+            Some((agent, rest)) => {
+                let file = self.agent_files.get(agent);
+                let node = file.and_then(|file| file.at(rest.split('.')));
+                node.map(|node| self.origin(LayerKind::Agent, node.place)).into_iter().collect()
+            }
+            None => {
+                let found = self.layers.iter().filter_map(|(layer, node)| {
+                    let node = node.at(path.split('.'))?;
+                    Some(self.origin(layer.clone(), node.place))
+                });
+                found.collect()
+            }
         }
     }
 
-    #[test]
-    fn what_is_wrong_is_said_with_its_place() {
-        for (text, expected) in [
-            (
-                "name: monitor\nmodule: system-monitor\non: { every: 30 }",
-                "config/agents/monitor.yaml: line 3",
-            ),
-            (
-                "name: other\nmodule: system-monitor\non: { every: 30s }",
-                "the name and the file's must agree",
-            ),
-            (
-                "name: monitor\nmodule: system-monitr\non: { every: 30s }",
-                "did you mean `system-monitor`?",
-            ),
-            ("name: monitor\nmodule: system-monitor\non: {}", "nothing wakes this agent"),
-            ("name: monitor\nmodule: system-monitor\non: { every: 1ms }", "100ms is the shortest"),
-            ("name: monitor\nmodule: system-monitor\non: { evry: 1s }", "did you mean `every`?"),
-            (
-                "name: monitor\nmodule: system-monitor\non: { every: 1s, schedule: { every: 1s } }",
-                "say the same thing",
-            ),
-        ] {
-            let message = read("config/agents/monitor.yaml", text).unwrap_err();
-            assert!(message.contains(expected), "{message}");
-        }
+    /// Every value that is in force, with where it comes from, by path.
+    #[must_use]
+    pub fn values(&self) -> Vec<OriginatedValue> {
+        let settings = self.merged.leaves().into_iter();
+        let agents = self.agent_files.iter().flat_map(|(name, file)| {
+            let leaves = file.leaves().into_iter();
+            leaves.map(move |(path, node)| (format!("agent.{name}.{path}"), node))
+        });
+        let value = |(path, node): (String, &Node)| {
+            let origins = self.origins(&path);
+            OriginatedValue { path, value: node.to_json(), origins }
+        };
+        let mut values: Vec<_> = settings.chain(agents).map(value).collect();
+        values.sort_by(|one, other| one.path.cmp(&other.path));
+        values
     }
 
-    #[test]
-    fn other_files_are_others_business() {
-        assert_eq!(read("config/agents/README.md", "# Agents").unwrap().agents().len(), 0);
-        assert_eq!(read("config/wachter.yaml", "x").unwrap().agents().len(), 0);
+    fn origin(&self, layer: LayerKind, place: Place) -> Origin {
+        let path = self.paths.get(place.source).cloned().unwrap_or_default();
+        Origin { layer, path, line: place.line }
+    }
+}
+
+/// Equal when they come to the same, wherever it was written.
+impl PartialEq for Catalogue {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+/// Settings alone: what holds where nothing is said.
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self::load(&Sources::default()).expect("the defaults are checked by a test")
     }
 }

@@ -15,10 +15,28 @@ use std::fmt;
 
 pub use nearest::nearest;
 use serde::de::DeserializeOwned;
+/// A value and its place in the document; where it is wrong, [`DocumentError::at`] says so.
+pub use serde_saphyr::Spanned;
 use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Options};
 
-/// The largest document that is read, in bytes.
+/// The largest document that [`read`] takes, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
+
+/// How much a document may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Its size in bytes.
+    pub bytes: usize,
+    /// Lists and maps within each other.
+    pub depth: usize,
+    /// Values, keys included.
+    pub nodes: usize,
+}
+
+impl Limits {
+    /// What [`read`] takes.
+    pub const DEFAULT: Self = Self { bytes: MAX_BYTES, depth: 32, nodes: 200_000 };
+}
 
 /// Why a document was refused, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +55,28 @@ pub struct DocumentError {
 /// Text that is not YAML 1.2, is larger than [`MAX_BYTES`], nests deeper than 32, uses anchors or
 /// merge keys, repeats a key, or does not have the shape of `T`.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
-    if text.len() > MAX_BYTES {
-        let message = format!("is {} bytes long; {MAX_BYTES} is the most", text.len());
+    read_within(&Limits::DEFAULT, text)
+}
+
+/// As [`read`], for a document that has less to say.
+///
+/// # Errors
+/// As [`read`], with these limits.
+pub fn read_within<T: DeserializeOwned>(limits: &Limits, text: &str) -> Result<T, DocumentError> {
+    if text.len() > limits.bytes {
+        let message = format!("is {} bytes long; {} is the most", text.len(), limits.bytes);
         return Err(DocumentError { line: 0, column: 0, message });
     }
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(&error))
+    serde_saphyr::from_str_with_options(text, options(limits)).map_err(|error| explain(&error))
 }
 
 impl DocumentError {
+    /// A fault that the reader of a document found in `value`.
+    pub fn at<T>(value: &Spanned<T>, message: impl Into<String>) -> Self {
+        let place = value.referenced;
+        Self { line: place.line(), column: place.column(), message: message.into() }
+    }
+
     /// The message with the offending line and a caret below it, for a person.
     ///
     /// `name` is what the reader knows the text by: a path.
@@ -77,18 +109,19 @@ impl fmt::Display for DocumentError {
 
 impl std::error::Error for DocumentError {}
 
-fn options() -> Options {
+fn options(limits: &Limits) -> Options {
     let budget = serde_saphyr::budget! {
-        max_events: 500_000,
-        max_nodes: 200_000,
-        max_depth: 32,
-        flow_nesting_limit: 32,
+        // A map or list has an event at either end.
+        max_events: 5 * (limits.nodes / 2),
+        max_nodes: limits.nodes,
+        max_depth: limits.depth,
+        flow_nesting_limit: limits.depth,
         // A person who wants to say a thing twice says it twice: aliases are how a small text
         // becomes a large value.
         max_aliases: 0,
         max_anchors: 0,
         max_documents: 1,
-        max_total_scalar_bytes: MAX_BYTES,
+        max_total_scalar_bytes: limits.bytes,
         max_merge_keys: 0,
     };
     serde_saphyr::options! {
@@ -108,11 +141,15 @@ fn explain(error: &Error) -> DocumentError {
     let message = match error {
         Error::SerdeUnknownField { field, expected, .. } => unknown("key", field, expected),
         Error::SerdeUnknownVariant { variant, expected, .. } => unknown("value", variant, expected),
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key `{key}` stands here a second time")
+        }
         Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
         other => {
             let message = other.to_string();
             // The position is told apart from the message here.
-            message.split(" at line ").next().unwrap_or_default().to_owned()
+            let end = message.rfind(" at line ").unwrap_or(message.len());
+            message[..end].to_owned()
         }
     };
     DocumentError {
@@ -186,6 +223,30 @@ mod tests {
         }
         let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
         assert!(read::<BTreeMap<String, String>>(&deep).is_err());
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        let limits = Limits { bytes: 40, depth: 2, nodes: 10 };
+        let check = |text: &str, good: bool| {
+            let found = read_within::<BTreeMap<String, Vec<u32>>>(&limits, text);
+            assert_eq!(found.is_ok(), good, "{text}: {found:?}");
+        };
+        check("a: [1, 2]", true);
+        check("a: [1, 2, 3, 4, 5, 6, 7, 8, 9]", false);
+        check(&format!("a: [1, 2] # {}", "x".repeat(40)), false);
+        let deep = read_within::<BTreeMap<String, Vec<Vec<u32>>>>(&limits, "a: [[1]]");
+        assert!(deep.is_err(), "{deep:?}");
+        assert!(read::<BTreeMap<String, Vec<Vec<u32>>>>("a: [[1]]").is_ok());
+    }
+
+    #[test]
+    fn a_value_knows_its_place() {
+        let value: BTreeMap<String, Spanned<u32>> = read("a: 1\nb:  2\n").unwrap();
+        assert_eq!(
+            DocumentError::at(&value["b"], "is odd").to_string(),
+            "line 2, column 5: is odd"
+        );
     }
 
     #[test]

@@ -10,7 +10,9 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use zeroize::Zeroizing;
 
 use crate::assertion::assertion;
-use crate::{ApiAddress, AppKey, ClientId, InstallationId, InstallationToken, TokenError};
+use crate::{
+    ApiAddress, AppKey, ClientId, InstallationId, InstallationToken, RepositoryName, TokenError,
+};
 
 /// From start to end of one request.
 const TIME: Duration = Duration::from_secs(30);
@@ -27,37 +29,37 @@ const API_VERSION: &str = "2022-11-28";
 
 const USER_AGENT: &str = concat!("wachter/", env!("CARGO_PKG_VERSION"));
 
-/// The least that a fetch needs.
-const WANTED: &[u8] = br#"{"permissions":{"contents":"read"}}"#;
-
 /// Clocks that differ by more make GitHub refuse an assertion, in seconds.
 const BEARABLE_SKEW: i64 = 60;
 
 /// How long to wait where GitHub does not say, in seconds ("Best practices for using the REST API").
 const DEFAULT_WAIT: u64 = 60;
 
-/// A GitHub App in one installation.
+/// A GitHub App in one installation, for one repository.
 #[derive(Debug)]
 pub struct App {
     client: ClientId,
     installation: InstallationId,
+    repository: RepositoryName,
     key: AppKey,
     api: ApiAddress,
 }
 
 impl App {
-    /// Puts together what an App proves itself with.
+    /// Puts together what an App proves itself with, and the repository that its tokens are for: one of
+    /// the installation.
     #[must_use]
     pub fn new(
         client: ClientId,
         installation: InstallationId,
+        repository: RepositoryName,
         key: AppKey,
         api: ApiAddress,
     ) -> Self {
-        Self { client, installation, key, api }
+        Self { client, installation, repository, key, api }
     }
 
-    /// Asks for a new token that reads contents: "Create an installation access token for an app" of
+    /// Asks for a new token that reads the contents of the one repository and no more: "Create an installation access token for an app" of
     /// the REST API. One request of at most 30 s, in this thread, which follows no redirect.
     ///
     /// Wiped are the assertion, the token and the answer; buffers of HTTP and TLS are not.
@@ -76,12 +78,18 @@ impl App {
             .header("User-Agent", USER_AGENT)
             .header("Content-Type", "application/json")
             .header("Authorization", authorization.as_str())
-            .send(WANTED)
+            .send(self.wanted().as_bytes())
             .map_err(|error| unreachable(&error))?;
         if response.status() != StatusCode::CREATED {
             return Err(self.refusal(response.status(), response.headers(), now));
         }
         InstallationToken::from_answer(&read(response)?).ok_or(TokenError::Answer)
+    }
+
+    /// The least that a fetch needs.
+    fn wanted(&self) -> String {
+        let repository = self.repository.as_str();
+        format!(r#"{{"permissions":{{"contents":"read"}},"repositories":["{repository}"]}}"#)
     }
 
     fn agent(&self) -> Result<ureq::Agent, TokenError> {

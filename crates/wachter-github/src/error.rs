@@ -45,10 +45,11 @@ pub enum TokenError {
         /// How long to wait.
         seconds: u64,
     },
-    /// 422: more was asked for than was given.
+    /// 422: more was asked for than was given, or on a repository that the installation does not have.
     #[error(
-        "the App may not read contents in this installation (status 422); give it the repository permission \
-         `Contents: Read-only` on its settings page, and let the account's owner accept it"
+        "the App may not read the repository's contents in this installation (status 422); check that it is \
+         installed on the repository that `repository.url` ends with, and give it the repository permission \
+         `Contents: Read-only` on its settings page, which the account's owner accepts"
     )]
     NotGranted,
     /// Any redirect: an assertion is not sent elsewhere.

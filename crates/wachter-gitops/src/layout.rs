@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::atomic_file;
+use wachter_file::{Readers, replace_durably};
+
 use crate::references::{References, ReferencesError};
 
 /// What can make a Git repository show other objects than those that were named.
@@ -63,7 +64,7 @@ pub(crate) fn create(repository: &Path) -> Result<(), LayoutError> {
         let file = repository.join(name);
         if !file.exists() {
             // Whole or not at all: a worker can be killed here as anywhere.
-            atomic_file::replace(&file, content.as_bytes()).map_err(at(&file))?;
+            replace_durably(&file, content.as_bytes(), Readers::Owner).map_err(at(&file))?;
         }
     }
     Ok(())

@@ -17,24 +17,26 @@
 //! - This crate knows no YAML but by handing bytes to the crate for trust, and no module.
 //! - It starts no asynchronous runtime, reads no clock for decisions, and prints nothing.
 
-mod atomic_file;
 mod check;
 mod fetch;
 mod layout;
+mod local;
 mod object_id;
 mod references;
 mod release;
 mod snapshot;
 
 pub use check::{
-    AncestryError, CommitError, HostileTree, NameError, ObjectError, TreeError, TreeLimits,
+    AncestryError, ChangeKind, CommitError, HostileTree, NameError, ObjectError, TreeError,
+    TreeLimits,
 };
 pub use fetch::{
-    BranchName, BranchNameError, Confinement, Credential, FetchError, FetchFailure, FetchLimits,
-    Fetched, Fetcher, HttpLocation, Job, LimitKind, Location, LocationError, Remote, Source,
-    SshLocation, worker_main,
+    BranchName, BranchNameError, Certificates, Confinement, Credential, FetchError, FetchFailure,
+    FetchLimits, Fetched, Fetcher, HttpLocation, Job, LimitKind, Location, LocationError, Remote,
+    Source, SshLocation, worker_main,
 };
 pub use layout::{Foreign, LayoutError};
+pub use local::{LocalOpenError, LocalRepository};
 pub use object_id::{ObjectId, ParseObjectIdError};
 pub use release::{
     AcceptedRelease, Candidate, HoldError, OpenError, Pin, Policy, Refusal, Refused, Repository,

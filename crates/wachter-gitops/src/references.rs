@@ -4,7 +4,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::{fs, io};
 
-use crate::{BranchName, ObjectId, atomic_file};
+use wachter_file::{Readers, replace_durably};
+
+use crate::{BranchName, ObjectId};
 
 /// The tags and branches that were brought from outside, under private names.
 ///
@@ -51,7 +53,8 @@ impl References {
 
     /// Writes the references of a repository, all or nothing.
     pub(crate) fn save(&self, repository: &Path) -> io::Result<()> {
-        atomic_file::replace(&repository.join("packed-refs"), self.render().as_bytes())
+        let file = repository.join("packed-refs");
+        replace_durably(&file, self.render().as_bytes(), Readers::Owner)
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, ReferencesError> {

@@ -5,7 +5,7 @@ use wachter_model::Digest;
 use wachter_trust::FileMode;
 
 use crate::ObjectId;
-use crate::check::{ObjectError, ObjectStore, TreeFiles};
+use crate::check::{ChangeKind, ObjectError, ObjectStore, TreeFiles, changes};
 
 /// The files of one accepted release, read straight from Git's objects. Cheap to clone, and can be
 /// used from any thread. It stays what it is, whatever is fetched later.
@@ -96,6 +96,23 @@ impl Snapshot {
             mode: file.mode,
             size: file.size,
         })
+    }
+
+    /// What differs from an older one, in ascending order of the paths' bytes; all files where there is
+    /// none.
+    #[must_use]
+    pub fn changes_since(&self, old: Option<&Self>) -> Vec<(String, ChangeKind)> {
+        let empty = TreeFiles::default();
+        let old = old.map_or(&empty, |old| &*old.files);
+        let owned = |(path, kind): (&str, ChangeKind)| (path.to_owned(), kind);
+        changes(old, &self.files).into_iter().map(owned).collect()
+    }
+
+    /// One file's entry; nothing where there is none.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<SnapshotFile<'_>> {
+        let file = self.files.get(path)?;
+        Some(SnapshotFile { path: &file.path, mode: file.mode, size: file.size })
     }
 
     /// SHA-256 over the whole tree, as the release states it.

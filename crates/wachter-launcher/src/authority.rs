@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use wachter_model::{Digest, chain};
 use wachter_protocol::launcher::{Launch, RefusalKind};
 use wachter_protocol::{Excess, Grant, LocalFile, Manifest, RuntimeKind};
-use wachter_trust::{ModuleDigests, PreviousTrust, PublicKey, Roots, TrustFile, ValidityClock};
+use wachter_trust::{ModuleDigests, PreviousTrust, Roots, TrustFile, ValidityClock};
 
 use crate::entry;
 use crate::jail::plan::Program;
+use crate::kept::Kept;
 use crate::store::Store;
 
 /// The most bytes of a file that is read whole.
@@ -34,6 +35,14 @@ impl Refusal {
     pub(crate) fn new(kind: RefusalKind, reason: impl Into<String>) -> Self {
         Self { kind, reason: reason.into() }
     }
+}
+
+/// A module that is signed, or need not be, and whose files are yet to be checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Signed {
+    pub(crate) digests: ModuleDigests,
+    /// Where the node has them.
+    pub(crate) source: PathBuf,
 }
 
 /// What may begin.
@@ -67,6 +76,7 @@ pub(crate) struct Authority {
     state: PathBuf,
     store: Store,
     builtin: PathBuf,
+    kept: Kept,
 }
 
 /// What is kept of trust between starts.
@@ -85,7 +95,7 @@ impl Authority {
         store: Store,
         builtin: PathBuf,
     ) -> Self {
-        Self { mode, local, state, store, builtin }
+        Self { mode, local, state, store, builtin, kept: Kept::default() }
     }
 
     pub(crate) fn local(&self) -> &LocalFile {
@@ -94,28 +104,46 @@ impl Authority {
 
     pub(crate) fn replace_local(&mut self, local: LocalFile) {
         self.local = local;
+        self.kept = Kept::default();
     }
 
-    /// Decides about one request.
-    pub(crate) fn admit(&self, launch: &Launch) -> Result<Admitted, Refusal> {
-        let (digests, source) = match &self.mode {
-            Mode::Signed { data } => self.verify(launch, data)?,
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether the module of one request may run at all, if its files are those that were signed.
+    pub(crate) fn admit(&mut self, launch: &Launch) -> Result<Signed, Refusal> {
+        let signed = match self.mode.clone() {
+            Mode::Signed { data } => self.verify(launch, &data)?,
             Mode::Development { folder } => {
-                let digests =
-                    describe(folder).map_err(|reason| Refusal::new(RefusalKind::Module, reason))?;
-                (digests, folder.clone())
+                let digests = describe(&folder)
+                    .map_err(|reason| Refusal::new(RefusalKind::Module, reason))?;
+                Signed { digests, source: folder }
             }
         };
-        let module = |reason: String| Refusal::new(RefusalKind::Module, reason);
-        if digests.digest() != launch.module {
-            return Err(module(format!(
-                "the module `{}` is {} here, asked for was {}; run it again",
-                launch.name,
-                digests.digest().short(),
-                launch.module.short()
-            )));
+        if signed.digests.digest() != launch.module {
+            return Err(Refusal::new(
+                RefusalKind::Module,
+                format!(
+                    "the module `{}` is {} here, asked for was {}; run it again",
+                    launch.name,
+                    signed.digests.digest().short(),
+                    launch.module.short()
+                ),
+            ));
         }
-        let folder = self.store.hold(&digests, &source).map_err(|error| module(chain(&error)))?;
+        Ok(signed)
+    }
+
+    /// Decides about the request of a module whose files in `folder` of the store were checked just
+    /// now.
+    pub(crate) fn decide(
+        &self,
+        launch: &Launch,
+        digests: &ModuleDigests,
+        folder: PathBuf,
+    ) -> Result<Admitted, Refusal> {
+        let module = |reason: String| Refusal::new(RefusalKind::Module, reason);
         let manifest = read_text(&folder.join("module.yaml"))
             .map_err(|error| module(format!("cannot read module.yaml: {error}")))?;
         let manifest =
@@ -151,7 +179,7 @@ impl Authority {
                 ),
             ));
         }
-        let program = self.program(&manifest, &digests, &folder)?;
+        let program = self.program(&manifest, digests, &folder)?;
         let grant = if launch.dry_run { grant.for_dry_run() } else { grant };
         Ok(Admitted { manifest, grant, folder, program })
     }
@@ -187,7 +215,7 @@ impl Authority {
         }
     }
 
-    fn verify(&self, launch: &Launch, data: &Path) -> Result<(ModuleDigests, PathBuf), Refusal> {
+    fn verify(&mut self, launch: &Launch, data: &Path) -> Result<Signed, Refusal> {
         let trust = self.trust(data).map_err(|reason| Refusal::new(RefusalKind::Trust, reason))?;
         let refused = |reason: String| Refusal::new(RefusalKind::Module, reason);
         let source = data.join("modules").join(launch.module.to_string());
@@ -196,16 +224,23 @@ impl Authority {
                 refused(format!("cannot read {name} of the module `{}`: {error}", launch.name))
             })
         };
-        let (digests, signature) = (read("module.digests")?, read("module.sig")?);
-        let verified = wachter_trust::verify_module(&trust, &digests, &signature, &launch.name)
+        let (bytes, signatures) = (read("module.digests")?, read("module.sig")?);
+        if let Some(digests) = self.kept.module(&launch.name, launch.module, &bytes, &signatures) {
+            return Ok(Signed { digests: digests.clone(), source });
+        }
+        let verified = wachter_trust::verify_module(&trust, &bytes, &signatures, &launch.name)
             .map_err(|error| refused(chain(&error)))?;
-        Ok((verified.digests().clone(), source))
+        let digests = verified.digests().clone();
+        self.kept.keep_module(launch.name.clone(), bytes, signatures, digests.clone());
+        Ok(Signed { digests, source })
     }
 
     /// The trust file in force: verified against the roots of the local file at each use, since it
     /// lies where the node can write, and never older than one used before.
-    fn trust(&self, data: &Path) -> Result<TrustFile, String> {
-        let roots = roots(&self.local)?;
+    fn trust(&mut self, data: &Path) -> Result<TrustFile, String> {
+        let LocalFile { roots, repository, .. } = &self.local;
+        let roots = Roots::of_local_file(roots.threshold, &roots.keys, repository.id)
+            .map_err(|error| format!("`roots` of the local file: {}", chain(&error)))?;
         let read = |name: &str| {
             let path = data.join("trust").join(name);
             read_node_file(&path)
@@ -223,6 +258,10 @@ impl Authority {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(format!("cannot read {}: {error}", kept.display())),
         };
+        let known = floor.as_ref().map(|floor| (floor.serial, floor.digest));
+        if let Some(trust) = known.and_then(|floor| self.kept.trust(&bytes, &signatures, floor)) {
+            return Ok(trust.clone());
+        }
         let clock = ValidityClock {
             now: Timestamp::now(),
             floor: floor.as_ref().map_or(Timestamp::UNIX_EPOCH, |floor| floor.judged_at),
@@ -240,30 +279,9 @@ impl Authority {
             write_durably(&kept, &serde_json::to_vec(&floor).unwrap_or_default())
                 .map_err(|error| format!("cannot write {}: {error}", kept.display()))?;
         }
+        self.kept.keep_trust(bytes, signatures, trust.clone());
         Ok(trust)
     }
-}
-
-fn roots(local: &LocalFile) -> Result<Roots, String> {
-    let keys: Result<Vec<PublicKey>, String> = local
-        .roots
-        .keys
-        .iter()
-        .map(|key| {
-            key.parse()
-                .map_err(|error| format!("`roots.keys` of the local file: {}", chain(&error)))
-        })
-        .collect();
-    let threshold = usize::try_from(local.roots.threshold).unwrap_or(usize::MAX);
-    let repository = local
-        .repository
-        .id
-        .to_string()
-        .parse()
-        .map_err(|_| "`repository.id` is no UUID".to_owned())?;
-    Roots::new(threshold, keys?)
-        .map(|roots| roots.for_repository(repository))
-        .map_err(|error| chain(&error))
 }
 
 /// The digests of an unsigned module: every regular file below its folder but what signing adds.
@@ -314,4 +332,84 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use wachter_model::{Duration, RunId};
+    use wachter_trust::{FileKey, Namespace, Signer as _};
+
+    use super::*;
+
+    const REPOSITORY: &str = "6f0c1c53-8c2c-4f0c-a6ab-3f0a8f5a2a11";
+
+    /// An RSA key of 2,048 bits, made for this test.
+    const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQClTdVilWmIByYEs4Rb+fkwfms46wqiPBTG0Ey7jwAJpC9gm1Ae\
+        v/BvNNZXzIUiXaGTJlY7jdTXxblE0fj2m7qMTxlGVb6rrMPAk29/oNdw+yfxoQ/Q5LQu5R/x0FRGQt5gF7ZfAuQh\
+        b/NgSNi6i1JQtEBwSVFiyqHrw+Ibnghm8g+HoIDFE/vO0Att0g2viPXeqCZcAhDVFULLG5GkiqCa6yMG04G93OKV\
+        Fuk4FuxhO9AE6evTfaM1bo52ZHVmX9Xoby98SB2FCC6S5jOaMlCrf8IT7MOISumm9R23KjFvlWVjaUi0F1lnHL8Z\
+        j7nXSD2U3jsNwZd2KX9jVBvrdPx1";
+
+    /// What is said to a node that asks for a module, with this root in the local file and this
+    /// publisher in the trust file.
+    fn refusal(root: &str, publisher: &str) -> Refusal {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir_all(data.join("trust")).unwrap();
+        let trust = format!(
+            "version: 1\nrepository: {REPOSITORY}\nserial: 1\nnot_after: 2199-01-01T00:00:00Z\n\
+             signers:\n  alice: {publisher}\nreleases: {{ signers: [alice], threshold: 1 }}\n\
+             publishers: [{{ signer: alice, modules: [\"*\"] }}]\n"
+        );
+        let signature = key(1).sign(Namespace::TRUST, trust.as_bytes()).unwrap();
+        fs::write(data.join("trust/trust.yaml"), &trust).unwrap();
+        fs::write(data.join("trust/trust.yaml.sig"), signature.to_armor()).unwrap();
+        let local = LocalFile::read(&format!(
+            "version: 1\nrepository: {{ url: /, id: {REPOSITORY} }}\nroots: {{ threshold: 1, keys: ['{root}'] }}\n"
+        ))
+        .unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let state = folder.path().to_owned();
+        let mut authority =
+            Authority::new(Mode::Signed { data }, local, state, store, "/nowhere".into());
+        let grant = serde_json::from_value(Digest::of(b"grant").to_string().into()).unwrap();
+        let launch = Launch {
+            run: RunId::new(),
+            name: "sample".parse().unwrap(),
+            module: Digest::of(b"module"),
+            grant,
+            dry_run: false,
+            timeout: Duration::from_secs(1),
+        };
+        authority.admit(&launch).unwrap_err()
+    }
+
+    fn key(seed: u8) -> FileKey {
+        FileKey::from_seed(&[seed; 32], "test").unwrap()
+    }
+
+    #[test]
+    fn roots_and_publishers_have_keys_that_are_verified_here() {
+        let good = key(1).public_key().to_string();
+        let check = |root: &str, publisher: &str, kind: RefusalKind, expected: &[&str]| {
+            let refusal = refusal(root, publisher);
+            assert_eq!(refusal.kind, kind, "{}", refusal.reason);
+            for part in expected {
+                assert!(refusal.reason.contains(part), "{}", refusal.reason);
+            }
+        };
+        check(&good, &good, RefusalKind::Module, &["cannot read module.digests"]);
+        check(
+            &good,
+            RSA,
+            RefusalKind::Trust,
+            &["line 8, column 24", "`alice` publishes modules", "ssh-rsa key", "Ed25519"],
+        );
+        check(
+            RSA,
+            &good,
+            RefusalKind::Trust,
+            &["`roots` of the local file", "the root key SHA256:", "ssh-rsa key", "Ed25519"],
+        );
+    }
 }

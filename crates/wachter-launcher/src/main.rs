@@ -13,10 +13,12 @@
 mod arguments;
 mod authority;
 mod cgroup;
+mod check;
 mod describe;
 mod entry;
 mod host;
 mod jail;
+mod kept;
 mod passwd;
 mod scratch;
 mod server;
@@ -96,6 +98,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         listener: None,
         node_user: node_user.map_or(rustix::process::geteuid().as_raw(), |(uid, _)| uid),
         runs: BTreeMap::new(),
+        checks: BTreeMap::new(),
         next: 0,
         leftovers: Vec::new(),
     };

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use wachter_model::RunId;
+use wachter_model::{RunId, chain};
 use wachter_packet::PacketError;
 use wachter_protocol::launcher::{
     End, Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, RefusalKind, Refused, Stop,
@@ -19,8 +19,9 @@ use wachter_protocol::launcher::{
 };
 use wachter_protocol::{LocalFile, Mechanism, Profile};
 
-use crate::authority::{Admitted, Authority, Refusal};
+use crate::authority::{Admitted, Authority, Refusal, Signed};
 use crate::cgroup::RunGroup;
+use crate::check::Check;
 use crate::host::Host;
 use crate::jail::plan::{Base, Plan, Request};
 use crate::jail::system_calls::Filters;
@@ -31,6 +32,9 @@ use crate::scratch;
 
 /// Between two attempts at removing a group that the kernel still holds.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// Why there is nothing to follow.
+const ENDED_BEFORE: &str = "the run was ended before it began; try again";
 
 /// Everything that the loop needs to know.
 pub(crate) struct Server {
@@ -47,6 +51,8 @@ pub(crate) struct Server {
     /// The user, beside root, whose connections are taken.
     pub(crate) node_user: u32,
     pub(crate) runs: BTreeMap<RunId, Run>,
+    /// Requests whose modules are being checked.
+    pub(crate) checks: BTreeMap<RunId, Check>,
     pub(crate) next: u64,
     /// Groups that could not be removed yet.
     pub(crate) leftovers: Vec<RunGroup>,
@@ -75,6 +81,7 @@ enum Woken {
     Listener,
     Connection(u64),
     Run(RunId),
+    Check(RunId),
 }
 
 impl Server {
@@ -86,13 +93,18 @@ impl Server {
                     Woken::Listener => self.accept(),
                     Woken::Connection(connection) => self.hear(connection),
                     Woken::Run(run) => self.follow(run),
+                    Woken::Check(run) => self.take_outcome(run),
                 }
             }
             self.leftovers.retain(|group| !group.remove());
         }
         // The last node is gone: so are its runs.
-        while let Some((_, run)) = self.runs.pop_first() {
-            self.finish(run);
+        while let Some((_, check)) = self.checks.pop_first() {
+            check.end(self.authority.store());
+        }
+        while let Some((id, run)) = self.runs.pop_first() {
+            let (_, group) = self.finish(id, run);
+            self.clear(group);
         }
         for _ in 0..20 {
             self.leftovers.retain(|group| !group.remove());
@@ -108,8 +120,9 @@ impl Server {
         let listener = self.listener.iter().map(|fd| (fd, Woken::Listener));
         let connections = self.connections.iter().map(|(id, fd)| (fd, Woken::Connection(*id)));
         let runs = self.runs.iter().map(|(id, run)| (&run.reports, Woken::Run(*id)));
+        let checks = self.checks.iter().map(|(id, check)| (&check.told, Woken::Check(*id)));
         let (descriptors, meanings): (Vec<&OwnedFd>, Vec<Woken>) =
-            listener.chain(connections).chain(runs).unzip();
+            listener.chain(connections).chain(runs).chain(checks).unzip();
         let mut polled: Vec<PollFd<'_>> =
             descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         let pause = (!self.leftovers.is_empty()).then_some(&PAUSE);
@@ -155,8 +168,8 @@ impl Server {
         match wachter_packet::receive::<ToLauncher>(socket) {
             Ok((ToLauncher::Launch(launch), _)) => {
                 let run = launch.run;
-                if let Err(Refusal { kind, reason }) = self.launch(connection, &launch) {
-                    self.tell(connection, &ToNode::Refused(Refused { run, kind, reason }), &[]);
+                if let Err(Refusal { kind, reason }) = self.launch(connection, launch) {
+                    self.refuse(connection, run, kind, reason);
                 }
             }
             Ok((ToLauncher::Stop(stop), _)) => self.stop(connection, stop),
@@ -175,6 +188,10 @@ impl Server {
 
     fn disconnect(&mut self, connection: u64) {
         self.connections.remove(&connection);
+        let checked = self.checks.extract_if(.., |_, check| check.connection == connection);
+        for (_, check) in checked {
+            check.end(self.authority.store());
+        }
         let mine: Vec<RunId> = self
             .runs
             .iter()
@@ -189,6 +206,12 @@ impl Server {
     }
 
     fn stop(&mut self, connection: u64, stop: Stop) {
+        if self.checks.get(&stop.run).is_some_and(|check| check.connection == connection)
+            && let Some(check) = self.checks.remove(&stop.run)
+        {
+            check.end(self.authority.store());
+            self.refuse(connection, stop.run, RefusalKind::Setup, ENDED_BEFORE.to_owned());
+        }
         let Some(run) = self.runs.get_mut(&stop.run).filter(|run| run.connection == connection)
         else {
             return;
@@ -197,11 +220,42 @@ impl Server {
         run.signal(if stop.at_once { jail::END_AT_ONCE } else { jail::END_POLITELY });
     }
 
-    fn launch(&mut self, connection: u64, launch: &Launch) -> Result<(), Refusal> {
-        if self.runs.contains_key(&launch.run) {
+    fn launch(&mut self, connection: u64, launch: Launch) -> Result<(), Refusal> {
+        if self.runs.contains_key(&launch.run) || self.checks.contains_key(&launch.run) {
             return Err(Refusal::new(RefusalKind::Request, "a run of this name is under way"));
         }
-        let admitted = self.authority.admit(launch)?;
+        let signed = self.authority.admit(&launch)?;
+        if self.authority.store().holds_little(&signed.digests) {
+            let held = self.authority.store().hold(&signed.digests, &signed.source);
+            held.map_err(|error| Refusal::new(RefusalKind::Module, chain(&error)))?;
+            return self.begin(connection, &launch, &signed);
+        }
+        // For each check there is a place for its run.
+        self.free_slot()?;
+        let run = launch.run;
+        let check = Check::begin(self.authority.store(), connection, launch, signed)
+            .map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
+        self.checks.insert(run, check);
+        Ok(())
+    }
+
+    /// Begins the run of a module that was checked, or says why not.
+    fn take_outcome(&mut self, id: RunId) {
+        let Some(outcome) = self.checks.get(&id).and_then(Check::outcome) else { return };
+        let Some(check) = self.checks.remove(&id) else { return };
+        check.end(self.authority.store());
+        let begun = outcome
+            .map_err(|reason| Refusal::new(RefusalKind::Module, reason))
+            .and_then(|()| self.begin(check.connection, &check.launch, &check.signed));
+        if let Err(Refusal { kind, reason }) = begun {
+            self.refuse(check.connection, id, kind, reason);
+        }
+    }
+
+    /// Begins the run of a module whose files were checked just now.
+    fn begin(&mut self, connection: u64, launch: &Launch, signed: &Signed) -> Result<(), Refusal> {
+        let folder = self.authority.store().place(&signed.digests);
+        let admitted = self.authority.decide(launch, &signed.digests, folder)?;
         self.require(&admitted)?;
         let slot = self.free_slot()?;
         let setup = |fault: &dyn ToString| Refusal::new(RefusalKind::Setup, fault.to_string());
@@ -296,14 +350,18 @@ impl Server {
 
     fn free_slot(&self) -> Result<u32, Refusal> {
         let most = self.authority.local().confinement.users.count;
-        (0..most).find(|slot| !self.runs.values().any(|run| run.slot == *slot)).ok_or_else(|| {
+        let busy = || {
             Refusal::new(
                 RefusalKind::Busy,
                 format!(
                     "{most} runs are under way; try again later, or raise `confinement.users.count`"
                 ),
             )
-        })
+        };
+        if self.runs.len() + self.checks.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
+            return Err(busy());
+        }
+        (0..most).find(|slot| !self.runs.values().any(|run| run.slot == *slot)).ok_or_else(busy)
     }
 
     /// The user that a run gets: its own where the launcher is root, the launcher's elsewhere.
@@ -371,12 +429,7 @@ impl Server {
                 // Told once; what is left ends without a word.
                 run.refused = true;
                 if run.stdio.take().is_some() {
-                    let kind = RefusalKind::Setup;
-                    self.tell(
-                        connection,
-                        &ToNode::Refused(Refused { run: id, kind, reason: fault.to_string() }),
-                        &[],
-                    );
+                    self.refuse(connection, id, RefusalKind::Setup, fault.to_string());
                 }
             }
             Ok((Report::Ended { end, usage }, _)) => run.ended = Some((end, usage)),
@@ -385,26 +438,24 @@ impl Server {
                 if let Some(run) = self.runs.remove(&id) {
                     let (connection, refused) = (run.connection, run.refused);
                     let started = run.stdio.is_none();
-                    let exited = self.finish(run);
+                    let (exited, group) = self.finish(id, run);
                     if refused {
                         // The node knows.
                     } else if started {
-                        self.tell(connection, &ToNode::Exited(Exited { run: id, ..exited }), &[]);
+                        self.tell(connection, &ToNode::Exited(exited), &[]);
                     } else {
-                        let reason = "the run was ended before it began; try again".to_owned();
-                        self.tell(
-                            connection,
-                            &ToNode::Refused(Refused { run: id, kind: RefusalKind::Setup, reason }),
-                            &[],
-                        );
+                        let reason = ENDED_BEFORE.to_owned();
+                        self.refuse(connection, id, RefusalKind::Setup, reason);
                     }
+                    // They hold no process any more, so the node need not wait for this.
+                    self.clear(group);
                 }
             }
         }
     }
 
     /// Makes sure that nothing of a run is left, and sums up.
-    fn finish(&mut self, run: Run) -> Exited {
+    fn finish(&self, id: RunId, run: Run) -> (Exited, RunGroup) {
         run.signal(libc::SIGKILL);
         run.group.end();
         system::wait(run.monitor.as_raw_nonzero().get(), true);
@@ -428,17 +479,25 @@ impl Server {
         if let Some(scratch) = run.scratch {
             scratch::remove(&scratch);
         }
-        if !run.group.remove() {
-            self.leftovers.push(run.group);
-        }
-        Exited { run: RunId::new(), end, usage }
+        (Exited { run: id, end, usage }, run.group)
     }
 
-    /// Ends processes that a run left to this process, without touching other runs' monitors.
+    /// Removes the empty groups of a run, now or when the kernel lets go of them.
+    fn clear(&mut self, group: RunGroup) {
+        if !group.remove() {
+            self.leftovers.push(group);
+        }
+    }
+
+    /// Ends processes that a run left to this process, without touching its own.
     fn end_strays(&self) {
-        let monitors: Vec<i32> =
-            self.runs.values().map(|run| run.monitor.as_raw_nonzero().get()).collect();
-        jail::end_orphans_but(&monitors);
+        let monitors = self.runs.values().map(|run| run.monitor.as_raw_nonzero().get());
+        let own: Vec<i32> = monitors.chain(self.checks.values().map(Check::process)).collect();
+        jail::end_orphans_but(&own);
+    }
+
+    fn refuse(&mut self, connection: u64, run: RunId, kind: RefusalKind, reason: String) {
+        self.tell(connection, &ToNode::Refused(Refused { run, kind, reason }), &[]);
     }
 
     fn tell(

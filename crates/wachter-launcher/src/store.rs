@@ -20,6 +20,10 @@ const MAX_FILE: u64 = 1 << 30;
 /// The most bytes of one module.
 const MAX_TOTAL: u64 = 4 << 30;
 
+/// What is hashed in less time than it takes to start a process for it.
+const LITTLE: u64 = 1 << 20;
+const FEW: usize = 64;
+
 /// Why the files of a module are not those that were signed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -66,7 +70,7 @@ impl Store {
         module: &ModuleDigests,
         source: &Path,
     ) -> Result<PathBuf, StoreError> {
-        let place = self.folder.join(module.digest().to_string());
+        let place = self.place(module);
         if place.is_dir() {
             return self.check(module, &place).map(|()| place);
         }
@@ -105,6 +109,26 @@ impl Store {
             Err(_) if place.is_dir() => self.check(module, &place).map(|()| place),
             Err(error) => Err(failed(&place)(error)),
         }
+    }
+
+    /// Where the store has `module`, or would have it.
+    pub(crate) fn place(&self, module: &ModuleDigests) -> PathBuf {
+        self.folder.join(module.digest().to_string())
+    }
+
+    /// Whether the store has `module` already, and checking it takes a moment only.
+    pub(crate) fn holds_little(&self, module: &ModuleDigests) -> bool {
+        let place = self.place(module);
+        let sizes = module.files().map(|(path, _)| {
+            fs::symlink_metadata(place.join(path)).map_or(u64::MAX, |status| status.len())
+        });
+        module.files().len() <= FEW && sizes.fold(0, u64::saturating_add) <= LITTLE
+    }
+
+    /// Removes what a process that was ended left of a copy.
+    pub(crate) fn remove_copy_of(&self, process: i32) {
+        // What cannot be removed now is when the store is opened next.
+        let _ = fs::remove_dir_all(self.folder.join(format!(".new-{process}")));
     }
 
     fn check(&self, module: &ModuleDigests, place: &Path) -> Result<(), StoreError> {

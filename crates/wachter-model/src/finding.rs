@@ -5,19 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::Topic;
 
 /// How bad a finding is, least first.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing; nothing to do.
@@ -45,9 +34,10 @@ impl fmt::Display for Severity {
 }
 
 /// How sure a detector is: 0 (a guess) to 1 (proof).
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
-pub struct Confidence(#[schemars(range(min = 0.0, max = 1.0))] f64);
+pub struct Confidence(#[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))] f64);
 
 /// Why a number is not a confidence.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -86,7 +76,8 @@ impl<'de> Deserialize<'de> for Confidence {
 }
 
 /// A detected problem, as a module reports it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
     /// What kind of problem: a dotted topic such as `disk.full`.

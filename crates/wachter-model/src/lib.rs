@@ -1,7 +1,13 @@
 //! The words that every other room uses: identifiers, digests, units, events and findings.
 //!
+//! # Features
+//! All are on by default; what runs as root has none.
+//! - `event`: the envelope of events, with its dates and its Base64.
+//! - `generate`: new identifiers, which take the system's clock and random numbers.
+//! - `schema`: the types as JSON Schema.
+//!
 //! # Invariants
-//! - This crate does no I/O, starts no thread and reads no clock.
+//! - This crate does no I/O, starts no thread and, but for new identifiers, reads no clock.
 //! - It knows no file format but the JSON shapes that serde derives here.
 //! - A type comes here when a second crate needs it, not before.
 
@@ -14,15 +20,23 @@ mod name;
 mod repository;
 mod run;
 mod topic;
+mod topic_index;
 mod units;
+mod uuid_text;
 
 pub use chain::chain;
 pub use digest::{Digest, DigestWriter, ParseDigestError};
 pub use event::EmittedEvent;
+#[cfg(feature = "event")]
+pub use event::{
+    AttributeError, AttributeName, AttributeValue, Event, EventBuilder, EventData, EventId,
+    EventKind, MAX_EVENT_BYTES, ReadEventError, Source,
+};
 pub use finding::{Confidence, ConfidenceError, Finding, Severity};
 pub use level::Level;
 pub use name::{AgentName, ModuleName, NameError, NodeName};
-pub use repository::RepositoryId;
-pub use run::RunId;
+pub use repository::{ParseRepositoryIdError, RepositoryId};
+pub use run::{ParseRunIdError, RunId};
 pub use topic::{Topic, TopicError, TopicFilter};
+pub use topic_index::TopicIndex;
 pub use units::{ByteSize, CpuShare, Duration, UnitError};

@@ -24,11 +24,10 @@ fn is_label(text: &str) -> bool {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(
-            Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
-        )]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(transparent)]
-        pub struct $name(#[schemars(regex(pattern = r"^[a-z](-?[a-z0-9])*$"), length(max = 63))] String);
+        pub struct $name(#[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[a-z](-?[a-z0-9])*$"), length(max = 63)))] String);
 
         impl $name {
             /// The name as text.

@@ -6,14 +6,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The dotted type of an event, such as `vulnerability.dependency`.
 ///
 /// One to 16 words of lower-case letters, digits, `-` and `_`, joined by dots; 255 bytes at most.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
-pub struct Topic(#[schemars(regex(pattern = r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$"))] String);
+pub struct Topic(
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$")))]
+    String,
+);
 
 /// A pattern over topics: `*` stands for one word, a last `>` for one word or more.
 ///
 /// The notation is that of NATS subjects.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct TopicFilter(String);
 
@@ -68,10 +73,22 @@ impl FromStr for Topic {
 }
 
 impl TopicFilter {
+    /// The filter as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether `topic` is meant.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
-        let mut words = topic.0.split('.');
+        self.matches_text(&topic.0)
+    }
+
+    /// Whether the topic written as `text` is meant: the type of an event, without a copy of it.
+    #[must_use]
+    pub fn matches_text(&self, text: &str) -> bool {
+        let mut words = text.split('.');
         for pattern in self.0.split('.') {
             match (pattern, words.next()) {
                 (">", Some(_)) => return true,

@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// What the owner of a host allows one module, in the local file under `grants`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Allowance {
     /// Folders and files, with all below them.

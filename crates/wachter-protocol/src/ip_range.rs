@@ -72,6 +72,7 @@ impl<'de> Deserialize<'de> for IpRange {
     }
 }
 
+#[cfg(feature = "schema")]
 impl schemars::JsonSchema for IpRange {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "IpRange".into()

@@ -10,6 +10,9 @@
 //! A node and its launcher must draw the same conclusion from the same bytes, so what decides
 //! about authority ([`Grant`]) stands here, once.
 //!
+//! # Features
+//! - `schema`, on by default: the formats as JSON Schema. What runs as root publishes none.
+//!
 //! # Invariants
 //! - No I/O, no clock: bytes in, values out.
 //! - Reading never guesses: an unknown key or message is an error that names the nearest known one.
@@ -24,6 +27,7 @@ mod mechanism;
 pub mod module;
 mod path;
 mod permissions;
+#[cfg(feature = "schema")]
 mod schema;
 
 pub use grant::{Allowance, Excess, Grant, GrantId};
@@ -37,6 +41,7 @@ pub use manifest::{Manifest, ManifestError, Runtime, RuntimeKind};
 pub use mechanism::{Mechanism, Profile};
 pub use path::{AbsolutePath, PathError, RelativePath};
 pub use permissions::{Endpoint, EndpointError, FilesystemAsked, HostView, Permissions};
+#[cfg(feature = "schema")]
 pub use schema::schemas;
 
 /// The version of the module protocol and of the manifest that this build speaks.

@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 use wachter_model::{ByteSize, CpuShare, Duration};
 
 /// The limits that a manifest asks for, or that an owner sets as the most. Each may be left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LimitsAsked {
     /// Wall-clock time of one run; 10m where left out.

@@ -10,7 +10,8 @@ use crate::{AbsolutePath, Allowance, Mechanism, Profile};
 
 /// The local file, `/etc/wachter/node.yaml` for root. The launcher reads it too, so it belongs to
 /// root where the launcher runs as root.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LocalFile {
     /// The version of this format: 1.
@@ -38,10 +39,15 @@ pub struct LocalFile {
     /// What each module may touch.
     #[serde(default)]
     pub grants: BTreeMap<ModuleName, Allowance>,
+    /// Settings of this node, laid over those of the managed repository; see `settings.v1`. They are
+    /// read by the node alone.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub settings: serde_json::Value,
 }
 
 /// Where the managed repository is and how it is fetched.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
     /// `https://…`, `ssh://…`, `user@host:path` or an absolute path. Never with a password in it.
@@ -61,13 +67,17 @@ pub struct Repository {
     /// What counts as accepted.
     #[serde(default)]
     pub verify: VerifyMode,
+    /// The rings whose releases are for this node; every ring where left out.
+    #[serde(default)]
+    pub rings: Option<BTreeSet<String>>,
     /// The most that one fetch may bring.
     #[serde(default)]
     pub limits: FetchLimits,
 }
 
 /// Where a token for HTTPS comes from; at most one key may be given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Credential {
     /// A file with the token on its first line.
@@ -83,7 +93,8 @@ pub struct Credential {
 }
 
 /// A token in a file encrypted with age.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AgeCredential {
     /// The encrypted file.
@@ -93,7 +104,8 @@ pub struct AgeCredential {
 }
 
 /// A GitHub App.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GithubAppCredential {
     /// The client identifier or the application identifier.
@@ -108,9 +120,8 @@ pub struct GithubAppCredential {
 }
 
 /// What a node accepts.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum VerifyMode {
     /// The highest valid signed release.
@@ -121,7 +132,8 @@ pub enum VerifyMode {
 }
 
 /// The most that one fetch may bring.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FetchLimits {
     /// Bytes received.
@@ -139,7 +151,8 @@ impl Default for FetchLimits {
 }
 
 /// The keys that sign `trust/trust.yaml`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Roots {
     /// How many of the keys must have signed.
@@ -149,7 +162,8 @@ pub struct Roots {
 }
 
 /// How modules are confined.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Confinement {
     /// The profile; the strongest that the host offers where left out.
@@ -164,7 +178,8 @@ pub struct Confinement {
 }
 
 /// A range of numeric users that nothing else on the host uses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct UserRange {
     /// The first.
@@ -181,7 +196,8 @@ impl Default for UserRange {
 }
 
 /// Quotas for what leaves the host, for each run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Egress {
     /// Connections at one time.
@@ -222,6 +238,9 @@ pub enum LocalFileError {
         "`repository.url` holds a user's password or token; name it under `repository.credential`"
     )]
     SecretInUrl,
+    /// A node that no release is for.
+    #[error("`repository.rings` names no ring; name one, or leave it out to follow every ring")]
+    Rings,
     /// More than one source of one credential.
     #[error("`repository.credential` names {0} sources; name one")]
     Credentials(usize),
@@ -261,6 +280,9 @@ impl LocalFile {
         }
         if has_password(&self.repository.url) {
             return Err(LocalFileError::SecretInUrl);
+        }
+        if self.repository.rings.as_ref().is_some_and(BTreeSet::is_empty) {
+            return Err(LocalFileError::Rings);
         }
         let Credential { file, environment, systemd, age, github_app } =
             &self.repository.credential;
@@ -321,6 +343,7 @@ roots: { threshold: 1, keys: [ssh-ed25519 AAAA root] }
             (("threshold: 1", "threshold: 2"), "between 1 and the 1 keys"),
             (("threshold: 1", "threshold: 0"), "between 1 and the 1 keys"),
             (("https://git", "https://token@git"), "holds a user's password or token"),
+            (("repository: {", "repository: { rings: [],"), "names no ring"),
             (("roots:", "rots:"), "unknown key `rots`: did you mean `roots`?"),
             (("id: 6f0c1c53", "id: 6f0c1c5"), "line 2"),
             (

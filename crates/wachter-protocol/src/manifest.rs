@@ -5,7 +5,8 @@ use wachter_model::{ModuleName, Topic};
 use crate::{LimitsAsked, MODULE_PROTOCOL, Permissions, RelativePath};
 
 /// `module.yaml`: what a module is, what it asks for and what it offers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The module's name; the same as its folder's.
@@ -38,7 +39,8 @@ pub struct Manifest {
 }
 
 /// Names a JSON Schema file of the module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct InputSchema {
     /// A file of the module.
@@ -47,7 +49,8 @@ pub struct InputSchema {
 }
 
 /// How a module is started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Runtime {
     /// What starts it.
@@ -61,19 +64,8 @@ pub struct Runtime {
 }
 
 /// What starts a module.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RuntimeKind {
     /// An executable file or a script of the module.

@@ -27,9 +27,10 @@ fn plain(part: &str) -> bool {
 /// An absolute path in its shortest form: no `.`, no `..`, no empty part, no control character.
 ///
 /// Nothing is said about symbolic links: who opens it resolves them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
-pub struct AbsolutePath(#[schemars(regex(pattern = r"^/"))] String);
+pub struct AbsolutePath(#[cfg_attr(feature = "schema", schemars(regex(pattern = r"^/")))] String);
 
 impl AbsolutePath {
     /// The path as text.
@@ -67,7 +68,8 @@ impl FromStr for AbsolutePath {
 }
 
 /// A path below a module's folder, without the leading `./`, in its shortest form.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct RelativePath(String);
 

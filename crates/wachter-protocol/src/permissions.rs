@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::AbsolutePath;
 
 /// What a manifest asks to touch. Nothing is asked where a key is left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Permissions {
     /// Folders and files of the host.
@@ -27,7 +28,8 @@ pub struct Permissions {
 }
 
 /// The folders and files that a manifest asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FilesystemAsked {
     /// To be read.
@@ -37,19 +39,8 @@ pub struct FilesystemAsked {
 }
 
 /// A kind of snapshot of the host.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum HostView {
     /// Processor time and load.
@@ -157,6 +148,7 @@ impl<'de> Deserialize<'de> for Endpoint {
     }
 }
 
+#[cfg(feature = "schema")]
 impl schemars::JsonSchema for Endpoint {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Endpoint".into()

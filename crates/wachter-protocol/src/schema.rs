@@ -46,8 +46,13 @@ mod tests {
             let hint = "run this test once with WACHTER_UPDATE=1 and look at the difference";
             assert!(published == text, "schemas/{file} is out of date: {hint}");
         }
-        let published = std::fs::read_dir(&folder).unwrap().count();
-        assert_eq!(published, schemas().len(), "schemas/ holds a file that nothing generates");
+        // Those of `wachter-config`, which holds them to its own.
+        let others = ["agent.v1.schema.json", "settings.v1.schema.json"];
+        for file in std::fs::read_dir(&folder).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let ours = schemas().iter().any(|(file, _)| *file == name);
+            assert!(ours || others.contains(&name.as_str()), "nothing generates schemas/{name}");
+        }
     }
 
     #[test]

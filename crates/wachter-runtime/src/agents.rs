@@ -9,16 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wachter_config::Agent;
-use wachter_model::AgentName;
+use wachter_config::{Agent, Trigger};
+use wachter_model::{AgentName, RunId, chain};
 use wachter_protocol::Egress;
-use wachter_sandbox::{Launcher, LauncherGone, RunReport, carry_out};
+use wachter_sandbox::{Launcher, LauncherGone, carry_out};
 
-use crate::{Cause, Deployment, ModuleStanding, RunRecord, RunRequest, RunStore, order};
+use crate::{
+    Cause, Deployment, ModuleStanding, RunRecord, RunRequest, RunStore, StoreError, order,
+};
 
 /// Runs under way at one time, of all agents together.
 const MOST_RUNS: usize = 16;
@@ -30,8 +33,8 @@ pub struct AgentsOptions {
     pub launcher: Launcher,
     /// Who remembers runs.
     pub store: RunStore,
-    /// What may leave the host.
-    pub egress: Egress,
+    /// What may leave the host; a run has what held when it was begun.
+    pub egress: watch::Receiver<Egress>,
 }
 
 /// Something that a person who watches a node wants to see.
@@ -107,7 +110,7 @@ impl Agents {
                     // A panic of one run's task is a fault of ours and costs that run alone.
                     if let Ok((agent, outcome)) = ended {
                         self.busy.remove(&agent);
-                        self.finish(agent, outcome?, &mut observe);
+                        observe(outcome?.event(agent));
                     } else {
                         self.busy.clear();
                     }
@@ -172,7 +175,8 @@ impl Agents {
                     let (options, shutdown, name) =
                         (self.options.clone(), shutdown.clone(), agent.name.clone());
                     runs.spawn(async move {
-                        (name, carry_out_request(&options, request, &shutdown).await)
+                        let finished = carry_out_request(&options, &name, request, &shutdown).await;
+                        (name, finished)
                     });
                 }
                 Err(reason) => {
@@ -187,50 +191,88 @@ impl Agents {
     }
 
     fn request(&self, agent: &Agent, deployment: &Deployment) -> Result<RunRequest, String> {
+        if let Some(key) = not_carried_out(agent) {
+            return Err(format!("`{key}` is not carried out by this version; take it out"));
+        }
         let module = deployment.modules.get(&agent.module).map(|module| &module.standing);
         match module {
             Some(ModuleStanding::Ready { digest, manifest, grant }) => Ok(RunRequest {
+                run: RunId::new(),
                 cause: Cause::Schedule { agent: agent.name.clone() },
                 digest: *digest,
                 manifest: manifest.as_ref().clone(),
                 grant: grant.as_ref().clone(),
                 input: agent.with.clone(),
-                state: self.options.store.state(&agent.name),
+                event: None,
+                // Read from disk later, by the run's own task.
+                state: Value::Null,
                 dry_run: false,
             }),
             Some(ModuleStanding::Refused(reason)) => Err(reason.clone()),
             None => Err(format!("there is no module `{}`", agent.module)),
         }
     }
+}
 
-    fn finish(&self, agent: AgentName, finished: Finished, observe: &mut impl FnMut(NodeEvent)) {
-        let Finished { record, report } = finished;
-        let state = report.result.as_ref().and_then(|result| result.state.as_ref());
-        match self.options.store.keep(&record, state.filter(|_| record.succeeded())) {
-            Ok(()) => observe(NodeEvent::Finished(Box::new(record))),
-            Err(error) => observe(NodeEvent::NotKept { agent, reason: error.to_string() }),
+/// What an agent is declared with and this version would pass over: it runs agents by intervals.
+fn not_carried_out(agent: &Agent) -> Option<&'static str> {
+    let schedule = agent.on.schedule.as_ref();
+    let is_cron =
+        schedule.is_some_and(|schedule| matches!(schedule.trigger(), Trigger::Cron { .. }));
+    let has_jitter = schedule.is_some_and(|schedule| schedule.jitter().as_millis() > 0);
+    if is_cron {
+        Some("on.schedule.cron")
+    } else if has_jitter {
+        Some("on.schedule.jitter")
+    } else if !agent.on.events.is_empty() {
+        Some("on.events")
+    } else if agent.window.is_some() {
+        Some("window")
+    } else if agent.concurrency.key.is_some() || agent.concurrency.limit.get() > 1 {
+        Some("concurrency")
+    } else {
+        None
+    }
+}
+
+/// A run that is over, and whether it was kept.
+struct Finished {
+    record: RunRecord,
+    kept: Result<(), StoreError>,
+}
+
+impl Finished {
+    fn event(self, agent: AgentName) -> NodeEvent {
+        match self.kept {
+            Ok(()) => NodeEvent::Finished(Box::new(self.record)),
+            Err(error) => NodeEvent::NotKept { agent, reason: chain(&error) },
         }
     }
 }
 
-struct Finished {
-    record: RunRecord,
-    report: RunReport,
-}
-
+/// One run from its state to its record. Disk and `/proc` are not for an asynchronous thread: syncing
+/// a file can take a second on a busy disk, and every other agent would wait for it.
 async fn carry_out_request(
     options: &AgentsOptions,
-    request: RunRequest,
+    agent: &AgentName,
+    mut request: RunRequest,
     shutdown: &CancellationToken,
 ) -> Result<Finished, LauncherGone> {
-    let (egress, started) = (options.egress.clone(), Timestamp::now());
+    let (egress, started) = (options.egress.borrow().clone(), Timestamp::now());
+    let (store, name) = (options.store.clone(), agent.clone());
     let prepared = tokio::task::spawn_blocking(move || {
+        request.state = store.state(&name);
         let order = order(&request, &egress, started);
         (request, order)
     });
     // Only a shutdown of the runtime itself ends that task early.
     let Ok((request, order)) = prepared.await else { return Err(LauncherGone) };
     let report = carry_out(&options.launcher, order, shutdown, |_| {}).await?;
-    let record = RunRecord::new(&request, started, &report);
-    Ok(Finished { record, report })
+    let (record, store) = (RunRecord::new(&request, started, &report), options.store.clone());
+    let kept = tokio::task::spawn_blocking(move || {
+        let state = report.result.as_ref().and_then(|result| result.state.as_ref());
+        let kept = store.keep(&record, state.filter(|_| record.succeeded()));
+        Finished { record, kept }
+    });
+    kept.await.map_err(|_| LauncherGone)
 }

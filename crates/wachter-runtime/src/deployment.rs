@@ -215,7 +215,7 @@ fn store(
     files: &[(&str, &[u8])],
 ) -> Result<(), DeploymentError> {
     let place = modules.join(digests.digest().to_string());
-    if place.is_dir() {
+    if is_whole(&place, files) {
         return Ok(());
     }
     let building = modules.join(format!(".new-{}", digests.digest()));
@@ -235,5 +235,16 @@ fn store(
         let mode = fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 });
         fs::set_permissions(&target, mode).map_err(failed(&target))?;
     }
+    // What a power loss left without its content.
+    if place.exists() {
+        fs::remove_dir_all(&place).map_err(failed(&place))?;
+    }
     fs::rename(&building, &place).map_err(failed(&place))
+}
+
+/// Whether a module's files lie in a folder as they should.
+fn is_whole(folder: &Path, files: &[(&str, &[u8])]) -> bool {
+    files
+        .iter()
+        .all(|(path, content)| fs::read(folder.join(path)).is_ok_and(|found| found == *content))
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Deployment`] is what a release comes to on this host: its modules, each with what it was granted
 //! or why it may not run, and the catalogue of agents. [`Agents`] keeps the agents of the present
-//! deployment going; [`RunStore`] remembers what they did.
+//! deployment going; [`RunStore`] remembers what they did. [`schedule`] says when.
 //!
 //! # Invariants
 //! - Nothing here knows where a release comes from or what a signature is made of.
@@ -10,15 +10,15 @@
 //! - A run's record, its events and the module's new state are one write: all or nothing.
 
 mod agents;
-mod atomic;
 mod deployment;
+pub mod dispatch;
 mod folder;
 mod record;
 mod request;
+pub mod schedule;
 mod store;
 
 pub use agents::{Agents, AgentsOptions, NodeEvent};
-pub use atomic::replace_file;
 pub use deployment::{Deployment, DeploymentError, ModuleStanding, ReleaseFile, StandingModule};
 pub use folder::{ModuleFolder, ModuleFolderError};
 pub use record::{Cause, RunRecord};

@@ -57,8 +57,37 @@ pub enum Cause {
         /// The agent.
         agent: AgentName,
     },
-    /// A person asked for it.
+    /// An event that an agent listens to.
+    Event {
+        /// The agent.
+        agent: AgentName,
+        /// The event's source.
+        source: String,
+        /// Its identifier there.
+        id: String,
+    },
+    /// Somebody had an agent run.
+    Requested {
+        /// The agent.
+        agent: AgentName,
+        /// Who.
+        by: String,
+    },
+    /// A person ran a module by hand.
     AdHoc,
+}
+
+impl Cause {
+    /// The agent; none of a run by hand.
+    #[must_use]
+    pub const fn agent(&self) -> Option<&AgentName> {
+        match self {
+            Self::Schedule { agent }
+            | Self::Event { agent, .. }
+            | Self::Requested { agent, .. } => Some(agent),
+            Self::AdHoc => None,
+        }
+    }
 }
 
 impl RunRecord {

@@ -10,6 +10,8 @@ use crate::Cause;
 /// A run that is wanted.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
+    /// Which run it is to be.
+    pub run: RunId,
     /// Why.
     pub cause: Cause,
     /// The module's digest.
@@ -20,6 +22,8 @@ pub struct RunRequest {
     pub grant: Grant,
     /// What it is told.
     pub input: Value,
+    /// The event that woke it, where one did: CloudEvents in JSON.
+    pub event: Option<Value>,
     /// What it remembers.
     pub state: Value,
     /// Whether effects are withheld.
@@ -40,13 +44,13 @@ pub fn order(request: &RunRequest, egress: &Egress, now: Timestamp) -> RunOrder 
         emits: request.manifest.emits.clone(),
         request: Request {
             protocol: MODULE_PROTOCOL,
-            run: RunId::new(),
+            run: request.run,
             module: ModuleIdentity {
                 name: request.manifest.name.clone(),
                 version: request.manifest.version.clone(),
             },
             input: request.input.clone(),
-            event: None,
+            event: request.event.clone(),
             host: sample(&request.grant.permissions().host, &HostRoot::default()),
             state: request.state.clone(),
             dry_run: request.dry_run,

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wachter_file::{Readers, replace_durably};
 use wachter_model::AgentName;
 
-use crate::{Cause, RunRecord, replace_file};
+use crate::{Cause, RunRecord};
 
 /// Days for which records are kept.
 const KEPT_DAYS: usize = 30;
@@ -59,7 +60,8 @@ impl RunStore {
         Self { data: data.to_owned() }
     }
 
-    /// Keeps a record; with `state`, what the module of a scheduled run is to remember.
+    /// Keeps a record; with `state`, what the module of a scheduled run is to remember. Waits for the
+    /// disk: not for an asynchronous thread.
     ///
     /// # Errors
     /// The disk is full or read-only; then neither the record nor the state was changed, or only the
@@ -70,12 +72,42 @@ impl RunStore {
             let file = AgentFile { record: record.clone(), state };
             write(&self.data.join("agents"), &format!("{agent}.json"), &file)?;
         }
-        let day = record.started.to_string().chars().take(10).collect::<String>();
-        let folder = self.data.join("runs").join(day);
+        self.remember(record)
+    }
+
+    /// Writes a record into the history.
+    fn remember(&self, record: &RunRecord) -> Result<(), StoreError> {
+        let path = self.path(record);
+        let folder = path.parent().unwrap_or(&self.data);
         let new_day = !folder.is_dir();
-        write(&folder, &format!("{}.json", record.run), record)?;
+        write(folder, &format!("{}.json", record.run), record)?;
         if new_day {
             self.prune();
+        }
+        Ok(())
+    }
+
+    /// Where a record stands in the history.
+    fn path(&self, record: &RunRecord) -> PathBuf {
+        let day = record.started.to_string().chars().take(10).collect::<String>();
+        self.data.join("runs").join(day).join(format!("{}.json", record.run))
+    }
+
+    /// Completes the history by what the last process kept and had no time to copy to it. For who starts
+    /// to keep runs, before the first.
+    ///
+    /// # Errors
+    /// The disk is full or read-only.
+    pub fn complete(&self) -> Result<(), StoreError> {
+        let folder = self.data.join("agents");
+        for name in names(&folder)?.into_iter().filter(|name| !name.starts_with('.')) {
+            let file = fs::read(folder.join(name)).ok();
+            let file = file.and_then(|text| serde_json::from_slice::<AgentFile>(&text).ok());
+            if let Some(AgentFile { record, .. }) = file
+                && !self.path(&record).exists()
+            {
+                self.remember(&record)?;
+            }
         }
         Ok(())
     }
@@ -138,7 +170,7 @@ fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<(), StoreE
     let failed = |source| StoreError::Write { path: path.clone(), source };
     fs::create_dir_all(folder).map_err(failed)?;
     let json = serde_json::to_vec(value).map_err(|error| failed(error.into()))?;
-    replace_file(&path, &json).map_err(failed)
+    replace_durably(&path, &json, Readers::Owner).map_err(failed)
 }
 
 fn names(folder: &Path) -> Result<Vec<String>, StoreError> {

@@ -1,151 +1,198 @@
 //! What a run costs: `/bin/true` as a module, through the client and the launcher, against a bare
 //! spawn of the same program and against bubblewrap with the same system call filter.
 //!
+//! A module is `signed` as a node runs it, with trust file, signature, digests and grant worked out
+//! by the launcher each time, or in `development`, as `wachter module test` runs it.
+//!
 //! All ways take turns within one loop, so that what else the machine does meets all of them alike.
-//! Printed are median, 99th percentile and the ratio of medians to the bare spawn. The executables
-//! are those of `WACHTER_BIN_DIR`, or of the folder that cargo builds benchmarks beside.
+//! Printed are median, 99th percentile and least time by the clock, the ratios of median and least
+//! to those of the bare spawn, and the processor time of all processes that took part, the node's
+//! side included, which comes from further rounds of one way after another. The executables are those of `WACHTER_BIN_DIR`, or of the folder that cargo builds
+//! benchmarks beside. A number as argument is that of rounds;
+//! another argument chooses ways by a part of their name.
 //!
 //! A module needs `result` to succeed; `/bin/true` says nothing, so its verdict is `NoResult`, and
 //! every step up to it is the same.
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
-use std::ffi::OsString;
+#[path = "../tests/it/bench.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use more of it")]
+mod bench;
+#[path = "../tests/it/processes.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use more of it")]
+mod processes;
+#[path = "../tests/it/publication.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use more of it")]
+mod publication;
+
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use wachter_model::{Digest, RunId};
-use wachter_protocol::module::{HostViews, ModuleIdentity, Request};
-use wachter_protocol::{Egress, Grant, Manifest, Profile};
+use wachter_protocol::{Egress, Profile};
 use wachter_sandbox::{Failure, Launcher, LauncherOptions, RunOrder, Verdict, carry_out};
-use wachter_trust::{ModuleDigests, ModuleFile};
 
+use bench::Bench;
+use publication::Publication;
+
+/// Unless an argument says otherwise.
 const ROUNDS: usize = 400;
 const WARM: usize = 20;
+/// The most rounds of one way without a change of turns, for its processor time, which is told in
+/// ticks.
+const BLOCK: usize = 100;
+const BLOCKS: u32 = 3;
 
-fn main() {
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The test runner lists and filters by arguments; there is one benchmark.
-    if std::env::args().any(|argument| argument == "--list") {
+    if arguments.iter().any(|argument| argument == "--list") {
         return;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
-    runtime.block_on(measure());
+    let rounds = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
+    let chosen = arguments
+        .iter()
+        .find(|argument| !argument.starts_with("--") && argument.parse::<usize>().is_err());
+    let program = std::fs::read("/bin/true").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut ways = vec![Way::new(Kind::Bare)];
+    for profile in profiles().iter().copied() {
+        let signed = Publication::with(profile, "", "{}", &program);
+        let client = Client::open(&signed.options()).await;
+        ways.push(Way::new(Kind::Signed(client, profile, Box::new(signed))));
+        let bench = Bench::with("", "run", &program);
+        let client = Client::open(&bench.options(profile)).await;
+        ways.push(Way::new(Kind::Development(client, profile, Box::new(bench))));
+    }
+    if Path::new("/usr/bin/bwrap").exists() {
+        ways.push(Way::new(Kind::Bubblewrap(filter(folder.path()))));
+    }
+    if let Some(chosen) = chosen {
+        ways.retain(|way| matches!(way.kind, Kind::Bare) || way.kind.name().contains(chosen));
+    }
+    for round in 0..WARM + rounds {
+        for way in &mut ways {
+            let time = way.go(&program).await;
+            if round >= WARM {
+                way.times.push(time);
+            }
+        }
+    }
+    let block = rounds.min(BLOCK);
+    for _ in 0..BLOCKS {
+        for way in &mut ways {
+            let before = way.processor_so_far();
+            for _ in 0..block {
+                way.go(&program).await;
+            }
+            way.processor += way.processor_so_far() - before;
+        }
+    }
+    print(&mut ways, u32::try_from(block).unwrap() * BLOCKS);
 }
 
-async fn measure() {
-    let root = rustix::process::geteuid().is_root();
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
-        .expect("the folder is ours");
-    let manifest = module(&folder.path().join("module"));
-    let profiles: &[Profile] = match root {
+fn profiles() -> &'static [Profile] {
+    match rustix::process::geteuid().is_root() {
         true => &[Profile::Root, Profile::Unprivileged, Profile::NoNamespaces],
         false => &[Profile::Unprivileged, Profile::NoNamespaces],
-    };
-    let mut ways: Vec<(String, Vec<Duration>)> = vec![("bare spawn".to_owned(), Vec::new())];
-    let mut launchers = Vec::new();
-    for profile in profiles {
-        launchers.push(open(folder.path(), *profile).await);
-        let cgroups = if *profile == Profile::Root { ", cgroups" } else { ", no cgroups" };
-        ways.push((format!("wachter, {profile}{cgroups}"), Vec::new()));
     }
-    let bubblewrap = Path::new("/usr/bin/bwrap").exists();
-    if bubblewrap {
-        ways.push(("bubblewrap, filter".to_owned(), Vec::new()));
-    }
-    let filter = filter(folder.path());
-    for round in 0..WARM + ROUNDS {
-        let mut times = vec![time(|| spawn(&mut Command::new("/bin/true")))];
-        for launcher in &launchers {
-            let order = order(&folder.path().join("module"), &manifest);
-            let begin = Instant::now();
-            let report = carry_out(launcher, order, &CancellationToken::new(), |_| {})
-                .await
-                .expect("the launcher is there");
-            times.push(begin.elapsed());
-            assert_eq!(report.verdict, Verdict::Failed(Failure::NoResult), "{report:?}");
-        }
-        if bubblewrap {
-            times.push(time(|| spawn(&mut wrapped(&filter))));
-        }
-        if round >= WARM {
-            ways.iter_mut().zip(times).for_each(|((_, all), time)| all.push(time));
-        }
-    }
-    print(&mut ways);
 }
 
-/// A module that is a copy of `/bin/true`.
-fn module(folder: &Path) -> Manifest {
-    let text = "name: nothing\nversion: 1.0.0\nruntime: { kind: process, entrypoint: ./true }\n";
-    std::fs::create_dir(folder).expect("a folder can be made");
-    std::fs::write(folder.join("module.yaml"), text).expect("a file can be written");
-    std::fs::copy("/bin/true", folder.join("true")).expect("/bin/true can be copied");
-    Manifest::read(text).expect("the manifest is right")
+/// A way to start the program.
+enum Kind {
+    Bare,
+    Signed(Client, Profile, Box<Publication>),
+    Development(Client, Profile, Box<Bench>),
+    /// With the file that holds the filter.
+    Bubblewrap(PathBuf),
 }
 
-async fn open(folder: &Path, profile: Profile) -> Launcher {
-    let words: [OsString; 6] = [
-        "--development".into(),
-        folder.join("module").into(),
-        "--state".into(),
-        folder.join(format!("state-{profile}")).into(),
-        "--profile".into(),
-        profile.to_string().into(),
-    ];
-    let program = wachter_testkit::executable("wachter-launcher");
-    Launcher::open(&LauncherOptions::Spawn { program, arguments: words.into() })
-        .await
-        .expect("the launcher starts")
+impl Kind {
+    fn name(&self) -> String {
+        match self {
+            Self::Bare => "bare spawn".to_owned(),
+            Self::Signed(_, profile, _) => format!("{profile}, signed"),
+            Self::Development(_, profile, _) => format!("{profile}, development"),
+            Self::Bubblewrap(_) => "bubblewrap, same filter".to_owned(),
+        }
+    }
+
+    fn launcher(&self) -> Option<u32> {
+        match self {
+            Self::Signed(client, ..) | Self::Development(client, ..) => Some(client.process),
+            Self::Bare | Self::Bubblewrap(_) => None,
+        }
+    }
 }
 
-fn order(module: &Path, manifest: &Manifest) -> RunOrder {
-    let file = |name: &str, executable| {
-        let content = std::fs::read(module.join(name)).expect("the module is there");
-        (name.to_owned(), ModuleFile { digest: Digest::of(&content), executable })
-    };
-    let files = [file("module.yaml", false), file("true", true)];
-    let version = manifest.version.parse().expect("a version");
-    let digests =
-        ModuleDigests::new(manifest.name.clone(), version, files).expect("two plain files");
-    let grant = Grant::for_development(digests.digest(), manifest).expect("nothing is asked");
-    RunOrder {
-        module: manifest.name.clone(),
-        digest: digests.digest(),
-        grant,
-        emits: Vec::new(),
-        request: Request {
-            protocol: 1,
-            run: RunId::new(),
-            module: ModuleIdentity {
-                name: manifest.name.clone(),
-                version: manifest.version.to_string(),
-            },
-            input: serde_json::Value::Null,
-            event: None,
-            host: HostViews::default(),
-            state: serde_json::Value::Null,
-            dry_run: false,
-            deadline: "2030-01-01T00:00:00Z".into(),
-        },
-        egress: Egress::default(),
+/// A launcher and its process.
+struct Client {
+    launcher: Launcher,
+    process: u32,
+}
+
+impl Client {
+    async fn open(options: &LauncherOptions) -> Self {
+        let launcher = Launcher::open(options).await.unwrap();
+        Self { launcher, process: processes::launcher() }
+    }
+
+    async fn run(&self, order: RunOrder) {
+        let report =
+            carry_out(&self.launcher, order, &CancellationToken::new(), |_| {}).await.unwrap();
+        assert_eq!(report.verdict, Verdict::Failed(Failure::NoResult), "{report:?}");
+    }
+}
+
+/// A way with what it took.
+struct Way {
+    kind: Kind,
+    times: Vec<Duration>,
+    /// Of all blocks.
+    processor: Duration,
+}
+
+impl Way {
+    fn new(kind: Kind) -> Self {
+        Self { kind, times: Vec::new(), processor: Duration::ZERO }
+    }
+
+    /// Starts the program once and waits for its end.
+    async fn go(&self, program: &[u8]) -> Duration {
+        let order = match &self.kind {
+            Kind::Signed(_, _, signed) => Some(signed.order_of(program, Egress::default())),
+            Kind::Development(_, _, bench) => Some(bench.order()),
+            Kind::Bare | Kind::Bubblewrap(_) => None,
+        };
+        let begin = Instant::now();
+        match (&self.kind, order) {
+            (Kind::Signed(client, ..) | Kind::Development(client, ..), Some(order)) => {
+                client.run(order).await;
+            }
+            (Kind::Bubblewrap(filter), _) => spawn(&mut wrapped(filter)),
+            _ => spawn(&mut Command::new("/bin/true")),
+        }
+        begin.elapsed()
+    }
+
+    fn processor_so_far(&self) -> Duration {
+        let launcher = self.kind.launcher().map(processor_of).unwrap_or_default();
+        processor_of(std::process::id()) + launcher
     }
 }
 
 /// A program in the file that bubblewrap reads filters from: the launcher's own, which it exports.
-fn filter(folder: &Path) -> std::path::PathBuf {
+fn filter(folder: &Path) -> PathBuf {
     let path = folder.join("filter");
     let output = Command::new(wachter_testkit::executable("wachter-launcher"))
         .arg("--print-filter")
         .output()
-        .expect("the launcher starts");
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
-    std::fs::write(&path, output.stdout).expect("a file can be written");
+    std::fs::write(&path, output.stdout).unwrap();
     path
 }
 
@@ -159,40 +206,39 @@ fn wrapped(filter: &Path) -> Command {
     command
 }
 
-fn time(run: impl FnOnce()) -> Duration {
-    let begin = Instant::now();
-    run();
-    begin.elapsed()
-}
-
 fn spawn(command: &mut Command) {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("it starts");
+    let status =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
 }
 
-fn print(ways: &mut [(String, Vec<Duration>)]) {
+/// Processor time of a process and of all children that it waited for (proc_pid_stat(5)).
+fn processor_of(process: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields = text.rsplit_once(')').unwrap().1.split_ascii_whitespace();
+    let ticks: u64 = fields.skip(11).take(4).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_micros(ticks * 1_000_000 / rustix::param::clock_ticks_per_second())
+}
+
+fn print(ways: &mut [Way], processor_rounds: u32) {
     let mut out = std::io::stdout().lock();
-    let median = |all: &[Duration]| all[all.len() / 2];
-    ways.iter_mut().for_each(|(_, all)| all.sort());
-    let bare = median(&ways[0].1).as_secs_f64();
+    ways.iter_mut().for_each(|way| way.times.sort());
+    let of = |way: &Way, share: usize| way.times[way.times.len() * share / 100].as_secs_f64() * 1e3;
+    let bare = (of(&ways[0], 50), of(&ways[0], 0));
     let _ = writeln!(
         out,
-        "{:32} {:>10} {:>10} {:>8}",
-        "launch of /bin/true", "median ms", "p99 ms", "ratio"
+        "{:30} {:>8} {:>8} {:>8} {:>8} {:>8} {:>12}",
+        "launch of /bin/true", "median", "p99", "least", "ratio", "of least", "processor ms"
     );
-    for (name, all) in ways {
-        let (middle, last) = (median(all).as_secs_f64(), all[all.len() * 99 / 100].as_secs_f64());
+    for way in ways {
+        let (median, last, least) = (of(way, 50), of(way, 99), of(way, 0));
         let _ = writeln!(
             out,
-            "{name:32} {:10.2} {:10.2} {:8.1}",
-            middle * 1e3,
-            last * 1e3,
-            middle / bare
+            "{:30} {median:8.2} {last:8.2} {least:8.2} {:8.1} {:8.1} {:12.2}",
+            way.kind.name(),
+            median / bare.0,
+            least / bare.1,
+            (way.processor / processor_rounds).as_secs_f64() * 1e3,
         );
     }
 }

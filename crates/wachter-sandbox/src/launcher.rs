@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -117,14 +118,22 @@ impl Launcher {
         let socket = std::os::unix::net::UnixStream::from(socket);
         socket.set_nonblocking(true).map_err(LauncherError::System)?;
         let socket = UnixStream::from_std(socket).map_err(LauncherError::System)?;
-        let hello = match receive(&socket).await {
-            Ok((ToNode::Hello(hello), _)) => hello,
-            Ok(_) => return Err(LauncherError::Ended("it did not introduce itself".to_owned())),
+        let stranger = || LauncherError::Ended("it did not introduce itself".to_owned());
+        let hello: serde_json::Value = match receive(&socket).await {
+            Ok((hello, _)) => hello,
+            Err(PacketError::Json(_) | PacketError::TooLarge) => return Err(stranger()),
             Err(_) => return Err(LauncherError::Ended(last_words(child).await)),
         };
-        if hello.protocol != LAUNCHER_PROTOCOL {
-            return Err(LauncherError::Protocol { found: hello.protocol });
+        // Another version may say more, so its number is looked at before anything else is understood.
+        let found = hello["hello"]["protocol"].as_u64().and_then(|found| found.try_into().ok());
+        match found {
+            Some(LAUNCHER_PROTOCOL) => {}
+            Some(found) => return Err(LauncherError::Protocol { found }),
+            None => return Err(stranger()),
         }
+        let Ok(ToNode::Hello(hello)) = serde_json::from_value(hello) else {
+            return Err(stranger());
+        };
         // As many requests as there is use for: the launcher answers each at once.
         let (requests, taken) = mpsc::channel(64);
         tokio::spawn(serve(socket, taken, child));
@@ -226,7 +235,9 @@ async fn last_words(child: Option<tokio::process::Child>) -> String {
     }
 }
 
-async fn receive(socket: &UnixStream) -> Result<(ToNode, Vec<OwnedFd>), PacketError> {
+async fn receive<T: DeserializeOwned>(
+    socket: &UnixStream,
+) -> Result<(T, Vec<OwnedFd>), PacketError> {
     ready(socket, Interest::READABLE, || wachter_packet::receive(socket)).await
 }
 

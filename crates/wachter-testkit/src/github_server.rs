@@ -19,7 +19,7 @@ const MAX_ASSERTION: i64 = 600;
 
 /// The part of GitHub's REST API that gives tokens to an App, on the loopback interface.
 ///
-/// It knows one App with one installation, which grants `contents: read` and `metadata: read`, and
+/// It knows one App with one installation on one repository, which grants `contents: read` and `metadata: read`, and
 /// refuses what GitHub documents that it refuses. The tokens that it gives are added to a [`Tokens`],
 /// which a [`GitServer`](crate::GitServer) can take. It stops when it is dropped.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct GithubApp {
     pub client: String,
     /// The number of its installation.
     pub installation: u64,
+    /// The name of the repository that it is installed on.
+    pub repository: String,
     /// Its key, of which the public half is used.
     pub key: RsaKey,
 }
@@ -63,6 +65,8 @@ pub struct GithubRequest {
     pub reason: Option<String>,
     /// The permissions that were asked for.
     pub permissions: Value,
+    /// The names of the repositories that they were asked for.
+    pub repositories: Value,
 }
 
 #[derive(Debug)]
@@ -180,6 +184,7 @@ impl Shared {
             status: 201,
             reason: None,
             permissions: body["permissions"].clone(),
+            repositories: body["repositories"].clone(),
         };
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (headers, body) = match fault {
@@ -189,7 +194,7 @@ impl Shared {
             }
             Some(GithubFault::Body(body)) => (Vec::new(), body),
             Some(GithubFault::Endless) => return endless(&mut stream),
-            None => match self.judge(&request, &entry.permissions) {
+            None => match self.judge(&request, &entry) {
                 Ok(()) => (Vec::new(), self.grant().to_string()),
                 Err((status, reason)) => {
                     entry.status = status;
@@ -219,7 +224,7 @@ impl Shared {
 
     /// Judges as the documentation of "Generating a JSON Web Token for a GitHub App" and of the REST
     /// API says that GitHub does.
-    fn judge(&self, request: &HttpRequest, permissions: &Value) -> Result<(), Refused> {
+    fn judge(&self, request: &HttpRequest, wanted: &GithubRequest) -> Result<(), Refused> {
         if request.header("user-agent").is_none_or(str::is_empty) {
             return Err((403, "there is no User-Agent header"));
         }
@@ -238,10 +243,15 @@ impl Shared {
         let granted = |(name, access): (&String, &Value)| {
             ["contents", "metadata"].contains(&name.as_str()) && access == "read"
         };
-        match permissions.as_object() {
+        match wanted.repositories.as_array() {
+            Some(names) if names.iter().all(|name| *name == *self.app.repository) => {}
+            Some(_) => return Err((422, "there is no such repository in this installation")),
+            // GitHub gives all that the installation has; nobody here should ask for that.
+            None => return Err((422, "no repositories are named")),
+        }
+        match wanted.permissions.as_object() {
             Some(wanted) if wanted.iter().all(granted) => Ok(()),
             Some(_) => Err((422, "the permissions are not granted to this installation")),
-            // GitHub gives all that the installation has; nobody here should ask for that.
             None => Err((422, "no permissions are named")),
         }
     }

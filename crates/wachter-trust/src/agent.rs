@@ -91,7 +91,7 @@ impl<S: Read + Write> Agent<S> {
 
     fn sign(&mut self, key: &PublicKey, data: &[u8]) -> Result<Vec<u8>, AgentError> {
         let mut request = vec![SIGN_REQUEST];
-        put_string(&mut request, &key.to_wire());
+        put_string(&mut request, key.to_wire());
         put_string(&mut request, data);
         let flags = if key.algorithm() == "ssh-rsa" { RSA_SHA2_512 } else { 0 };
         request.extend(flags.to_be_bytes());

@@ -3,23 +3,19 @@ use std::str::FromStr;
 
 use base64ct::{Base64Unpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
-use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, EcdsaCurve};
 
-use crate::wire::WireReader;
-
-/// RSA below this can be broken by those who try (NIST SP 800-131A).
-const MIN_RSA_BITS: usize = 2048;
-
-/// Verifying takes time that grows with the square of the modulus; OpenSSH has the same limit.
-const MAX_RSA_BITS: usize = 16_384;
+use crate::algorithm::{Algorithm, MAX_RSA_BITS, Material};
+use crate::wire::{Truncated, WireReader};
 
 /// A public key of an algorithm that this crate verifies.
 ///
 /// Ed25519, ECDSA over P-256 and P-384, RSA from 2,048 bits, and the hardware-backed `sk-` forms of
 /// Ed25519 and ECDSA P-256. Two keys are equal when their key data is; a comment is not kept.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey(ssh_key::PublicKey);
+pub struct PublicKey {
+    algorithm: Algorithm,
+    blob: Vec<u8>,
+}
 
 /// The SHA-256 fingerprint of a public key, written as `ssh-keygen -l` does: `SHA256:` and unpadded
 /// base64.
@@ -59,69 +55,64 @@ impl PublicKey {
     /// # Errors
     /// An algorithm that is not verified here, or bytes that are not exactly one key.
     pub fn from_wire(blob: &[u8]) -> Result<Self, KeyError> {
-        let name = WireReader::new(blob).string().map_err(|_| KeyError::Malformed)?;
-        let name = std::str::from_utf8(name).map_err(|_| KeyError::Malformed)?;
-        check_algorithm(name)?;
-        let key = ssh_key::PublicKey::from_bytes(blob).map_err(|_| KeyError::Malformed)?;
-        if let KeyData::Rsa(rsa) = key.key_data() {
-            check_size(rsa)?;
-        }
-        let key = Self(key);
-        // `ssh-key` passes over some wrong lengths; one key must have one encoding and fingerprint.
-        if key.to_wire() == blob { Ok(key) } else { Err(KeyError::Malformed) }
+        let mut reader = WireReader::new(blob);
+        let name = std::str::from_utf8(reader.string()?).map_err(|_| KeyError::Malformed)?;
+        let Some(algorithm) = Algorithm::of_name(name) else {
+            return Err(match is_algorithm_name(name) {
+                true => KeyError::Unsupported(name.to_owned()),
+                false => KeyError::Malformed,
+            });
+        };
+        Material::read(algorithm, reader)?;
+        Ok(Self { algorithm, blob: blob.to_vec() })
     }
 
     /// The key blob (RFC 4253 section 6.6).
     #[must_use]
-    pub fn to_wire(&self) -> Vec<u8> {
-        self.0.to_bytes().expect("a key that was decoded can be encoded")
+    pub fn to_wire(&self) -> &[u8] {
+        &self.blob
     }
 
     /// The fingerprint.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(Sha256::digest(self.to_wire()).into())
+        Fingerprint(Sha256::digest(&self.blob).into())
     }
 
     /// The algorithm's name in SSH, such as `ssh-ed25519`.
     #[must_use]
     pub fn algorithm(&self) -> &'static str {
-        match self.0.key_data() {
-            KeyData::Ed25519(_) => "ssh-ed25519",
-            KeyData::Ecdsa(key) if key.curve() == EcdsaCurve::NistP256 => "ecdsa-sha2-nistp256",
-            KeyData::Ecdsa(_) => "ecdsa-sha2-nistp384",
-            KeyData::Rsa(_) => "ssh-rsa",
-            KeyData::SkEd25519(_) => "sk-ssh-ed25519@openssh.com",
-            _ => "sk-ecdsa-sha2-nistp256@openssh.com",
-        }
+        self.algorithm.name()
     }
 
     /// Whether the private half lives in a FIDO security key.
     #[must_use]
     pub fn is_hardware(&self) -> bool {
-        matches!(self.0.key_data(), KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_))
+        matches!(self.algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaP256)
     }
 
-    pub(crate) fn inner(&self) -> &ssh_key::PublicKey {
-        &self.0
+    /// Whether the key can be a root or publish modules: Ed25519 or ECDSA P-256, in memory or in a
+    /// security key. The launcher verifies nothing else, so that what runs as root stays small. RSA and
+    /// P-384 sign releases, which the node alone judges.
+    #[must_use]
+    pub fn is_for_modules(&self) -> bool {
+        !matches!(self.algorithm, Algorithm::Rsa | Algorithm::EcdsaP384)
+    }
+
+    /// Takes the key apart.
+    pub(crate) fn material(&self) -> Material<'_> {
+        let mut reader = WireReader::new(&self.blob);
+        reader
+            .string()
+            .map_err(KeyError::from)
+            .and_then(|_| Material::read(self.algorithm, reader))
+            .expect("the key was taken apart when it was read")
     }
 }
 
-/// The names that are verified here; `ssh-key` itself reads more, and calls what it does not know
-/// `Other`.
-fn check_algorithm(name: &str) -> Result<(), KeyError> {
-    let supported = matches!(
-        Algorithm::new(name),
-        Ok(Algorithm::Ed25519
-            | Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 | EcdsaCurve::NistP384 }
-            | Algorithm::Rsa { hash: None }
-            | Algorithm::SkEd25519
-            | Algorithm::SkEcdsaSha2NistP256)
-    );
-    match supported {
-        true => Ok(()),
-        false if is_algorithm_name(name) => Err(KeyError::Unsupported(name.to_owned())),
-        false => Err(KeyError::Malformed),
+impl From<Truncated> for KeyError {
+    fn from(_: Truncated) -> Self {
+        Self::Malformed
     }
 }
 
@@ -129,16 +120,6 @@ fn check_algorithm(name: &str) -> Result<(), KeyError> {
 pub(crate) fn is_algorithm_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
-}
-
-fn check_size(key: &ssh_key::public::RsaPublicKey) -> Result<(), KeyError> {
-    let modulus = key.n.as_positive_bytes().ok_or(KeyError::Malformed)?;
-    let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
-    match modulus.len() * 8 - leading {
-        bits if bits < MIN_RSA_BITS => Err(KeyError::TooShort(bits)),
-        bits if bits > MAX_RSA_BITS => Err(KeyError::TooLong(bits)),
-        _ => Ok(()),
-    }
 }
 
 /// Parses `TYPE BASE64 [COMMENT]`.
@@ -165,7 +146,7 @@ impl FromStr for PublicKey {
 /// Writes `TYPE BASE64`.
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.algorithm(), base64ct::Base64::encode_string(&self.to_wire()))
+        write!(f, "{} {}", self.algorithm(), base64ct::Base64::encode_string(&self.blob))
     }
 }
 

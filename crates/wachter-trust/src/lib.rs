@@ -4,6 +4,12 @@
 //! [`TrustFile::accept`] decides who is trusted, [`verify_release`] what a node follows, and
 //! [`verify_module`] what it runs. [`Signer`] is the other side of all three.
 //!
+//! # Features
+//! All are on by default; what runs as root has none of them.
+//! - `p384`, `rsa`: verifying signatures of these algorithms, for releases alone. Without them such keys
+//!   are read and compared all the same, so that every build reads one trust file alike.
+//! - `private-keys`: signing with a key in memory.
+//!
 //! # Invariants
 //! - This crate opens no file, no socket and no process, and reads no clock and no environment: bytes,
 //!   streams and the time are handed in.
@@ -18,11 +24,14 @@
 //!   sizes without a limit.
 
 mod agent;
+mod algorithm;
 mod allowed_signer_options;
 mod allowed_signers;
 mod armor;
 mod clock;
 mod commit_object;
+#[cfg(feature = "private-keys")]
+mod file_key;
 mod file_mode;
 mod key;
 mod module_digests;
@@ -51,6 +60,8 @@ pub use allowed_signers::{
 pub use armor::ArmorError;
 pub use clock::ValidityClock;
 pub use commit_object::{CommitObject, CommitObjectError, CommitTrustError};
+#[cfg(feature = "private-keys")]
+pub use file_key::{FileKey, FileKeyError};
 pub use file_mode::FileMode;
 pub use key::{Fingerprint, KeyError, ParseFingerprintError, PublicKey};
 pub use module_digests::{
@@ -58,8 +69,8 @@ pub use module_digests::{
 };
 pub use module_verify::{ModuleTrustError, VerifiedModule, verify_module};
 pub use names::{
-    CommitId, ParseCommitIdError, ParseRepositoryIdError, ParseRingError, ParseRoleNameError,
-    ParseSignerNameError, RepositoryId, Ring, RoleName, SignerName,
+    CommitId, ParseCommitIdError, ParseRingError, ParseRoleNameError, ParseSignerNameError, Ring,
+    RoleName, SignerName,
 };
 pub use pattern::{PatternError, PatternList};
 pub use release_statement::{
@@ -71,7 +82,7 @@ pub use release_verify::{
 };
 pub use revoked_keys::{RevokedKeys, RevokedKeysError};
 pub use safe_path::PathError;
-pub use signer::{FileKey, FileKeyError, SignError, Signer};
+pub use signer::{SignError, Signer};
 pub use sshsig::{EmptyNamespace, Namespace, Signature, SignatureError, VerifyError};
 pub use tag_object::{TagObject, TagObjectError, TagSignError, Tagger};
 pub use tree_listing::{TreeListing, TreeListingError};
@@ -82,3 +93,4 @@ pub use trust_file::{
     TrustFile,
 };
 pub use trust_problem::{TrustFileError, TrustFileProblem};
+pub use wachter_model::{ParseRepositoryIdError, RepositoryId};

@@ -2,44 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use uuid::Uuid;
 use wachter_model::ModuleName;
-
-/// Identifies a managed repository for good, wherever it moves: a UUID (RFC 9562).
-///
-/// It stands in the trust file and in every release, so that a release of one repository is worth
-/// nothing in another that has the same signers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RepositoryId(Uuid);
-
-/// Why a text is not a repository's identity.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a repository id is a UUID in lower case, as in 6f6b1a0e-2c8f-4b1d-9d4e-0c7d4f3a2b19")]
-pub struct ParseRepositoryIdError;
-
-impl RepositoryId {
-    /// A new identity (UUID version 4) from 16 random bytes.
-    #[must_use]
-    pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
-    }
-}
-
-impl FromStr for RepositoryId {
-    type Err = ParseRepositoryIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let id = Uuid::try_parse(text).map(Self).map_err(|_| ParseRepositoryIdError)?;
-        // One way to write it, so that equal texts and equal identities are the same thing.
-        if id.to_string() == text && !id.0.is_nil() { Ok(id) } else { Err(ParseRepositoryIdError) }
-    }
-}
-
-impl fmt::Display for RepositoryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
-}
 
 /// The name of a Git commit: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,15 +131,6 @@ mod tests {
 
     #[test]
     fn one_form_each() {
-        assert!("6f6b1a0e-2c8f-4b1d-9d4e-0c7d4f3a2b19".parse::<RepositoryId>().is_ok());
-        for bad in [
-            "",
-            "6F6B1A0E-2c8f-4b1d-9d4e-0c7d4f3a2b19",
-            "6f6b1a0e2c8f4b1d9d4e0c7d4f3a2b19",
-            "00000000-0000-0000-0000-000000000000",
-        ] {
-            assert!(bad.parse::<RepositoryId>().is_err(), "{bad}");
-        }
         for bad in ["", "abc", &"A".repeat(40), &"a".repeat(41)] {
             assert!(bad.parse::<CommitId>().is_err(), "{bad}");
         }
@@ -199,11 +153,5 @@ mod tests {
         ] {
             assert!(parse_time(bad).is_none(), "{bad}");
         }
-    }
-
-    #[test]
-    fn identities_are_version_4() {
-        let id = RepositoryId::from_random([7; 16]).to_string();
-        assert_eq!((id.as_bytes()[14], id.parse::<RepositoryId>().is_ok()), (b'4', true));
     }
 }

@@ -4,7 +4,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use wachter_model::Digest;
 
-use crate::names::{CommitId, RepositoryId, Ring, parse_time};
+use crate::RepositoryId;
+use crate::names::{CommitId, Ring, parse_time};
 
 const HEADER: &str = "wachter-release v1";
 

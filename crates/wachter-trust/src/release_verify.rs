@@ -3,7 +3,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use wachter_model::Digest;
 
-use crate::names::{CommitId, RepositoryId, Ring, SignerName};
+use crate::RepositoryId;
+use crate::names::{CommitId, Ring, SignerName};
 use crate::release_statement::{ReleaseStatement, ReleaseTag, Sequence, StatementError};
 use crate::tag_object::TagObject;
 use crate::{Fingerprint, KeyOwner, Namespace, TrustFile, VerifyError};

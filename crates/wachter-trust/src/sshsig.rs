@@ -1,6 +1,6 @@
 use std::fmt;
 
-use ssh_key::{Algorithm, HashAlg, SshSig};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::armor::{self, ArmorError};
 use crate::key::{KeyError, PublicKey, is_algorithm_name};
@@ -60,10 +60,24 @@ pub struct Signature {
     blob: Vec<u8>,
     key: PublicKey,
     namespace: String,
-    hash: HashAlg,
-    signature: ssh_key::Signature,
-    /// FIDO flags, of `sk-` keys alone.
-    flags: Option<u8>,
+    hash: Hash,
+    inner: Inner,
+}
+
+/// The hash over the message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hash {
+    Sha256,
+    Sha512,
+}
+
+/// The innermost signature, as the SSH protocol has it.
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
+    algorithm: String,
+    signature: Vec<u8>,
+    /// FIDO flags and counter, of `sk-` keys alone.
+    trailer: Option<[u8; 5]>,
 }
 
 /// Why bytes are not a signature that can be verified here.
@@ -106,6 +120,11 @@ pub enum VerifyError {
     /// Made by another key, over other bytes, or damaged.
     #[error("the signature does not match the signed bytes; sign them again if they are right")]
     Mismatch,
+    /// A key of an algorithm that this build leaves out; see the crate's features.
+    #[error(
+        "signatures of {0} keys are not verified here; use an Ed25519 key: `ssh-keygen -t ed25519`"
+    )]
+    NotBuilt(&'static str),
     /// A security key that was not touched.
     #[error("the security key was used without a touch; sign again without `no-touch-required`")]
     NoUserPresence,
@@ -151,18 +170,18 @@ impl Signature {
         // Reserved for later: to be ignored, and it is signed as empty.
         reader.string()?;
         let hash = match text(reader.string()?)? {
-            "sha256" => HashAlg::Sha256,
-            "sha512" => HashAlg::Sha512,
+            "sha256" => Hash::Sha256,
+            "sha512" => Hash::Sha512,
             other if is_algorithm_name(other) => {
                 return Err(SignatureError::Hash(other.to_owned()));
             }
             _ => return Err(SignatureError::Malformed),
         };
-        let (signature, flags) = decode_inner(reader.string()?, &key)?;
+        let inner = decode_inner(reader.string()?, &key)?;
         if namespace.is_empty() || !reader.is_empty() {
             return Err(SignatureError::Malformed);
         }
-        Ok(Self { key, namespace, hash, signature, flags, blob })
+        Ok(Self { key, namespace, hash, inner, blob })
     }
 
     /// Puts together what a signer made: `inner` is the signature as the SSH protocol has it, over
@@ -174,10 +193,10 @@ impl Signature {
     ) -> Result<Self, SignatureError> {
         let mut blob = MAGIC.to_vec();
         blob.extend(1u32.to_be_bytes());
-        put_string(&mut blob, &key.to_wire());
+        put_string(&mut blob, key.to_wire());
         put_string(&mut blob, namespace.as_str().as_bytes());
         put_string(&mut blob, b"");
-        put_string(&mut blob, HashAlg::Sha512.as_str().as_bytes());
+        put_string(&mut blob, Hash::Sha512.name().as_bytes());
         put_string(&mut blob, inner);
         Self::from_blob(blob)
     }
@@ -215,18 +234,17 @@ impl Signature {
                 found: self.namespace.escape_debug().take(80).collect(),
             });
         }
-        if self.flags.is_some_and(|flags| flags & USER_PRESENT == 0) {
+        if self.flags().is_some_and(|flags| flags & USER_PRESENT == 0) {
             return Err(VerifyError::NoUserPresence);
         }
-        let data = self.key.inner();
-        let signature = SshSig::new(
-            data.key_data().clone(),
-            namespace.as_str(),
-            self.hash,
-            self.signature.clone(),
-        )
-        .map_err(|_| VerifyError::Mismatch)?;
-        data.verify(namespace.as_str(), message, &signature).map_err(|_| VerifyError::Mismatch)
+        let signed = signed_data(namespace, self.hash, message);
+        let Inner { algorithm, signature, trailer } = &self.inner;
+        let trailer = trailer.as_ref().map_or(&[][..], |trailer| trailer);
+        self.key.material().verify(algorithm, &signed, signature, trailer)
+    }
+
+    fn flags(&self) -> Option<u8> {
+        self.inner.trailer.map(|trailer| trailer[0])
     }
 
     /// As [`Signature::verify`], and a security key must have asked for its PIN or a finger.
@@ -239,7 +257,7 @@ impl Signature {
         message: &[u8],
     ) -> Result<(), VerifyError> {
         self.verify(namespace, message)?;
-        match self.flags {
+        match self.flags() {
             Some(flags) if flags & USER_VERIFIED != 0 => Ok(()),
             _ => Err(VerifyError::NoUserVerification),
         }
@@ -248,43 +266,55 @@ impl Signature {
 
 /// The bytes that a key signs for `message` (PROTOCOL.sshsig section 3), with SHA-512.
 pub(crate) fn to_be_signed(namespace: Namespace<'_>, message: &[u8]) -> Vec<u8> {
-    SshSig::signed_data(namespace.as_str(), HashAlg::Sha512, message)
-        .expect("a namespace is never empty")
+    signed_data(namespace, Hash::Sha512, message)
 }
 
-/// Decodes the innermost signature. `ssh-key` would ignore bytes behind it, so it is not asked.
-fn decode_inner(
-    bytes: &[u8],
-    key: &PublicKey,
-) -> Result<(ssh_key::Signature, Option<u8>), SignatureError> {
+fn signed_data(namespace: Namespace<'_>, hash: Hash, message: &[u8]) -> Vec<u8> {
+    let mut data = MAGIC.to_vec();
+    put_string(&mut data, namespace.as_str().as_bytes());
+    put_string(&mut data, b"");
+    put_string(&mut data, hash.name().as_bytes());
+    match hash {
+        Hash::Sha256 => put_string(&mut data, &Sha256::digest(message)),
+        Hash::Sha512 => put_string(&mut data, &Sha512::digest(message)),
+    }
+    data
+}
+
+impl Hash {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+}
+
+/// Decodes the innermost signature (RFC 4253 section 6.6, PROTOCOL.u2f).
+fn decode_inner(bytes: &[u8], key: &PublicKey) -> Result<Inner, SignatureError> {
     let mut reader = WireReader::new(bytes);
-    let name = text(reader.string()?)?;
-    if !is_algorithm_name(name) {
+    let algorithm = text(reader.string()?)?;
+    if !is_algorithm_name(algorithm) {
         return Err(SignatureError::Malformed);
     }
-    let mut data = reader.string()?.to_vec();
-    let matches_key = match name {
+    let signature = reader.string()?.to_vec();
+    let matches_key = match algorithm {
         "rsa-sha2-256" | "rsa-sha2-512" => key.algorithm() == "ssh-rsa",
         // SHA-1 over RSA goes by the name of the key.
         "ssh-rsa" => false,
         name => key.algorithm() == name,
     };
     if !matches_key {
-        return Err(SignatureError::Unsupported(name.to_owned()));
+        return Err(SignatureError::Unsupported(algorithm.to_owned()));
     }
-    let mut flags = None;
-    if key.is_hardware() {
-        let trailer = reader.take(5)?;
-        flags = Some(trailer[0]);
-        data.extend(trailer);
-    }
+    let trailer = match key.is_hardware() {
+        true => Some(reader.take(5)?.try_into().map_err(|_| SignatureError::Malformed)?),
+        false => None,
+    };
     if !reader.is_empty() {
         return Err(SignatureError::Malformed);
     }
-    let algorithm = Algorithm::new(name).map_err(|_| SignatureError::Malformed)?;
-    let signature =
-        ssh_key::Signature::new(algorithm, data).map_err(|_| SignatureError::Malformed)?;
-    Ok((signature, flags))
+    Ok(Inner { algorithm: algorithm.to_owned(), signature, trailer })
 }
 
 fn text(bytes: &[u8]) -> Result<&str, SignatureError> {

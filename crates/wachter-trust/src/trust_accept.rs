@@ -3,10 +3,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use wachter_model::Digest;
 
-use crate::names::RepositoryId;
 use crate::{
-    Fingerprint, Namespace, PublicKey, RevokedKeys, Signature, SignatureError, TrustFile,
-    TrustFileError,
+    Fingerprint, KeyError, Namespace, PublicKey, RepositoryId, RevokedKeys, Signature,
+    SignatureError, TrustFile, TrustFileError,
 };
 
 /// The root keys that a node's local file pins, and how many of them must sign a trust file.
@@ -33,6 +32,26 @@ pub enum RootsError {
     /// One key twice.
     #[error("the root key {0} stands twice; every signature must count once")]
     Repeated(Fingerprint),
+    /// A text that is no key.
+    #[error("the root key `{}` cannot be used", text.escape_debug())]
+    Key {
+        /// The beginning of the text.
+        text: String,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// A key of an algorithm that the launcher does not verify.
+    #[error(
+        "the root key {fingerprint} is an {algorithm} key, which the launcher does not verify; use an Ed25519 \
+         or ECDSA P-256 key: `ssh-keygen -t ed25519`"
+    )]
+    Algorithm {
+        /// The key.
+        fingerprint: Fingerprint,
+        /// Its algorithm.
+        algorithm: &'static str,
+    },
 }
 
 /// What a node knows of the trust file so far.
@@ -116,7 +135,8 @@ impl Roots {
     /// Root keys, of which `threshold` must sign.
     ///
     /// # Errors
-    /// A threshold of none or of more than there are keys, or a key that stands twice.
+    /// A threshold of none or of more than there are keys, a key that stands twice, or one that is not
+    /// [for modules](PublicKey::is_for_modules).
     pub fn new(
         threshold: usize,
         keys: impl IntoIterator<Item = PublicKey>,
@@ -124,6 +144,9 @@ impl Roots {
         let mut distinct = BTreeSet::new();
         for key in keys {
             let fingerprint = key.fingerprint();
+            if !key.is_for_modules() {
+                return Err(RootsError::Algorithm { fingerprint, algorithm: key.algorithm() });
+            }
             if !distinct.insert(key) {
                 return Err(RootsError::Repeated(fingerprint));
             }
@@ -132,6 +155,26 @@ impl Roots {
             return Err(RootsError::Threshold { threshold, keys: distinct.len() });
         }
         Ok(Self { threshold, keys: distinct, repository: None })
+    }
+
+    /// The roots as a local file has them: how many must sign, the lines of the keys' `.pub` files, and
+    /// the repository that they are for. Node, launcher and commands read them by this alone.
+    ///
+    /// # Errors
+    /// As [`Roots::new`], and a text that is no key.
+    pub fn of_local_file(
+        threshold: u32,
+        keys: &[String],
+        repository: RepositoryId,
+    ) -> Result<Self, RootsError> {
+        let parse = |text: &String| {
+            text.parse::<PublicKey>()
+                .map_err(|source| RootsError::Key { text: text.chars().take(80).collect(), source })
+        };
+        let keys = keys.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        // More keys than a machine can count are as out of reach as any other excess.
+        let threshold = usize::try_from(threshold).unwrap_or(usize::MAX);
+        Ok(Self::new(threshold, keys)?.for_repository(repository))
     }
 
     /// Pins the repository too, so that the same root keys can serve several.

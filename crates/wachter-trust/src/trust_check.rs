@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use serde_saphyr::Spanned;
+use wachter_document::Spanned;
 use wachter_model::{Digest, ModuleName};
 
 use crate::names::{Ring, SignerName, parse_time};
@@ -105,6 +105,8 @@ impl TrustFile {
                 let problem = Problem::Repeated(signer.to_string());
                 return Err(TrustFileError::at(&publisher.signer, problem));
             }
+            self.check_publisher_keys(&signer)
+                .map_err(|problem| TrustFileError::at(&publisher.signer, problem))?;
             if publisher.modules.value.is_empty() {
                 return Err(TrustFileError::at(&publisher.modules, Problem::NoModules));
             }
@@ -113,6 +115,20 @@ impl TrustFile {
             checked.push(Publisher { signer, modules });
         }
         Ok(checked)
+    }
+
+    /// What the launcher could not verify is refused here by everybody, so that a node never takes a
+    /// module that its launcher does not start. A revoked key counts for nothing, and may stay.
+    fn check_publisher_keys(&self, signer: &SignerName) -> Result<(), Problem> {
+        let keys = self.signers[signer].iter().filter(|key| !self.revoked.contains(key));
+        match keys.into_iter().find(|key| !key.is_for_modules()) {
+            None => Ok(()),
+            Some(key) => Err(Problem::PublisherKey {
+                signer: signer.clone(),
+                fingerprint: key.fingerprint(),
+                algorithm: key.algorithm(),
+            }),
+        }
     }
 
     fn check_names(&self, names: &[Spanned<String>]) -> Outcome<BTreeSet<SignerName>> {
@@ -373,17 +389,22 @@ revoked:
     #[test]
     fn says_where_and_what() {
         check("version: 1", "version: 2", "1:10", "format version 2 is not known");
-        check("version: 1\n", "", "21:1", "missing field `version`");
+        check("version: 1\n", "", "21:1", "the key `version` is missing");
         check("serial: 3", "serial: 0", "3:9", "serials start at 1");
         check("serial: 3", "serial: -1", "3:9", "invalid u64");
-        check("serial: 3", "seriall: 3", "3:1", "unknown key `seriall`, did you mean `serial`?");
+        check("serial: 3", "seriall: 3", "3:1", "unknown key `seriall`: did you mean `serial`?");
         check(
             "threshold: 2",
             "treshold: 2",
             "12:25",
-            "unknown key `treshold`, did you mean `threshold`?",
+            "unknown key `treshold`: did you mean `threshold`?",
         );
-        check("serial: 3", "serial: 3\nserial: 4", "4:1", "duplicate");
+        check(
+            "serial: 3",
+            "serial: 3\nserial: 4",
+            "4:1",
+            "the key `serial` stands here a second time",
+        );
         check("2027-01-31T00:00:00Z", "2027-01-31", "4:12", "`2027-01-31` is not a time");
         check("6f6b", "6F6B", "2:13", "a repository id is a UUID");
         check("approvers: [alice]", "approvers: [carol]", "16:13", "no signer is called `carol`");

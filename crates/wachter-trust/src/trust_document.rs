@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DuplicateKeyPolicy, Error, Location, MergeKeyPolicy, Options, Spanned};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use wachter_document::{DocumentError, Limits, Spanned};
 
 use crate::trust_problem::{TrustFileError, TrustFileProblem};
 
-/// Room for thousands of keys.
-const MAX_BYTES: usize = 1024 * 1024;
+/// Room for thousands of keys. Anchors, aliases, merges and repeated keys are refused as everywhere:
+/// what people signed is what stands there.
+const LIMITS: Limits = Limits { bytes: 1 << 20, depth: 8, nodes: 100_000 };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,8 +96,8 @@ struct Header {
 impl Document {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, TrustFileError> {
         let start = |problem| TrustFileError { line: 1, column: 1, problem };
-        if bytes.len() > MAX_BYTES {
-            return Err(start(TrustFileProblem::TooLarge(MAX_BYTES)));
+        if bytes.len() > LIMITS.bytes {
+            return Err(start(TrustFileProblem::TooLarge(LIMITS.bytes)));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| start(TrustFileProblem::NotText))?;
         // First the version alone: a later one may have keys that this one does not know.
@@ -108,45 +109,12 @@ impl Document {
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, TrustFileError> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| translate(&error))
-}
-
-/// No anchors, aliases or merges: what people signed is what stands there.
-fn options() -> Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_documents: 1,
-            max_depth: 8,
-            flow_nesting_limit: 8,
-            max_aliases: 0,
-            max_anchors: 0,
-            max_events: 200_000,
-            max_nodes: 100_000,
-            max_total_scalar_bytes: MAX_BYTES,
-        },
-        duplicate_keys: DuplicateKeyPolicy::Error,
-        merge_keys: MergeKeyPolicy::Error,
-        strict_booleans: true,
-        reject_unsupported_tags: true,
-        with_snippet: false,
-    }
-}
-
-fn translate(error: &Error) -> TrustFileError {
-    let location = error.location().unwrap_or(Location::UNKNOWN);
-    let problem = match error.without_snippet() {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            TrustFileProblem::unknown_key(field, expected)
-        }
-        other => {
-            // The location is told apart from the problem.
-            let text = other.to_string();
-            let end = text.rfind(" at line ").unwrap_or(text.len());
-            TrustFileProblem::Shape(text[..end].to_owned())
-        }
-    };
-    TrustFileError { line: location.line().max(1), column: location.column().max(1), problem }
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, TrustFileError> {
+    wachter_document::read_within(&LIMITS, text).map_err(|error| {
+        let DocumentError { line, column, message } = error;
+        let problem = TrustFileProblem::Shape(message);
+        TrustFileError { line: line.max(1), column: column.max(1), problem }
+    })
 }
 
 impl<'de> Deserialize<'de> for OneOrMany {

@@ -3,7 +3,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::names::{RepositoryId, Ring, RoleName, SignerName};
+use crate::RepositoryId;
+use crate::names::{Ring, RoleName, SignerName};
 use crate::trust_file::{ModulePattern, Publisher, Recipient, ReleaseRules, Revocation, TrustFile};
 use crate::{PatternList, PublicKey, TrustFileError};
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use wachter_model::{Digest, ModuleName, NodeName};
 
-use crate::names::{RepositoryId, Ring, RoleName, SignerName};
+use crate::RepositoryId;
+use crate::names::{Ring, RoleName, SignerName};
 use crate::{Fingerprint, Namespace, PatternList, PublicKey, RevokedKeys};
 
 /// The trust file, `trust/trust.yaml`: who may sign releases, publish modules and approve.

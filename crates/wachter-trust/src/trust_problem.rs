@@ -1,10 +1,10 @@
-use serde_saphyr::Spanned;
+use wachter_document::Spanned;
 
-use crate::names::{
-    ParseRepositoryIdError, ParseRingError, ParseRoleNameError, ParseSignerNameError,
-};
+use crate::names::{ParseRingError, ParseRoleNameError, ParseSignerNameError};
 use crate::safe_path::PathError;
-use crate::{Fingerprint, KeyError, ParseFingerprintError, PatternError, SignerName};
+use crate::{
+    Fingerprint, KeyError, ParseFingerprintError, ParseRepositoryIdError, PatternError, SignerName,
+};
 
 /// Where a trust file is wrong, and how.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,19 +28,9 @@ pub enum TrustFileProblem {
     /// Not UTF-8.
     #[error("the file is not UTF-8 text")]
     NotText,
-    /// Not YAML, a missing key, or a value of another kind.
+    /// Not YAML, a missing or unknown key, or a value of another kind.
     #[error("{0}")]
     Shape(String),
-    /// A key that does not exist.
-    #[error("unknown key `{}`{}; known here are {known}", key.escape_debug(), did_you_mean(nearest.as_ref()))]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The known key that is most like it.
-        nearest: Option<String>,
-        /// All known keys.
-        known: String,
-    },
     /// A format of the future.
     #[error("format version {0} is not known, only 1 is; update Wachter")]
     Version(u64),
@@ -70,6 +60,19 @@ pub enum TrustFileProblem {
         /// Why.
         #[source]
         source: KeyError,
+    },
+    /// A key of an algorithm that the launcher does not verify.
+    #[error(
+        "`{signer}` publishes modules and has the {algorithm} key {fingerprint}, which the launcher does not \
+         verify; use an Ed25519 or ECDSA P-256 key (`ssh-keygen -t ed25519`), and give the other another name"
+    )]
+    PublisherKey {
+        /// Whose.
+        signer: SignerName,
+        /// The key.
+        fingerprint: Fingerprint,
+        /// Its algorithm.
+        algorithm: &'static str,
     },
     /// A signer without keys.
     #[error("`{0}` has no key")]
@@ -150,62 +153,5 @@ impl TrustFileError {
             column: location.column().max(1),
             problem: problem.into(),
         }
-    }
-}
-
-impl TrustFileProblem {
-    pub(crate) fn unknown_key(key: &str, known: &[&'static str]) -> Self {
-        let nearest = known
-            .iter()
-            .map(|candidate| (distance(key, candidate), candidate))
-            .min()
-            .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(2))
-            .map(|(_, candidate)| (*candidate).to_owned());
-        let key = key.chars().take(80).collect();
-        Self::UnknownKey { key, nearest, known: known.join(", ") }
-    }
-}
-
-fn did_you_mean(nearest: Option<&String>) -> String {
-    nearest.map(|nearest| format!(", did you mean `{nearest}`?")).unwrap_or_default()
-}
-
-/// Levenshtein's distance: how many characters to add, remove or replace.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (above, from) in from.chars().take(80).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
-        for (index, to) in to.iter().enumerate() {
-            let replace = diagonal + usize::from(from != *to);
-            diagonal = row[index + 1];
-            row[index + 1] = replace.min(diagonal + 1).min(row[index] + 1);
-        }
-    }
-    row[to.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn suggests_the_nearest_key() {
-        let check = |key: &str, expected: Option<&str>| match TrustFileProblem::unknown_key(
-            key,
-            &["signers", "serial"],
-        ) {
-            TrustFileProblem::UnknownKey { nearest, .. } => {
-                assert_eq!(nearest.as_deref(), expected, "{key}");
-            }
-            other => panic!("{other:?}"),
-        };
-        check("signer", Some("signers"));
-        check("seriall", Some("serial"));
-        check("completely-else", None);
-        assert_eq!(
-            (distance("kitten", "sitting"), distance("", "abc"), distance("a", "a")),
-            (3, 3, 0)
-        );
     }
 }

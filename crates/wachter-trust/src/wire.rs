@@ -1,4 +1,4 @@
-//! The SSH wire encoding (RFC 4251 section 5): the two types that signatures and agents need.
+//! The SSH wire encoding (RFC 4251 section 5): what keys, signatures and agents need.
 
 /// The input ended, or a length in it points past its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,16 @@ impl<'a> WireReader<'a> {
         self.take(length)
     }
 
+    /// A positive `mpint`, without the zero that keeps its first bit from being a sign. A second form of
+    /// one number, zero and negative numbers count as damage.
+    pub(crate) fn mpint(&mut self) -> Result<&'a [u8], Truncated> {
+        match self.string()? {
+            [0, number @ ..] if number.first().is_some_and(|first| *first >= 0x80) => Ok(number),
+            number @ [1..0x80, ..] => Ok(number),
+            _ => Err(Truncated),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -51,6 +61,24 @@ pub(crate) fn put_string(into: &mut Vec<u8>, bytes: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn numbers_have_one_form() {
+        for (bytes, expected) in [
+            (&[1u8][..], Some(&[1u8][..])),
+            (&[0x7f, 0], Some(&[0x7f, 0])),
+            (&[0, 0x80], Some(&[0x80])),
+            (&[0x80], None),
+            (&[0, 1], None),
+            (&[0, 0, 0x80], None),
+            (&[0], None),
+            (&[], None),
+        ] {
+            let mut text = Vec::new();
+            put_string(&mut text, bytes);
+            assert_eq!(WireReader::new(&text).mpint().ok(), expected, "{bytes:?}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -20,7 +20,7 @@ pub(crate) fn carry_out(
     options: &HostOptions,
     format: Format,
 ) -> CommandResult {
-    let (mut follower, _lock) = sync::open(options)?.ours()?;
+    let (mut follower, _lock) = sync::open(options, "apply")?;
     follower.take_bundle(std::path::absolute(arguments.bundle)?)?;
     sync::judge_and_deploy(&mut follower, format)
 }

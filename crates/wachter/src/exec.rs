@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use wachter_model::Level;
+use wachter_model::{Level, RunId};
 use wachter_protocol::{Egress, Excess, Grant};
 use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, RunStore, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
@@ -104,11 +104,13 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
     }
     Ok(Runnable {
         request: RunRequest {
+            run: RunId::new(),
             cause: Cause::AdHoc,
             digest,
             manifest: module.manifest,
             grant,
             input: Value::Null,
+            event: None,
             state: Value::Null,
             dry_run: false,
         },
@@ -126,11 +128,13 @@ fn from_release(name: &str, options: &HostOptions) -> Result<Runnable, CommandEr
     let (digest, manifest, grant) = deployed.module(name, &host)?;
     Ok(Runnable {
         request: RunRequest {
+            run: RunId::new(),
             cause: Cause::AdHoc,
             digest,
             manifest,
             grant,
             input: Value::Null,
+            event: None,
             state: Value::Null,
             dry_run: false,
         },

@@ -1,20 +1,21 @@
 //! A node's way from the Git server to a deployment: fetch, judge, prepare.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
+use wachter_file::{Readers, read_limited, replace_durably};
 use wachter_gitops::{
-    AcceptedRelease, FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository, Source,
-    TreeLimits, Verdict, Verify,
+    AcceptedRelease, Certificates, FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository,
+    Source, Verdict, Verify,
 };
 use wachter_model::Digest;
 use wachter_protocol::{LocalFile, Mechanism, VerifyMode};
-use wachter_runtime::{Deployment, DeploymentError, ReleaseFile, replace_file};
-use wachter_trust::{PublicKey, Roots, TrustFile};
+use wachter_runtime::{Deployment, DeploymentError, ReleaseFile};
+use wachter_trust::{Ring, Roots, TrustFile};
 
 use crate::credential::CredentialReader;
+use crate::data_lock::make_private;
 use crate::failure::{CommandError, chain};
 use crate::node::Deployed;
 use crate::place::Host;
@@ -22,52 +23,11 @@ use crate::place::Host;
 /// No clock is right that is before this day.
 const BUILD_DATE: &str = "2026-11-21T00:00:00Z";
 
+/// The most bytes of the local file.
+pub(crate) const MAX_LOCAL_FILE_BYTES: u64 = 1 << 20;
+
 /// The branch that `verify: commits` follows.
 const BRANCH: &str = "main";
-
-/// Commits that are read to find out where one comes from.
-const HISTORY: usize = 100_000;
-
-/// Keeps two processes from writing to one data folder.
-pub(crate) struct DataLock {
-    _file: File,
-}
-
-/// Why a data folder is not ours: the process that has it.
-pub(crate) enum Locked {
-    By(Option<i32>),
-    Failed(CommandError),
-}
-
-impl DataLock {
-    /// Takes the data folder, and makes it where it is missing.
-    pub(crate) fn take(data: &Path) -> Result<Self, Locked> {
-        let failed = |error: std::io::Error| {
-            Locked::Failed(CommandError::failed(format!("cannot use {}: {error}", data.display())))
-        };
-        make_private(data).map_err(failed)?;
-        let path = data.join("lock");
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
-        if file.try_lock().is_err() {
-            let process = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-            return Err(Locked::By(process));
-        }
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
-        Ok(Self { _file: file })
-    }
-}
-
-/// Nobody else reads what a node knows.
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
 
 /// Follows one repository.
 pub(crate) struct Follower {
@@ -77,6 +37,8 @@ pub(crate) struct Follower {
     credential: CredentialReader,
     host: Host,
     local_digest: Digest,
+    /// The local file as it was when this was opened.
+    at_start: LocalFile,
     /// What the last deployment came from: release, serial of trust, local file.
     deployed_from: Option<(u64, u64, Digest)>,
 }
@@ -84,18 +46,29 @@ pub(crate) struct Follower {
 impl Follower {
     /// Opens what the node keeps of the repository.
     pub(crate) fn open(host: Host) -> Result<Self, CommandError> {
-        let policy = policy(&host)?;
+        let policy = policy(&host.local).map_err(|reason| {
+            CommandError::failed(format!("{}: {reason}", host.local_file.display()))
+        })?;
         for folder in ["modules", "trust"] {
             make_private(&host.data.join(folder))?;
         }
         let repository = Repository::open(&host.data)?;
         let fetcher =
             Fetcher { worker: std::env::current_exe()?, arguments: vec!["fetch-worker".into()] };
-        let credential = CredentialReader::new(host.local.repository.credential.clone());
+        let credential = CredentialReader::new(&host.local.repository);
         // Zero, so that the first look reads it: what stands there now may be newer than `host`.
         let local_digest = Digest::from_bytes([0; 32]);
-        let deployed_from = None;
-        Ok(Self { repository, fetcher, policy, credential, host, local_digest, deployed_from })
+        let (at_start, deployed_from) = (host.local.clone(), None);
+        Ok(Self {
+            repository,
+            fetcher,
+            policy,
+            credential,
+            host,
+            local_digest,
+            at_start,
+            deployed_from,
+        })
     }
 
     /// Where the repository is, as the local file says.
@@ -106,6 +79,7 @@ impl Follower {
         })?;
         let remote = Remote {
             credential: self.credential.read(Timestamp::now())?,
+            certificates: Certificates::from_environment(),
             allow_plain_http: repository.allow_plain_http,
             ..Remote::new(location)
         };
@@ -117,6 +91,19 @@ impl Follower {
         self.bring(Source::Bundle(path))
     }
 
+    /// Puts the node's own repository in order when it is time to. It costs as much as what came since
+    /// the last time.
+    ///
+    /// # Errors
+    /// The disk, or an object that is damaged. What was there is still there.
+    pub(crate) fn tidy(&mut self) -> Result<(), CommandError> {
+        if self.repository.is_untidy()? {
+            self.bring(Source::Own(self.repository.kept()))?;
+            self.repository.refresh()?;
+        }
+        Ok(())
+    }
+
     fn bring(&mut self, source: Source) -> Result<Fetched, CommandError> {
         let limits = &self.host.local.repository.limits;
         let branch = match &self.policy.verify {
@@ -125,14 +112,18 @@ impl Follower {
         };
         let job = Job {
             repository: Repository::git_folder(&self.host.data),
-            source,
             branch,
             limits: FetchLimits {
-                bytes: limits.bytes.as_bytes(),
+                bytes: match source {
+                    // What is here was within the limits when it came.
+                    Source::Own(_) => u64::MAX,
+                    _ => limits.bytes.as_bytes(),
+                },
                 objects: limits.objects,
                 time: limits.time.to_std(),
                 ..FetchLimits::default()
             },
+            source,
             accept_unconfined: {
                 let accepted = &self.host.local.confinement.accept_absent;
                 accepted.contains(&Mechanism::LandlockFilesystem)
@@ -155,24 +146,46 @@ impl Follower {
         &mut self.repository
     }
 
-    /// Reads the local file again, if it changed. A wrong one changes nothing.
+    /// Reads the local file again, if it changed. A wrong one changes nothing; a right one counts from
+    /// now on, but for what [`restart_needed`](Self::restart_needed) names.
+    ///
+    /// # Errors
+    /// The file is gone or wrong.
     pub(crate) fn reread(&mut self) -> Result<(), CommandError> {
-        let text = fs::read_to_string(&self.host.local_file)?;
-        let digest = Digest::of(text.as_bytes());
+        let path = &self.host.local_file;
+        let stays = |reason: String| {
+            let path = path.display();
+            CommandError::failed(format!("{path}: {reason}; the one from before stays in force"))
+        };
+        let text =
+            read_limited(path, MAX_LOCAL_FILE_BYTES).map_err(|error| stays(error.to_string()))?;
+        let digest = Digest::of(&text);
         if digest != self.local_digest {
-            let local = LocalFile::read(&text).map_err(|error| {
-                CommandError::failed(format!(
-                    "{}: {}; the one from before stays in force",
-                    self.host.local_file.display(),
-                    chain(&error)
-                ))
-            })?;
+            let text = String::from_utf8(text).map_err(|_| stays("it is not UTF-8".to_owned()))?;
+            let local = LocalFile::read(&text).map_err(|error| stays(chain(&error)))?;
+            // All of it or nothing: keys and rings are looked at here.
+            self.policy = policy(&local).map_err(stays)?;
+            self.credential = CredentialReader::new(&local.repository);
             self.host.local = local;
-            self.policy = policy(&self.host)?;
-            self.credential = CredentialReader::new(self.host.local.repository.credential.clone());
             self.local_digest = digest;
         }
         Ok(())
+    }
+
+    /// The local file that counts.
+    pub(crate) fn local(&self) -> &LocalFile {
+        &self.host.local
+    }
+
+    /// The keys of the local file that have changed since the start and count from the next one.
+    pub(crate) fn restart_needed(&self) -> Vec<&'static str> {
+        let (then, now) = (&self.at_start, &self.host.local);
+        let data = then.data != now.data && self.host.data_is_local;
+        let profile = then.confinement.profile != now.confinement.profile;
+        [("data", data), ("confinement.profile", profile)]
+            .into_iter()
+            .filter_map(|(key, changed)| changed.then_some(key))
+            .collect()
     }
 
     /// As [`deploy`](Self::deploy), and nothing where what it would come from is as the last time.
@@ -206,8 +219,8 @@ impl Follower {
         // Not the release's own, which may be an earlier one: going back never brings trust back.
         let Some(trust) = self.repository.trust()? else { return Ok(deploying) };
         let folder = self.host.data.join("trust");
-        replace_file(&folder.join("trust.yaml.sig"), &trust.signatures)?;
-        replace_file(&folder.join("trust.yaml"), &trust.file)?;
+        replace_durably(&folder.join("trust.yaml.sig"), &trust.signatures, Readers::Mask)?;
+        replace_durably(&folder.join("trust.yaml"), &trust.file, Readers::Mask)?;
         let trust = TrustFile::parse(&trust.file)?;
         for release in releases {
             let files = self.files(&release)?;
@@ -251,28 +264,21 @@ pub(crate) struct Deploying {
     pub(crate) passed_over: Vec<String>,
 }
 
-fn policy(host: &Host) -> Result<Policy, CommandError> {
-    let local = &host.local;
-    let keys: Result<Vec<PublicKey>, _> = local.roots.keys.iter().map(|key| key.parse()).collect();
-    let keys = keys.map_err(|error: wachter_trust::KeyError| {
-        CommandError::failed(format!(
-            "{}: `roots.keys`: {}",
-            host.local_file.display(),
-            chain(&error)
-        ))
-    })?;
-    let repository: wachter_trust::RepositoryId = local.repository.id.to_string().parse()?;
-    let threshold = usize::try_from(local.roots.threshold)?;
-    Ok(Policy {
-        roots: Roots::new(threshold, keys)?.for_repository(repository),
-        repository,
-        rings: None,
-        verify: match local.repository.verify {
-            VerifyMode::Releases => Verify::Releases,
-            VerifyMode::Commits => Verify::Commits(BRANCH.parse()?),
-        },
-        limits: TreeLimits::default(),
-        history: HISTORY,
-        build_date: BUILD_DATE.parse()?,
-    })
+/// What the local file insists on, or what is wrong with it.
+fn policy(local: &LocalFile) -> Result<Policy, String> {
+    let (roots, repository) = (&local.roots, local.repository.id);
+    let roots = Roots::of_local_file(roots.threshold, &roots.keys, repository)
+        .map_err(|error| format!("`roots`: {}", chain(&error)))?;
+    let rings: Option<Result<BTreeSet<Ring>, _>> = local.repository.rings.as_ref().map(|rings| {
+        let ring = |name: &String| {
+            name.parse().map_err(|error| format!("`repository.rings`: `{name}`: {}", chain(&error)))
+        };
+        rings.iter().map(ring).collect()
+    });
+    let verify = match local.repository.verify {
+        VerifyMode::Releases => Verify::Releases,
+        VerifyMode::Commits => Verify::Commits(BRANCH.parse().expect("it is a branch's name")),
+    };
+    let build_date = BUILD_DATE.parse().expect("it is a time");
+    Ok(Policy { rings: rings.transpose()?, verify, ..Policy::new(roots, repository, build_date) })
 }

@@ -3,6 +3,7 @@
 
 mod apply;
 mod credential;
+mod data_lock;
 mod doctor;
 mod exec;
 mod failure;
@@ -65,7 +66,7 @@ enum Command {
     Trust(trust::TrustArguments),
     /// Run the node: follow the repository and keep its agents going
     Run(node::RunArguments),
-    /// Look for a new release now
+    /// Look for a new release now, or have the node that runs do it, and say what came of it
     Sync(sync::SyncArguments),
     /// Go back to an earlier accepted release
     Rollback(sync::RollbackArguments),
@@ -75,9 +76,9 @@ enum Command {
     Unpin,
     /// Take a release from a Git bundle, through the same checks
     Apply(apply::ApplyArguments),
-    /// Show what the node is doing
+    /// Show what the node is doing, which release is in force, and what holds it there
     Status,
-    /// Show what was run
+    /// Show what was run, newest first
     Runs(status::RunsArguments),
     /// Show the modules of the present release
     Modules,
@@ -139,9 +140,10 @@ fn carry_out(arguments: Arguments) -> CommandResult {
 
 /// Two threads: what a node does is waiting, mostly.
 fn block_on(work: impl Future<Output = CommandResult>) -> CommandResult {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(work)
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(work);
+    // What still waits for a server is not waited for.
+    runtime.shutdown_background();
+    result
 }

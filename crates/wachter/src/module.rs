@@ -77,12 +77,17 @@ pub(crate) fn carry_out(
     format: Format,
 ) -> CommandResult {
     match arguments.command {
-        ModuleCommand::New { name, language, folder } => new(&name, language, folder),
+        ModuleCommand::New { name, language, folder } => new(&name, language, folder, format),
         ModuleCommand::Test { folder, input } => crate::block_on(test(folder, input, host, format)),
     }
 }
 
-fn new(name: &ModuleName, language: Language, folder: Option<PathBuf>) -> CommandResult {
+fn new(
+    name: &ModuleName,
+    language: Language,
+    folder: Option<PathBuf>,
+    format: Format,
+) -> CommandResult {
     let folder = folder.unwrap_or_else(|| {
         if Path::new("trust/trust.yaml").exists() {
             Path::new("modules").join(name.as_str())
@@ -113,6 +118,10 @@ fn new(name: &ModuleName, language: Language, folder: Option<PathBuf>) -> Comman
         "made {0}\ntry it:   wachter module test {0}\nsign it:  wachter sign {name}",
         folder.display()
     ));
+    if format == Format::Json {
+        let files: Vec<&str> = template.iter().map(|(path, ..)| *path).collect();
+        output::json(&serde_json::json!({ "folder": folder, "files": files }))?;
+    }
     Ok(())
 }
 

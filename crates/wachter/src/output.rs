@@ -37,6 +37,18 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), CommandError> {
     data(serde_json::to_string_pretty(value)?)
 }
 
+/// Writes what came of a command: as JSON, or as a sentence.
+pub(crate) fn result(
+    format: Format,
+    value: &impl Serialize,
+    sentence: impl Display,
+) -> Result<(), CommandError> {
+    match format {
+        Format::Json => json(value),
+        Format::Human => data(sentence),
+    }
+}
+
 /// Writes rows in columns as wide as needed.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), CommandError> {
     let width = |column: usize| {

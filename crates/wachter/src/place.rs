@@ -1,11 +1,14 @@
 //! Where things are on this host.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use wachter_file::read_limited;
 use wachter_protocol::LocalFile;
 
 use crate::failure::{CommandError, chain};
+use crate::follow::MAX_LOCAL_FILE_BYTES;
 
 /// The options that every command about this host takes.
 #[derive(Args, Clone, Debug)]
@@ -49,13 +52,18 @@ pub(crate) struct Host {
     pub(crate) local: LocalFile,
     pub(crate) local_file: PathBuf,
     pub(crate) data: PathBuf,
+    /// Whether the local file says where the data are, and not an option or a variable.
+    pub(crate) data_is_local: bool,
 }
 
 impl HostOptions {
     /// Reads the local file.
     pub(crate) fn host(&self) -> Result<Host, CommandError> {
         let path = self.local_file();
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let text = read_limited(&path, MAX_LOCAL_FILE_BYTES).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+        });
+        let text = text.map_err(|error| {
             CommandError::failed(format!("cannot read {}: {error}; make it with `wachter init`, or name it with --local-file", path.display()))
         })?;
         let local = LocalFile::read(&text).map_err(|error| match error {
@@ -69,7 +77,8 @@ impl HostOptions {
             (None, Some(data)) => data.as_path().to_owned(),
             (None, None) => default_data(),
         };
-        Ok(Host { local, local_file: std::path::absolute(path)?, data })
+        let local_file = std::path::absolute(path)?;
+        Ok(Host { local, local_file, data, data_is_local: self.data.is_none() })
     }
 
     /// The path of the local file, whether it exists or not.

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use wachter_file::{Readers, replace_durably};
+use wachter_gitops::{LocalRepository, TreeLimits};
 use wachter_model::ModuleName;
-use wachter_runtime::replace_file;
 use wachter_trust::{TagObject, TrustFile};
 
 use crate::failure::{CommandError, chain};
@@ -55,6 +56,22 @@ impl Repository {
     /// `git` at its root.
     pub(crate) fn git(&self) -> &Git {
         &self.git
+    }
+
+    /// Its objects, read as a node reads them.
+    ///
+    /// # Errors
+    /// They cannot be opened, or are named by SHA-256, which no node reads.
+    pub(crate) fn objects(&self) -> Result<LocalRepository, CommandError> {
+        let format = self.git.text(&["rev-parse", "--show-object-format"])?;
+        if format != "sha1" {
+            return Err(CommandError::refused(format!(
+                "the repository names its objects by {format}, and nodes read sha1; \
+                 make it anew with `git init --object-format=sha1`"
+            )));
+        }
+        let objects = self.git.text(&["rev-parse", "--git-path", "objects"])?;
+        Ok(LocalRepository::open(&self.path(&objects), TreeLimits::default())?)
     }
 
     /// A path from the root.
@@ -123,19 +140,14 @@ impl Repository {
     ///
     /// # Errors
     /// `git` fails.
-    pub(crate) fn tags(&self) -> Result<Vec<TagObject>, CommandError> {
+    pub(crate) fn tags(&self, objects: &LocalRepository) -> Result<Vec<TagObject>, CommandError> {
         let format = "--format=%(objecttype) %(objectname) %(refname:lstrip=2)";
         let listed = self.git.text(&["for-each-ref", format, "refs/tags/wachter/"])?;
-        let mut objects = self.git.objects()?;
         let mut tags = Vec::new();
         for line in listed.lines() {
             let Some(("tag", rest)) = line.split_once(' ') else { continue };
             let Some((id, name)) = rest.split_once(' ') else { continue };
-            if let Ok(tag) = TagObject::parse(&objects.read(id)?)
-                && tag.name() == name
-            {
-                tags.push(tag);
-            }
+            tags.extend(objects.tag(name, id.parse()?).ok());
         }
         Ok(tags)
     }
@@ -146,7 +158,7 @@ impl Repository {
 /// # Errors
 /// A folder that cannot be written.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), CommandError> {
-    replace_file(path, content).map_err(|error| at(path, &error))
+    replace_durably(path, content, Readers::Mask).map_err(|error| at(path, &error))
 }
 
 fn at(path: &Path, error: &io::Error) -> CommandError {

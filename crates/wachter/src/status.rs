@@ -3,10 +3,11 @@
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
-use wachter_runtime::{Cause, RunStore};
+use wachter_gitops::{Rollback, State};
+use wachter_runtime::RunStore;
 
+use crate::data_lock;
 use crate::failure::CommandResult;
-use crate::follow::{DataLock, Locked};
 use crate::node::{Deployed, NodeStatus};
 use crate::output::{self, Format};
 use crate::place::HostOptions;
@@ -21,28 +22,30 @@ pub(crate) struct RunsArguments {
 pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
     let host = options.host()?;
     let status = NodeStatus::read(&host.data);
-    let running = match DataLock::take(&host.data) {
-        Err(Locked::By(process)) => Some(process),
-        _ => None,
-    };
+    let running = data_lock::node(&host.data)?;
     let deployed = Deployed::read(&host.data).ok();
+    let state = State::read(&host.data)?;
+    let accepted: Vec<u64> = state.history.iter().map(|release| release.sequence).collect();
     if format == Format::Json {
         return output::json(&json!({
             "running": running.is_some(),
             "status": status,
             "deployed": deployed,
+            "accepted": accepted,
+            "pin": state.pin,
+            "rollback": state.rollback,
             "accepted_absent": host.local.confinement.accept_absent,
         }));
     }
     let line = |name: &str, value: String| output::data(format_args!("{name:12} {value}"));
     match (running, &status) {
-        (Some(process), Some(status)) => line(
+        (Some(holder), Some(status)) => line(
             "node",
             format!(
                 "{}, running since {} (process {})",
                 status.node,
                 status.since.strftime("%F %T"),
-                process.unwrap_or(0)
+                holder.process
             ),
         )?,
         _ => line("node", "not running; start it with `wachter run`".to_owned())?,
@@ -73,6 +76,16 @@ pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
         }
         None => line("release", "none yet".to_owned())?,
     }
+    if let Some(pin) = state.pin.filter(|pin| Timestamp::now() < pin.until) {
+        line("held", format!("pinned to {} until {}", pin.sequence, pin.until.strftime("%F %T")))?;
+    } else if let Some(rollback) = state.rollback {
+        let Rollback { to, from } = rollback;
+        line("held", format!("rolled back to {to} until one newer than {from} is accepted"))?;
+    }
+    if accepted.len() > 1 {
+        let numbers: Vec<String> = accepted.iter().map(ToString::to_string).collect();
+        line("accepted", numbers.join(", "))?;
+    }
     let Some(status) = status else { return Ok(()) };
     if let Some(profile) = status.profile {
         line("profile", profile.to_string())?;
@@ -80,6 +93,9 @@ pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
     if !status.absent.is_empty() {
         let absent: Vec<String> = status.absent.iter().map(ToString::to_string).collect();
         line("not enforced", absent.join(", "))?;
+    }
+    if !status.restart_needed.is_empty() {
+        line("restart", format!("needed for: {}", status.restart_needed.join(", ")))?;
     }
     for refused in &status.refused {
         line("refused", refused.clone())?;
@@ -118,13 +134,16 @@ pub(crate) fn runs(
     if format == Format::Json {
         return output::json(&records);
     }
+    if records.is_empty() {
+        output::talk(
+            "nothing was run yet; `wachter run` runs agents, `wachter exec` runs a module once",
+        );
+    }
     let rows: Vec<Vec<String>> = records
         .iter()
         .map(|record| {
-            let cause = match &record.cause {
-                Cause::Schedule { agent } => agent.to_string(),
-                Cause::AdHoc => "(by hand)".to_owned(),
-            };
+            let agent = record.cause.agent();
+            let cause = agent.map_or_else(|| "(by hand)".to_owned(), ToString::to_string);
             vec![
                 record.started.strftime("%F %T").to_string(),
                 cause,

@@ -1,18 +1,22 @@
 //! `wachter sync`, `rollback`, `pin` and `unpin`: which release is in force.
 //!
-//! Where a node runs on the same data, it is told to look and does the work itself; holding and
-//! letting go of releases is then refused, because two writers of one state would lose a change.
+//! Where a node runs on the same data, it is told to look, does the work itself, and is waited for;
+//! holding and letting go of releases is then refused, because two writers of one state would lose a
+//! change.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use wachter_gitops::Verdict;
+use wachter_file::FileLock;
+use wachter_gitops::{AcceptedRelease, Refusal, Refused, Verdict};
 use wachter_model::Duration;
 
+use crate::data_lock::{self, Locked};
 use crate::failure::{CommandError, CommandResult, ExitKind, chain};
-use crate::follow::{DataLock, Deploying, Follower, Locked};
+use crate::follow::Follower;
+use crate::node;
 use crate::output::{self, Format};
 use crate::place::HostOptions;
 
@@ -40,53 +44,26 @@ pub(crate) fn fetch_worker() -> ExitCode {
     wachter_gitops::worker_main(std::io::stdin(), std::io::stdout())
 }
 
-/// Opens the data for a change, or says what to do instead.
-pub(crate) fn open(options: &HostOptions) -> Result<Opened, CommandError> {
+/// Opens the data for a change by the command `purpose`, or says what to do instead.
+pub(crate) fn open(
+    options: &HostOptions,
+    purpose: &str,
+) -> Result<(Follower, FileLock), CommandError> {
     let host = options.host()?;
-    match DataLock::take(&host.data) {
-        Ok(lock) => Ok(Opened::Ours(Box::new(Follower::open(host)?), lock)),
-        Err(Locked::By(process)) => Ok(Opened::Node(process)),
-        Err(Locked::Failed(error)) => Err(error),
-    }
-}
-
-pub(crate) enum Opened {
-    Ours(Box<Follower>, DataLock),
-    /// A node has it: its process.
-    Node(Option<i32>),
-}
-
-impl Opened {
-    pub(crate) fn ours(self) -> Result<(Follower, DataLock), CommandError> {
-        match self {
-            Self::Ours(follower, lock) => Ok((*follower, lock)),
-            Self::Node(process) => {
-                let process =
-                    process.map(|process| format!(" (process {process})")).unwrap_or_default();
-                Err(CommandError::failed(format!(
-                    "a node is running{process}; stop it, change what is in force, and start it again"
-                )))
-            }
-        }
-    }
+    let lock = data_lock::take(&host.data, purpose).map_err(Locked::into_error)?;
+    Ok((Follower::open(host)?, lock))
 }
 
 pub(crate) fn sync(_: SyncArguments, options: &HostOptions, format: Format) -> CommandResult {
-    match open(options)? {
-        Opened::Ours(mut follower, _lock) => {
+    let host = options.host()?;
+    match data_lock::take(&host.data, "sync") {
+        Ok(_lock) => {
+            let mut follower = Follower::open(host)?;
             follower.fetch()?;
             judge_and_deploy(&mut follower, format)
         }
-        Opened::Node(process) => {
-            let process = process.and_then(rustix::process::Pid::from_raw);
-            let process = process.ok_or_else(|| {
-                CommandError::failed("a node is running, but not which process it is")
-            })?;
-            rustix::process::kill_process(process, rustix::process::Signal::HUP)
-                .map_err(|errno| CommandError::failed(format!("cannot reach the node: {errno}")))?;
-            output::talk("the node is looking now; see `wachter status`");
-            Ok(())
-        }
+        Err(Locked::Node(holder)) => report(&node::look(&host, &holder)?, format),
+        Err(other) => Err(other.into_error()),
     }
 }
 
@@ -95,36 +72,61 @@ pub(crate) fn judge_and_deploy(follower: &mut Follower, format: Format) -> Comma
     let now = Timestamp::now();
     let verdict = follower.judge(now)?;
     let deploying = follower.deploy(now)?;
-    report(&verdict, &deploying, format)
+    let mut refused = refusals(&verdict);
+    refused.extend(deploying.passed_over.iter().cloned());
+    let outcome = Outcome {
+        accepted: verdict.accepted,
+        refused,
+        in_force: deploying.deployment.as_ref().map(|deployment| deployment.sequence),
+        passed_over: !deploying.passed_over.is_empty(),
+    };
+    let result = report(&outcome, format);
+    if let Err(error) = follower.tidy() {
+        output::talk(format_args!("the node's own repository stays untidy: {error}"));
+    }
+    result
 }
 
-/// What a refusal is called.
+/// What was refused, but for what is meant for other nodes: that is nothing to look at.
 pub(crate) fn refusals(verdict: &Verdict) -> Vec<String> {
-    verdict
-        .refused
-        .iter()
-        .map(|refused| match refused.sequence {
-            Some(sequence) => format!("release {sequence} refused: {}", chain(&refused.reason)),
-            None => format!("the branch refused: {}", chain(&refused.reason)),
-        })
-        .collect()
+    let other_ring = |refused: &&Refused| matches!(refused.reason, Refusal::OtherRing(_));
+    verdict.refused.iter().filter(|refused| !other_ring(refused)).map(sentence).collect()
 }
 
-fn report(verdict: &Verdict, deploying: &Deploying, format: Format) -> CommandResult {
-    let mut refusals = refusals(verdict);
-    refusals.extend(deploying.passed_over.iter().cloned());
-    let in_force = deploying.deployment.as_ref().map(|deployment| deployment.sequence);
+/// All that was refused, for who asks about it.
+pub(crate) fn everything(verdict: &Verdict) -> Vec<String> {
+    verdict.refused.iter().map(sentence).collect()
+}
+
+fn sentence(refused: &Refused) -> String {
+    match refused.sequence {
+        Some(sequence) => format!("release {sequence} refused: {}", chain(&refused.reason)),
+        None => format!("the branch refused: {}", chain(&refused.reason)),
+    }
+}
+
+/// What came of a look.
+pub(crate) struct Outcome {
+    pub(crate) accepted: Option<AcceptedRelease>,
+    pub(crate) refused: Vec<String>,
+    pub(crate) in_force: Option<u64>,
+    /// Whether an accepted release is wrong in itself, so that an earlier one stays.
+    pub(crate) passed_over: bool,
+}
+
+fn report(outcome: &Outcome, format: Format) -> CommandResult {
+    let Outcome { accepted, refused, in_force, passed_over } = outcome;
     match format {
         Format::Json => output::json(&json!({
-            "accepted": verdict.accepted,
-            "refused": refusals,
+            "accepted": accepted,
+            "refused": refused,
             "in_force": in_force,
         }))?,
         Format::Human => {
-            for refusal in &refusals {
+            for refusal in refused {
                 output::data(refusal)?;
             }
-            match (&verdict.accepted, in_force) {
+            match (accepted, in_force) {
                 (Some(release), _) => output::data(format_args!(
                     "release {} accepted, signed by {}",
                     release.sequence,
@@ -137,8 +139,11 @@ fn report(verdict: &Verdict, deploying: &Deploying, format: Format) -> CommandRe
             }
         }
     }
-    match refusals.into_iter().next() {
-        Some(refusal) if verdict.accepted.is_none() || !deploying.passed_over.is_empty() => {
+    if in_force.is_none() && refused.is_empty() {
+        output::talk("the repository has no release; make one with `wachter release --push`");
+    }
+    match refused.first() {
+        Some(refusal) if accepted.is_none() || *passed_over => {
             Err(CommandError::new(ExitKind::Refused, refusal))
         }
         _ => Ok(()),
@@ -150,7 +155,7 @@ pub(crate) fn rollback(
     options: &HostOptions,
     format: Format,
 ) -> CommandResult {
-    let (mut follower, _lock) = open(options)?.ours()?;
+    let (mut follower, _lock) = open(options, "rollback")?;
     let now = Timestamp::now();
     let sequence = follower.repository().rollback(arguments.to, now)?;
     follower.deploy(now)?;
@@ -168,7 +173,7 @@ pub(crate) fn pin(
     options: &HostOptions,
     format: Format,
 ) -> CommandResult {
-    let (mut follower, _lock) = open(options)?.ours()?;
+    let (mut follower, _lock) = open(options, "pin")?;
     let now = Timestamp::now();
     let time = SignedDuration::from_millis(i64::try_from(arguments.time.as_millis())?);
     let until = now.checked_add(time)?;
@@ -182,7 +187,7 @@ pub(crate) fn pin(
 }
 
 pub(crate) fn unpin(options: &HostOptions, format: Format) -> CommandResult {
-    let (mut follower, _lock) = open(options)?.ours()?;
+    let (mut follower, _lock) = open(options, "unpin")?;
     follower.repository().unpin()?;
     let now = Timestamp::now();
     let deployment = follower.deploy(now)?.deployment;
@@ -191,8 +196,5 @@ pub(crate) fn unpin(options: &HostOptions, format: Format) -> CommandResult {
 }
 
 fn say(format: Format, sequence: u64, sentence: &str) -> CommandResult {
-    match format {
-        Format::Json => output::json(&json!({ "in_force": sequence })),
-        Format::Human => output::data(sentence),
-    }
+    output::result(format, &json!({ "in_force": sequence }), sentence)
 }

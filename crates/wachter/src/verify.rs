@@ -10,7 +10,7 @@ use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::follow::{Deploying, Follower};
 use crate::output::{self, Format};
 use crate::place::{Host, HostOptions};
-use crate::sync::refusals;
+use crate::sync::everything;
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArguments {
@@ -28,21 +28,22 @@ pub(crate) fn carry_out(
     format: Format,
 ) -> CommandResult {
     let folder = Folder::new()?;
-    let Host { mut local, local_file, .. } = options.host()?;
+    let Host { mut local, local_file, data_is_local, .. } = options.host()?;
     if let Some(repository) = arguments.repository {
         local.repository.url = match std::path::absolute(&repository) {
             Ok(path) if path.exists() => path.display().to_string(),
             _ => repository,
         };
     }
-    let mut follower = Follower::open(Host { local, local_file, data: folder.0.clone() })?;
+    let mut follower =
+        Follower::open(Host { local, local_file, data: folder.0.clone(), data_is_local })?;
     follower.fetch()?;
     let now = Timestamp::now();
     let mut verdict = follower.judge(now)?;
     if let Some(release) = &arguments.release {
         only(&mut verdict, release)?;
     }
-    let mut refused = refusals(&verdict);
+    let mut refused = everything(&verdict);
     let mut deploying = Deploying::default();
     if verdict.accepted.is_some() {
         deploying = follower.deploy(now)?;

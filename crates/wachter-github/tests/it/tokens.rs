@@ -10,8 +10,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let app =
-            GithubApp { client: "Iv23liTest".into(), installation: 42, key: RsaKey::generate() };
+        let app = GithubApp {
+            client: "Iv23liTest".into(),
+            installation: 42,
+            repository: "infra".into(),
+            key: RsaKey::generate(),
+        };
         let tokens = Tokens::default();
         let server = GithubServer::serve(app.clone(), tokens.clone()).unwrap();
         Self { app, tokens, server }
@@ -25,6 +29,7 @@ impl World {
         App::new(
             app.client.parse().unwrap(),
             InstallationId(app.installation),
+            app.repository.parse().unwrap(),
             AppKey::from_pem(app.key.pkcs1_pem().as_bytes()).unwrap(),
             self.server.url().parse().unwrap(),
         )
@@ -47,7 +52,7 @@ fn seconds(seconds: i64) -> SignedDuration {
 }
 
 #[test]
-fn an_app_gets_a_token_that_reads_contents_and_no_more() {
+fn an_app_gets_a_token_that_reads_one_repository_and_no_more() {
     let world = World::new();
     let app = world.app();
     let token = app.request_token(now()).unwrap();
@@ -57,6 +62,7 @@ fn an_app_gets_a_token_that_reads_contents_and_no_more() {
     let request = world.request();
     assert_eq!(request.target, "POST /app/installations/42/access_tokens");
     assert_eq!(request.permissions, serde_json::json!({ "contents": "read" }));
+    assert_eq!(request.repositories, serde_json::json!(["infra"]));
     for shown in [format!("{app:?} {token:?}"), format!("{app:#?} {token:#?}")] {
         assert!(!shown.contains(token.secret().as_str()), "{shown}");
         assert!(shown.len() < 600, "a key is longer: {shown}");
@@ -100,6 +106,11 @@ fn refusals_say_what_to_do() {
         GithubApp { installation: 43, ..app() },
         TokenError::NoInstallation(InstallationId(43)),
         "no such installation",
+    );
+    check(
+        GithubApp { repository: "other".into(), ..app() },
+        TokenError::NotGranted,
+        "there is no such repository in this installation",
     );
 }
 
@@ -157,6 +168,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused() {
     let app = App::new(
         world.app.client.parse().unwrap(),
         InstallationId(42),
+        "infra".parse().unwrap(),
         AppKey::from_pem(world.app.key.pkcs8_pem().as_bytes()).unwrap(),
         server.url().parse().unwrap(),
     );

@@ -4,12 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use gix_object::Kind;
+use wachter_file::{Readers, replace_durably};
 use wachter_model::Digest;
 use wachter_trust::TreeListing;
 
 use super::walk::{HostileTree, TreeFiles};
 use super::{ObjectError, ObjectReader, ObjectStore};
-use crate::{ObjectId, atomic_file};
+use crate::ObjectId;
 
 /// First bytes of the file: what it is, and its version.
 const MAGIC: &[u8; 16] = b"wachter-sha256 1";
@@ -27,8 +28,9 @@ const FILES_PER_THREAD: usize = 256;
 /// once need not be read again to be known: an unchanged file costs nothing at the next release. The
 /// file is written by the node alone, beside its state, and is worth as much; a damaged one is left
 /// out of account.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Contents {
+    /// Empty where nothing is kept.
     file: PathBuf,
     known: HashMap<ObjectId, (Digest, u64)>,
     changed: bool,
@@ -47,7 +49,7 @@ impl Contents {
             let known = |id: ObjectId| Some((id, *self.known.get(&id)?));
             let records: BTreeMap<_, _> =
                 keep.files.iter().filter_map(|file| known(file.id)).collect();
-            atomic_file::replace(&self.file, &render(&records))?;
+            replace_durably(&self.file, &render(&records), Readers::Owner)?;
             self.changed = false;
         }
         Ok(())

@@ -17,5 +17,5 @@ pub use name::NameError;
 pub use object::ObjectError;
 pub(crate) use object::{ObjectReader, ObjectStore};
 pub use tree::TreeError;
-pub use walk::{HostileTree, TreeLimits};
-pub(crate) use walk::{TreeFiles, changed_paths, find};
+pub use walk::{ChangeKind, HostileTree, TreeLimits};
+pub(crate) use walk::{TreeFiles, changes, find};

@@ -75,13 +75,20 @@ impl ObjectStore {
     pub(crate) fn open(repository: &Path) -> Result<(Self, References), LayoutError> {
         let references = layout::inspect(repository)?;
         let objects = repository.join("objects");
+        let store = Self::of_objects(&objects)
+            .map_err(|source| LayoutError::File { path: objects, source })?;
+        Ok((store, references))
+    }
+
+    /// Opens a folder of objects, whatever else lies beside it.
+    pub(crate) fn of_objects(objects: &Path) -> std::io::Result<Self> {
         // Only what a fetch writes: an index a pack. A second index over all of them is not read.
         let options =
             gix_odb::store::init::Options { use_multi_pack_index: false, ..Default::default() };
         let none = &mut std::iter::empty();
-        let store = gix_odb::Store::at_opts(objects.clone(), gix_hash::Kind::Sha1, none, options)
-            .map_err(|source| LayoutError::File { path: objects, source })?;
-        Ok((Self { path: Arc::new(repository.to_owned()), store: Arc::new(store) }, references))
+        let hash = gix_hash::Kind::Sha1;
+        let store = gix_odb::Store::at_opts(objects.to_owned(), hash, none, options)?;
+        Ok(Self { path: Arc::new(objects.to_owned()), store: Arc::new(store) })
     }
 
     pub(crate) fn reader(&self) -> ObjectReader {

@@ -164,8 +164,19 @@ impl TreeFiles {
     }
 }
 
+/// How a file differs between two trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Only the new one has it.
+    Added,
+    /// Its mode or its content differs.
+    Changed,
+    /// Only the old one had it.
+    Removed,
+}
+
 /// The paths whose mode or content differs between two trees, in order. Without an old tree: all.
-pub(crate) fn changed_paths<'a>(old: &'a TreeFiles, new: &'a TreeFiles) -> Vec<&'a str> {
+pub(crate) fn changes<'a>(old: &'a TreeFiles, new: &'a TreeFiles) -> Vec<(&'a str, ChangeKind)> {
     let mut changed = Vec::new();
     let (mut before, mut after) = (old.files.iter().peekable(), new.files.iter().peekable());
     loop {
@@ -178,9 +189,14 @@ pub(crate) fn changed_paths<'a>(old: &'a TreeFiles, new: &'a TreeFiles) -> Vec<&
         let gone = if order.is_le() { before.next() } else { None };
         let come = if order.is_ge() { after.next() } else { None };
         let same = |(old, new): (&TreeFile, &TreeFile)| (old.mode, old.id) == (new.mode, new.id);
-        if !gone.zip(come).is_some_and(same) {
-            changed.extend(gone.or(come).map(|file| file.path.as_str()));
-        }
+        let change = match (gone, come) {
+            (Some(old), Some(new)) if same((old, new)) => continue,
+            (Some(file), Some(_)) => (file, ChangeKind::Changed),
+            (Some(file), None) => (file, ChangeKind::Removed),
+            (None, Some(file)) => (file, ChangeKind::Added),
+            (None, None) => return changed,
+        };
+        changed.push((change.0.path.as_str(), change.1));
     }
 }
 

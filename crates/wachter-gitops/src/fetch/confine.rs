@@ -137,12 +137,13 @@ impl Needs {
                 needs.read.push(path.clone());
                 return needs;
             }
+            Source::Own(_) => return needs,
             Source::Remote(remote) => remote,
         };
         let programs = EXECUTE.iter().map(PathBuf::from);
         match &remote.location {
             Location::Http(location) => {
-                needs.read.extend(remote.certificates.clone());
+                needs.read.extend(remote.certificates.paths().cloned());
                 let proxy = http::proxy(location).map(|proxy| proxy.port());
                 needs.ports = Some([location.port, 53].into_iter().chain(proxy).collect());
             }

@@ -339,14 +339,29 @@ fn authorization(credential: &Credential) -> Secret {
 
 fn roots(remote: &Remote) -> Result<RootCerts, FetchFailure> {
     let bad = |reason: String| FetchFailure::Tls { reason };
-    let certificates: Vec<CertificateDer<'static>> = match &remote.certificates {
-        Some(file) => CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect)
-            .map_err(|error| bad(format!("{}: {error}", file.display())))?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
+    let named = &remote.certificates;
+    let mut certificates: Vec<CertificateDer<'static>> = Vec::new();
+    if let Some(file) = &named.file {
+        let read =
+            CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        certificates =
+            read.map_err(|error| bad(format!("the certificates in {}: {error}", file.display())))?;
+    }
+    for folder in &named.folders {
+        // A folder that is not there is no error to OpenSSL either: its own list names some.
+        certificates
+            .extend(rustls_native_certs::load_certs_from_paths(None, Some(folder.as_path())).certs);
+    }
+    // The file often holds those of the folders as well.
+    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    certificates.dedup();
+    if named.is_of_system() {
+        certificates = rustls_native_certs::load_native_certs().certs;
+    }
     if certificates.is_empty() {
-        return Err(bad("no certificates to trust were found".to_owned()));
+        let places: Vec<String> = named.paths().map(|path| path.display().to_string()).collect();
+        let places = if places.is_empty() { "this host".to_owned() } else { places.join(", ") };
+        return Err(bad(format!("there are no certificates to trust in {places}")));
     }
     let certificates = certificates.iter().map(|der| Certificate::from_der(der).to_owned());
     Ok(RootCerts::from(certificates))

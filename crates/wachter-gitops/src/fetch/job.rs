@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Location;
+use crate::ObjectId;
 
 /// What a worker is to bring into a repository.
 #[derive(Clone, Debug)]
@@ -25,11 +26,18 @@ pub struct Job {
 
 /// Where objects come from.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each fetch, and never a list of them"
+)]
 pub enum Source {
     /// A Git server, or a repository of this machine.
     Remote(Remote),
     /// A file made by `git bundle create`.
     Bundle(PathBuf),
+    /// Nothing from outside: what can be reached from the references and from these objects is put
+    /// into few packs, and the rest is dropped. No reference changes.
+    Own(Vec<ObjectId>),
 }
 
 /// A Git server and how to reach it.
@@ -39,8 +47,8 @@ pub struct Remote {
     pub location: Location,
     /// What to log in with, for HTTP. SSH uses the keys and agent of the user.
     pub credential: Option<Credential>,
-    /// A file of certificates (PEM) to trust instead of the system's.
-    pub certificates: Option<PathBuf>,
+    /// Whose certificates to trust, for HTTPS.
+    pub certificates: Certificates,
     /// Whether HTTP without TLS is allowed to other machines than this one.
     pub allow_plain_http: bool,
     /// The program to run for SSH: `ssh` unless said otherwise.
@@ -54,10 +62,43 @@ impl Remote {
         Self {
             location,
             credential: None,
-            certificates: None,
+            certificates: Certificates::default(),
             allow_plain_http: false,
             ssh_program: None,
         }
+    }
+}
+
+/// Certificates (PEM) to trust instead of the system's. Where nothing is named, those of the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificates {
+    /// A file of any number of them.
+    pub file: Option<PathBuf>,
+    /// Folders of such files, named as `openssl rehash` names them (`HASH.0`).
+    pub folders: Vec<PathBuf>,
+}
+
+impl Certificates {
+    /// What `SSL_CERT_FILE` and `SSL_CERT_DIR` name, as OpenSSL and curl read them: a file, and folders
+    /// between colons. An empty variable counts as one that is not set.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let folders = set("SSL_CERT_DIR")
+            .map(|value| std::env::split_paths(&value).filter(|path| *path != *"").collect());
+        Self { file: set("SSL_CERT_FILE").map(PathBuf::from), folders: folders.unwrap_or_default() }
+    }
+
+    /// Whether nothing is named.
+    #[must_use]
+    pub fn is_of_system(&self) -> bool {
+        self.file.is_none() && self.folders.is_empty()
+    }
+
+    /// Everything that is named.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.file.iter().chain(&self.folders)
     }
 }
 

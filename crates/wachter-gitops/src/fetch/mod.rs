@@ -12,13 +12,16 @@ mod meter;
 mod negotiation;
 mod pack;
 mod process;
+mod tidy;
 mod wire;
 mod worker;
 
 pub use failure::{FetchFailure, LimitKind};
 pub use fetched::{Confinement, Fetched};
 pub use fetcher::{FetchError, Fetcher};
-pub use job::{BranchName, BranchNameError, Credential, FetchLimits, Job, Remote, Source};
+pub use job::{
+    BranchName, BranchNameError, Certificates, Credential, FetchLimits, Job, Remote, Source,
+};
 pub use location::{HttpLocation, Location, LocationError, SshLocation};
 pub use worker::worker_main;
 

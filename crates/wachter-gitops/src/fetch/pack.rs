@@ -1,15 +1,15 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use gix_pack::data::input::Mode;
 use gix_utils::progress::Discard;
+use wachter_file::sync_folder;
 
 use super::failure::{FetchFailure, LimitKind, printable};
 use super::job::FetchLimits;
-use crate::atomic_file::sync_folder;
 
 /// Signature, version, number of objects (gitformat-pack).
 const HEADER_BYTES: usize = 12;
@@ -25,6 +25,36 @@ pub(crate) fn receive(
     store: &Arc<gix_odb::Store>,
     limits: &FetchLimits,
 ) -> Result<u32, FetchFailure> {
+    let (data, index, objects) = match indexed(input, repository, store, limits)? {
+        (Some((data, index)), objects) => (data, index, objects),
+        (None, _) => return Ok(0),
+    };
+    install(&data, &index, &repository.join("objects/pack")).map_err(|error| own(&error))?;
+    clean(repository)?;
+    Ok(objects)
+}
+
+/// As [`receive`], and leaves pack and index in `incoming/`: what a pack of ours must come to.
+///
+/// Returns where they are.
+pub(crate) fn index(
+    input: &mut dyn BufRead,
+    repository: &Path,
+    store: &Arc<gix_odb::Store>,
+    limits: &FetchLimits,
+) -> Result<(PathBuf, PathBuf), FetchFailure> {
+    let empty = || FetchFailure::Pack { reason: "it is empty".to_owned() };
+    indexed(input, repository, store, limits)?.0.ok_or_else(empty)
+}
+
+type Indexed = (Option<(PathBuf, PathBuf)>, u32);
+
+fn indexed(
+    input: &mut dyn BufRead,
+    repository: &Path,
+    store: &Arc<gix_odb::Store>,
+    limits: &FetchLimits,
+) -> Result<Indexed, FetchFailure> {
     let mut header = [0; HEADER_BYTES];
     input.read_exact(&mut header).map_err(|error| refused(&error))?;
     let objects = announced(&header)?;
@@ -33,7 +63,7 @@ pub(crate) fn receive(
     }
     if objects == 0 {
         io::copy(input, &mut io::sink()).map_err(|error| refused(&error))?;
-        return Ok(0);
+        return Ok((None, 0));
     }
     let incoming = repository.join("incoming");
     let options = gix_pack::bundle::write::Options {
@@ -52,11 +82,7 @@ pub(crate) fn receive(
         options,
     )
     .map_err(|error| FetchFailure::Pack { reason: printable(&format!("{error:#}"), 400) })?;
-    if let (Some(data), Some(index)) = (outcome.data_path, outcome.index_path) {
-        install(&data, &index, &repository.join("objects/pack")).map_err(|error| own(&error))?;
-    }
-    clean(repository)?;
-    Ok(objects)
+    Ok((outcome.data_path.zip(outcome.index_path), objects))
 }
 
 fn announced(header: &[u8; HEADER_BYTES]) -> Result<u32, FetchFailure> {
@@ -70,7 +96,7 @@ fn announced(header: &[u8; HEADER_BYTES]) -> Result<u32, FetchFailure> {
 }
 
 /// Moves a pack into place. The index goes last, as it is what makes a pack visible.
-fn install(data: &Path, index: &Path, packs: &Path) -> io::Result<()> {
+pub(crate) fn install(data: &Path, index: &Path, packs: &Path) -> io::Result<()> {
     for file in [data, index] {
         File::open(file)?.sync_all()?;
     }
@@ -82,11 +108,19 @@ fn install(data: &Path, index: &Path, packs: &Path) -> io::Result<()> {
 }
 
 /// Removes what lies in `incoming/`: what is left of an index that was made, or of a worker that was
-/// killed. Only for who holds the repository's lock.
+/// killed; and packs without an index, which such a worker was about to add or to remove. Only for who
+/// holds the repository's lock.
 pub(crate) fn clean(repository: &Path) -> Result<(), FetchFailure> {
     let remove = || {
         for entry in fs::read_dir(repository.join("incoming"))? {
             fs::remove_file(entry?.path())?;
+        }
+        for entry in fs::read_dir(repository.join("objects/pack"))? {
+            let path = entry?.path();
+            let is_pack = path.extension().is_some_and(|extension| extension == "pack");
+            if is_pack && !path.with_extension("idx").try_exists()? {
+                fs::remove_file(path)?;
+            }
         }
         Ok(())
     };
@@ -97,6 +131,6 @@ fn refused(error: &io::Error) -> FetchFailure {
     FetchFailure::Pack { reason: printable(&error.to_string(), 200) }
 }
 
-fn own(error: &io::Error) -> FetchFailure {
+pub(crate) fn own(error: &io::Error) -> FetchFailure {
     FetchFailure::Repository { reason: error.to_string() }
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::job::{BranchName, Credential, FetchLimits, Job, Remote, Source};
+use super::job::{BranchName, Certificates, Credential, FetchLimits, Job, Remote, Source};
 use super::{FetchFailure, Fetched, LocationError};
+use crate::ObjectId;
 
 pub(crate) const VERSION: u32 = 1;
 
@@ -32,12 +33,15 @@ enum WireSource {
         location: String,
         username: Option<String>,
         token: Option<Zeroizing<String>>,
-        certificates: Option<PathBuf>,
+        certificates: Certificates,
         allow_plain_http: bool,
         ssh_program: Option<PathBuf>,
     },
     Bundle {
         path: PathBuf,
+    },
+    Own {
+        keep: Vec<ObjectId>,
     },
 }
 
@@ -62,6 +66,7 @@ impl WireJob {
     pub(crate) fn new(job: &Job, parent: i32) -> Self {
         let source = match &job.source {
             Source::Bundle(path) => WireSource::Bundle { path: absolute(path) },
+            Source::Own(keep) => WireSource::Own { keep: keep.clone() },
             Source::Remote(remote) => WireSource::Remote {
                 location: remote.location.to_string(),
                 username: remote.credential.as_ref().map(|credential| credential.username.clone()),
@@ -69,7 +74,15 @@ impl WireJob {
                     .credential
                     .as_ref()
                     .map(|credential| credential.token().to_owned().into()),
-                certificates: remote.certificates.clone(),
+                certificates: Certificates {
+                    file: remote.certificates.file.as_deref().map(absolute),
+                    folders: remote
+                        .certificates
+                        .folders
+                        .iter()
+                        .map(|path| absolute(path))
+                        .collect(),
+                },
                 allow_plain_http: remote.allow_plain_http,
                 ssh_program: remote.ssh_program.clone(),
             },
@@ -96,6 +109,7 @@ impl WireJob {
         }
         let source = match self.source {
             WireSource::Bundle { path } => Source::Bundle(path),
+            WireSource::Own { keep } => Source::Own(keep),
             WireSource::Remote {
                 location,
                 username,

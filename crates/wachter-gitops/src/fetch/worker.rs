@@ -27,7 +27,7 @@ use super::location::Location;
 use super::meter::Meter;
 use super::negotiation::Negotiation;
 use super::wire::{WireAnswer, WireJob};
-use super::{USER_AGENT, confine, pack, process};
+use super::{USER_AGENT, confine, pack, process, tidy};
 use crate::references::{References, TagName};
 use crate::{ObjectId, layout};
 
@@ -72,6 +72,11 @@ fn run(input: impl Read) -> Result<Fetched, FetchFailure> {
     let after = match &job.source {
         Source::Remote(remote) => worker.fetch(remote, &before)?,
         Source::Bundle(path) => worker.unbundle(path, &before)?,
+        Source::Own(keep) => {
+            let named = before.tags.values().chain(before.branches.values()).chain(keep);
+            tidy::tidy(&job.repository, &worker.store, named.copied(), &job.limits)?;
+            before.clone()
+        }
     };
     let changed = after != before;
     if changed {

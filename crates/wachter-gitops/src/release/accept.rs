@@ -13,8 +13,7 @@ use super::refusal::{Refusal, Refused};
 use super::state::{AcceptedRelease, State};
 use super::trust::KnownTrust;
 use crate::check::{
-    Commit, Contents, ObjectReader, ObjectStore, TreeFiles, TreeLimits, changed_paths,
-    descends_from,
+    Commit, Contents, ObjectReader, ObjectStore, TreeFiles, TreeLimits, changes, descends_from,
 };
 use crate::references::{References, TagName};
 use crate::{BranchName, ObjectId};
@@ -49,6 +48,9 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// How many commits are read, unless told otherwise, to find out where one comes from.
+    pub const HISTORY: usize = 100_000;
+
     /// Follows signed releases of every ring, with the usual limits: those of [`TreeLimits`], and
     /// 100,000 commits between two releases.
     #[must_use]
@@ -59,7 +61,7 @@ impl Policy {
             rings: None,
             verify: Verify::Releases,
             limits: TreeLimits::default(),
-            history: 100_000,
+            history: Self::HISTORY,
             build_date,
         }
     }
@@ -172,7 +174,8 @@ impl Judge<'_> {
         self.check_descent(id)?;
         let (files, digest) = self.tree(commit.tree)?;
         let before = self.files_before()?;
-        let verified = signed.enough_for(changed_paths(&before, &files))?;
+        let changed = changes(&before, &files);
+        let verified = signed.enough_for(changed.into_iter().map(|(path, _)| path))?;
         verified.check_tree(digest)?;
         let release = AcceptedRelease {
             sequence,
@@ -188,19 +191,7 @@ impl Judge<'_> {
     }
 
     fn tag(&self, name: TagName, id: ObjectId) -> Result<TagObject, Refusal> {
-        let mut buffer = Vec::new();
-        let tag = name.to_string();
-        let bytes = self
-            .reader
-            .read(id, Kind::Tag, MAX_TAG_BYTES, &mut buffer)
-            .map_err(|source| Refusal::Object { tag: tag.clone(), source })?;
-        let object =
-            TagObject::parse(bytes).map_err(|source| Refusal::Tag { tag: tag.clone(), source })?;
-        if object.name() != tag {
-            let shown = object.name().chars().take(80).flat_map(char::escape_debug).collect();
-            return Err(Refusal::Renamed { reference: tag, tag: shown });
-        }
-        Ok(object)
+        read_tag(&self.reader, &name.to_string(), id)
     }
 
     /// The trust file to judge a commit by. A newer one is kept even when the commit is refused later:
@@ -220,18 +211,11 @@ impl Judge<'_> {
 
     fn check_descent(&self, new: ObjectId) -> Result<(), Refusal> {
         let Some(newest) = self.state.newest() else { return Ok(()) };
-        match descends_from(&self.reader, new, newest.commit, self.policy.history)? {
-            true => Ok(()),
-            false => Err(Refusal::NotDescended { new, old: newest.commit }),
-        }
+        check_descent(&self.reader, new, newest.commit, self.policy.history)
     }
 
     pub(crate) fn tree(&mut self, root: ObjectId) -> Result<(Arc<TreeFiles>, Digest), Refusal> {
-        let contents = &*self.contents;
-        let files =
-            TreeFiles::read(&self.reader, root, &self.policy.limits, &|id| contents.size(id))?;
-        let digest = self.contents.listing(self.store, &files)?;
-        Ok((Arc::new(files), digest))
+        judge_tree(self.store, &self.reader, self.contents, root, &self.policy.limits)
     }
 
     /// The files of the newest accepted release; none before the first. It is not the release in
@@ -244,6 +228,52 @@ impl Judge<'_> {
             contents.size(id)
         })?)
     }
+}
+
+/// The files of a tree and the digest that a release of them states, if a node takes them.
+pub(crate) fn judge_tree(
+    store: &ObjectStore,
+    reader: &ObjectReader,
+    contents: &mut Contents,
+    root: ObjectId,
+    limits: &TreeLimits,
+) -> Result<(Arc<TreeFiles>, Digest), Refusal> {
+    let files = TreeFiles::read(reader, root, limits, &|id| contents.size(id))?;
+    let digest = contents.listing(store, &files)?;
+    Ok((Arc::new(files), digest))
+}
+
+/// Whether `new` is `old` or comes after it.
+pub(crate) fn check_descent(
+    reader: &ObjectReader,
+    new: ObjectId,
+    old: ObjectId,
+    history: usize,
+) -> Result<(), Refusal> {
+    match descends_from(reader, new, old, history)? {
+        true => Ok(()),
+        false => Err(Refusal::NotDescended { new, old }),
+    }
+}
+
+/// A tag that may be a release: signed, on a commit, and of the name under which it was found.
+pub(crate) fn read_tag(
+    reader: &ObjectReader,
+    name: &str,
+    id: ObjectId,
+) -> Result<TagObject, Refusal> {
+    let mut buffer = Vec::new();
+    let tag = name.to_owned();
+    let bytes = reader
+        .read(id, Kind::Tag, MAX_TAG_BYTES, &mut buffer)
+        .map_err(|source| Refusal::Object { tag: tag.clone(), source })?;
+    let object =
+        TagObject::parse(bytes).map_err(|source| Refusal::Tag { tag: tag.clone(), source })?;
+    if object.name() != tag {
+        let shown = object.name().chars().take(80).flat_map(char::escape_debug).collect();
+        return Err(Refusal::Renamed { reference: tag, tag: shown });
+    }
+    Ok(object)
 }
 
 fn sequence_number(sequence: u64) -> Option<Sequence> {

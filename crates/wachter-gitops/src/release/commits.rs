@@ -5,7 +5,7 @@ use wachter_trust::{CommitObject, ReleaseError, SignerName, TrustFile};
 use super::accept::{Judge, Passed};
 use super::refusal::{Refusal, Refused};
 use super::state::AcceptedRelease;
-use crate::check::{Commit, changed_paths, first_parents};
+use crate::check::{Commit, changes, first_parents};
 use crate::{BranchName, ObjectId};
 
 impl Judge<'_> {
@@ -36,7 +36,9 @@ impl Judge<'_> {
         let (files, digest) = self.tree(commit.tree)?;
         let before = self.files_before()?;
         let sequence = newest.map_or(0, |newest| newest.sequence).saturating_add(1);
-        check_rules(&trust.file, &signers, &changed_paths(&before, &files), sequence)?;
+        let changed = changes(&before, &files);
+        let changed = changed.into_iter().map(|(path, _)| path);
+        check_rules(&trust.file, &signers, changed, sequence)?;
         let release = AcceptedRelease {
             sequence,
             commit: head,
@@ -72,10 +74,10 @@ impl Judge<'_> {
 
 /// A commit has one signer. So where a rule asks for several, commits are not enough; and where it
 /// names some, everyone on the way must be among them, as any of the commits may hold the change.
-fn check_rules(
+fn check_rules<'a>(
     trust: &TrustFile,
     signers: &BTreeSet<SignerName>,
-    changed: &[&str],
+    changed: impl Iterator<Item = &'a str>,
     number: u64,
 ) -> Result<(), Refusal> {
     let rules = trust.releases();
@@ -94,7 +96,7 @@ fn check_rules(
     for path in changed {
         for rule in rules.paths.iter().filter(|rule| rule.covers(path)) {
             if rule.threshold > 1 || !signers.is_subset(&rule.signers) {
-                return Err(Refusal::PathRule { path: (*path).to_owned() });
+                return Err(Refusal::PathRule { path: path.to_owned() });
             }
         }
     }

@@ -8,6 +8,7 @@ mod state;
 mod trust;
 
 pub use accept::{Policy, Verdict, Verify};
+pub(crate) use accept::{check_descent, judge_tree, read_tag};
 pub use refusal::{Refusal, Refused, TreeChanged};
 pub use repository::{Candidate, HoldError, OpenError, Repository, SnapshotOpenError, StateError};
 pub use state::{AcceptedRelease, Pin, Rollback, State, TrustMark};

@@ -4,18 +4,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use wachter_file::{Readers, replace_durably};
 
 use super::accept::{Judge, Passed, Policy, Verdict, Verify};
 use super::refusal::{Refusal, Refused, TreeChanged};
 use super::state::{AcceptedRelease, Pin, Rollback, State, VERSION};
 use super::trust::{KnownTrust, TrustFiles};
+use crate::ObjectId;
 use crate::check::{
     Commit, CommitError, Contents, HostileTree, ObjectStore, TreeFiles, TreeLimits, contents_file,
 };
 use crate::layout::{self, LayoutError};
 use crate::references::References;
 use crate::snapshot::Snapshot;
-use crate::{ObjectId, atomic_file};
+
+/// How many packs there may be before they are put together. Each costs a look when an object is
+/// searched, and each fetch brings one.
+const MAX_PACKS: usize = 20;
+
+/// How many bytes the packs beside the largest may have before they are put together.
+const MAX_LOOSE_BYTES: u64 = 256 << 20;
 
 /// A node's side of a managed repository: what was fetched, what was accepted, what is in force.
 ///
@@ -190,6 +198,37 @@ impl Repository {
         candidates
     }
 
+    /// Whether there are so many packs, or so large ones, that it is time to put them together: more
+    /// than 20, or all but the largest take more than 256 MiB and more than the largest. The job for a
+    /// worker is then [`Source::Own`](crate::Source) with [`Repository::kept`]; call
+    /// [`Repository::refresh`] after it.
+    ///
+    /// # Errors
+    /// The folder of packs cannot be read.
+    pub fn is_untidy(&self) -> io::Result<bool> {
+        let (mut packs, mut bytes, mut largest) = (0, 0, 0);
+        for entry in fs::read_dir(Self::git_folder(&self.data).join("objects/pack"))? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|extension| extension == "pack") {
+                let size = entry.metadata()?.len();
+                (packs, bytes, largest) = (packs + 1, bytes + size, largest.max(size));
+            }
+        }
+        Ok(packs > MAX_PACKS || bytes - largest > MAX_LOOSE_BYTES.max(largest))
+    }
+
+    /// What is needed beside that which references name: the commits of the accepted releases that are
+    /// remembered, and the one with the trust file.
+    #[must_use]
+    pub fn kept(&self) -> Vec<ObjectId> {
+        let releases = self.state.history.iter().map(|release| release.commit);
+        let mut kept: Vec<ObjectId> =
+            releases.chain(self.state.trust.map(|mark| mark.commit)).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        kept
+    }
+
     /// Judges what was fetched and accepts the highest release that passes, if it is new.
     ///
     /// What is accepted is remembered, on disk, before this returns. What is refused changes nothing,
@@ -357,9 +396,21 @@ impl Repository {
         let path = state_file(&self.data);
         let text = serde_json::to_vec_pretty(&state)
             .map_err(|source| StateError::File { path: path.clone(), source: source.into() })?;
-        atomic_file::replace(&path, &text).map_err(|source| StateError::File { path, source })?;
+        replace_durably(&path, &text, Readers::Owner)
+            .map_err(|source| StateError::File { path, source })?;
         self.state = state;
         Ok(())
+    }
+}
+
+impl State {
+    /// Reads what the node with the data folder `data` remembers; an empty state where there is none
+    /// yet. For who wants to know, beside the node that has it open: it may change at once.
+    ///
+    /// # Errors
+    /// It is damaged, or of a newer program.
+    pub fn read(data: &Path) -> Result<Self, StateError> {
+        load_state(&state_file(data))
     }
 }
 

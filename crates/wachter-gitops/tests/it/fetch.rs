@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use wachter_gitops::{
-    Credential, FetchError, FetchFailure, FetchLimits, Fetched, Job, LimitKind, Source,
+    Certificates, Credential, FetchError, FetchFailure, FetchLimits, Fetched, Job, LimitKind,
+    Source,
 };
 use wachter_testkit::{Fault, GitServerOptions, Phase};
 
@@ -45,8 +46,47 @@ fn over_https() {
     let certificates = world.path("ca.pem");
     std::fs::write(&certificates, server.certificate().unwrap()).unwrap();
     let Source::Remote(remote) = &mut job.source else { unreachable!() };
-    remote.certificates = Some(certificates);
+    remote.certificates.file = Some(certificates);
     check_transport(&world, &job);
+}
+
+#[test]
+fn an_own_authority_is_named_by_file_or_folder() {
+    let world = World::new();
+    let server = world.serve_with(GitServerOptions { tls: true, credential: None });
+    let url = server.url("origin/.git");
+    for name in ["folder", "empty", "elsewhere"] {
+        std::fs::create_dir(world.path(name)).unwrap();
+    }
+    for name in ["ca.pem", "folder/0a1b2c3d.0"] {
+        std::fs::write(world.path(name), server.certificate().unwrap()).unwrap();
+    }
+    std::fs::write(world.path("none.pem"), "nothing\n").unwrap();
+    let check = |file: Option<&str>, folders: &[&str], expected: Result<(), &str>| {
+        let mut job = world.job(&url);
+        let Source::Remote(remote) = &mut job.source else { unreachable!() };
+        remote.certificates = Certificates {
+            file: file.map(|name| world.path(name)),
+            folders: folders.iter().map(|name| world.path(name)).collect(),
+        };
+        match (fetch(&job), expected) {
+            (Ok(fetched), Ok(())) => assert!(fetched.confinement.file_system, "{fetched:?}"),
+            (Err(FetchError::Failed(FetchFailure::Tls { reason })), Err(words)) => {
+                assert!(reason.contains(words), "{reason}");
+            }
+            (found, _) => panic!("{file:?} {folders:?}: {found:?}"),
+        }
+    };
+    check(Some("ca.pem"), &[], Ok(()));
+    check(None, &["folder"], Ok(()));
+    check(None, &["missing", "empty", "folder"], Ok(()));
+    check(Some("ca.pem"), &["folder"], Ok(()));
+    // Of the system's own none counts any more.
+    check(None, &[], Err(""));
+    check(None, &["empty"], Err("no certificates to trust in"));
+    check(Some("none.pem"), &[], Err("none.pem"));
+    // One that was named and is not there is a mistake that nothing else covers up.
+    check(Some("missing.pem"), &["folder"], Err("missing.pem"));
 }
 
 #[test]

@@ -8,5 +8,8 @@ mod fetch;
 mod fleet;
 mod hold;
 mod hostile;
+mod local;
+mod ssh;
 mod support;
+mod tidy;
 mod worker;

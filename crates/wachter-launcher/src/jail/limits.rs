@@ -5,6 +5,7 @@ use rustix::process::{Resource, Rlimit};
 use wachter_protocol::Limits;
 
 use super::fault::{Attempt, Fault};
+use super::system;
 
 /// Open descriptors of one process.
 const DESCRIPTORS: u64 = 1_024;
@@ -41,14 +42,16 @@ pub(crate) fn set_processes(limits: &Limits, shared: bool) -> Result<(), Fault> 
     lower(Resource::Nproc, u64::from(limits.processes) + others)
 }
 
-/// Counts what the kernel counts: threads, by their real user.
+/// Counts what the kernel counts: threads, by their real user. Only processes that this one could
+/// signal can be its user's, and asking that costs far less than reading what they are.
 fn threads_of_this_user() -> u64 {
     let user = rustix::process::getuid().as_raw().to_string();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
-        .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
-        .filter_map(|entry| {
-            let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|process| system::may_signal(*process))
+        .filter_map(|process| {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
             let field = |name: &str| {
                 status
                     .lines()
@@ -71,4 +74,20 @@ fn lower(resource: Resource, most: u64) -> Result<(), Fault> {
     let most = now.maximum.map_or(most, |now| now.min(most));
     let limit = Rlimit { current: Some(most), maximum: Some(most) };
     rustix::process::setrlimit(resource, limit).attempt(|| format!("limit {resource:?} to {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_of_the_user_are_counted() {
+        let (stop, wait) = std::sync::mpsc::channel::<()>();
+        let before = threads_of_this_user();
+        let waiting = std::thread::spawn(move || wait.recv().is_err());
+        // Other tests of the same user may end meanwhile; these two are there.
+        assert!(threads_of_this_user() >= 2, "{before}");
+        drop(stop);
+        assert!(waiting.join().unwrap());
+    }
 }

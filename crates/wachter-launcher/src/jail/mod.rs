@@ -25,6 +25,7 @@ pub(crate) mod capabilities;
 pub(crate) mod disk;
 pub(crate) mod fault;
 mod files;
+mod filter;
 mod init;
 mod limits;
 mod monitor;
@@ -135,7 +136,7 @@ pub(crate) fn begin(
 }
 
 /// A panic must not carry a forked child back into the launcher's loop.
-struct EndAtUnwind;
+pub(crate) struct EndAtUnwind;
 
 impl Drop for EndAtUnwind {
     fn drop(&mut self) {

@@ -137,13 +137,15 @@ pub(crate) fn bring_loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: `ifreq` is plain data, for which zero is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes_with_nul()) {
-        *to = from.cast_signed();
+        // Characters of C have a sign on some architectures and none on others.
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_flags =
         libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(libc::c_short::MAX);
+    // A number, since each C library has a type of its own for requests.
     // SAFETY: the request is of the type that SIOCSIFFLAGS reads, and lives through the call.
     checked(i64::from(unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+        libc::ioctl(socket.as_raw_fd(), 0x8914 /* SIOCSIFFLAGS */, &raw const request)
     }))?;
     Ok(())
 }
@@ -181,7 +183,7 @@ pub(crate) fn wait_for_signal(
     timeout: Option<std::time::Duration>,
 ) -> Option<i32> {
     let time = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     });
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -247,6 +249,24 @@ pub(crate) fn wait(pid: i32, block: bool) -> Option<Ended> {
 pub(crate) fn kill(pid: i32, signal: i32) {
     // SAFETY: takes no pointer.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// Filters the system calls of this process and of all that it starts (seccomp(2)).
+pub(crate) fn filter_system_calls(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let length = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies as many instructions as the length says, and writes none.
+    checked(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    })?;
+    Ok(())
+}
+
+/// Whether this process could send the process a signal: whether they are of one user, for who has
+/// no capability to.
+pub(crate) fn may_signal(pid: i32) -> bool {
+    // SAFETY: takes no pointer; signal 0 is none.
+    unsafe { libc::kill(pid, 0) == 0 }
 }
 
 /// The Landlock ABI of the running kernel; 0 where there is none (landlock(7)).

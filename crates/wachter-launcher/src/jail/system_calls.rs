@@ -8,23 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
+use super::fault::{Attempt, Fault};
+use super::filter::{Answer, Filter, When};
+use super::system;
 
-#[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: TargetArch = TargetArch::aarch64;
-#[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: TargetArch = TargetArch::x86_64;
-
-/// `argument & mask == value`, over the lower or all 64 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct When {
-    argument: u8,
-    mask: u64,
-    value: u64,
-}
+/// `fchmodat2(2)`, of one number everywhere; the library lacks it for some architectures.
+const FCHMODAT2: i64 = 452;
 
 /// A system call and the sets of conditions of which one must hold as a whole; none means always.
 struct Rule {
@@ -43,101 +32,73 @@ pub(crate) enum Surroundings {
     Shared,
 }
 
-/// The compiled filters, made once: compiling takes longer than a run's whole set-up.
+/// The filters, made once.
 pub(crate) struct Filters {
-    alone: BpfProgram,
-    connected: BpfProgram,
-    shared: BpfProgram,
-    absent: BpfProgram,
+    alone: Filter,
+    connected: Filter,
+    shared: Filter,
 }
 
 impl Filters {
-    /// Compiles the lists.
+    /// Makes them.
     ///
     /// # Errors
-    /// None on the architectures that this builds for; the text is the library's.
+    /// A list is longer than the kernel takes; one sentence.
     pub(crate) fn compile() -> Result<Self, String> {
-        let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-        let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-        // Of two filters that both refuse, the kernel takes the answer of the later one. So the
-        // list lets pass what the other filter answers for.
-        let list = |surroundings| {
-            let mut rules = allowed(surroundings);
-            rules.extend(said_to_be_absent());
-            compile(&rules, refuse.clone(), SeccompAction::Allow)
-        };
+        let list = |surroundings| Filter::new(&answers(surroundings));
         Ok(Self {
             alone: list(Surroundings::Alone)?,
             connected: list(Surroundings::Connected)?,
             shared: list(Surroundings::Shared)?,
-            absent: compile(&said_to_be_absent(), SeccompAction::Allow, absent)?,
         })
     }
 
     /// The list for a module without network, as `struct sock_filter` one after another.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let instruction = |filter: &seccompiler::sock_filter| {
+        let instruction = |filter: &libc::sock_filter| {
             let mut bytes = [0; 8];
             bytes[..2].copy_from_slice(&filter.code.to_ne_bytes());
             bytes[2..4].copy_from_slice(&[filter.jt, filter.jf]);
             bytes[4..].copy_from_slice(&filter.k.to_ne_bytes());
             bytes
         };
-        self.alone.iter().flat_map(instruction).collect()
+        self.alone.instructions().iter().flat_map(instruction).collect()
     }
 
     /// Filters this process and all that it starts, for good.
     ///
     /// # Errors
     /// The kernel has no filters, or `no_new_privs` is not set.
-    pub(crate) fn apply(&self, surroundings: Surroundings) -> Result<(), super::fault::Fault> {
-        let failed = |_| super::fault::Fault {
-            attempted: "filter system calls".to_owned(),
-            errno: libc::EPERM,
-        };
-        // The first filter must still allow the call that installs the second.
-        seccompiler::apply_filter(&self.absent).map_err(failed)?;
+    pub(crate) fn apply(&self, surroundings: Surroundings) -> Result<(), Fault> {
         let list = match surroundings {
             Surroundings::Alone => &self.alone,
             Surroundings::Connected => &self.connected,
             Surroundings::Shared => &self.shared,
         };
-        seccompiler::apply_filter(list).map_err(failed)
+        system::filter_system_calls(list.instructions()).attempt(|| "filter system calls")
     }
 }
 
-fn compile(
-    rules: &[Rule],
-    other: SeccompAction,
-    matched: SeccompAction,
-) -> Result<BpfProgram, String> {
-    let condition = |all: &Vec<When>| {
-        let conditions: Result<Vec<_>, _> = all
-            .iter()
-            .map(|when| {
-                let masked = SeccompCmpOp::MaskedEq(when.mask);
-                SeccompCondition::new(when.argument, SeccompCmpArgLen::Qword, masked, when.value)
-            })
-            .collect();
-        SeccompRule::new(conditions?)
-    };
-    let mut map: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for rule in rules {
-        let any_of: Result<Vec<_>, _> = rule.any_of.iter().map(condition).collect();
-        map.insert(rule.number, any_of.map_err(|error| error.to_string())?);
-    }
-    SeccompFilter::new(map, other, matched, ARCHITECTURE)
-        .and_then(TryInto::try_into)
-        .map_err(|error| error.to_string())
+/// What each call that is named meets; the rest fails with EPERM.
+fn answers(surroundings: Surroundings) -> BTreeMap<u32, Answer> {
+    let absent = said_to_be_absent().into_iter().map(|number| (number, Answer::Fail(libc::ENOSYS)));
+    let allowed = allowed(surroundings).into_iter().map(|rule| {
+        let answer = match rule.any_of.is_empty() {
+            true => Answer::Allow,
+            false => Answer::AllowIf(rule.any_of),
+        };
+        (rule.number, answer)
+    });
+    allowed
+        .chain(absent)
+        .map(|(number, answer)| (u32::try_from(number).unwrap_or(u32::MAX), answer))
+        .collect()
 }
 
 /// Calls that programs try first and do without where the kernel does not have them. `EPERM` would
 /// make them give up.
-fn said_to_be_absent() -> Vec<Rule> {
-    [libc::SYS_clone3, libc::SYS_fchmodat2, libc::SYS_openat2, libc::SYS_io_uring_setup]
-        .into_iter()
-        .map(|number| Rule { number, any_of: Vec::new() })
-        .collect()
+fn said_to_be_absent() -> [i64; 4] {
+    [libc::SYS_clone3, FCHMODAT2, libc::SYS_openat2, libc::SYS_io_uring_setup]
 }
 
 /// The creation flags of namespaces, CLONE_NEWTIME among the bits of the exit signal.
@@ -217,21 +178,22 @@ fn allowed(surroundings: Surroundings) -> Vec<Rule> {
         add(libc::SYS_fchmodat, vec![vec![without(2, SET_ID)]]);
         add(libc::SYS_utimensat, Vec::new());
     }
-    // Terminals, pipes and file flags; nothing that types into a terminal (TIOCSTI, TIOCLINUX).
+    // Terminals, pipes and file flags; nothing that types into a terminal (TIOCSTI, TIOCLINUX). They
+    // stand as numbers, since each C library has a type of its own for them.
     add(
         libc::SYS_ioctl,
         one_of(
             1,
             &[
-                libc::TCGETS,
+                0x5401,      /* TCGETS */
                 0x802c_542a, /* TCGETS2 */
-                libc::TIOCGWINSZ,
-                libc::TIOCGPGRP,
-                libc::FIONREAD,
-                libc::FIONBIO,
-                libc::FIOCLEX,
-                libc::FIONCLEX,
-                libc::FS_IOC_GETFLAGS,
+                0x5413,      /* TIOCGWINSZ */
+                0x540f,      /* TIOCGPGRP */
+                0x541b,      /* FIONREAD */
+                0x5421,      /* FIONBIO */
+                0x5451,      /* FIOCLEX */
+                0x5450,      /* FIONCLEX */
+                0x8008_6601, /* FS_IOC_GETFLAGS */
             ],
         ),
     );
@@ -430,13 +392,8 @@ mod tests {
                     }
                 }
             }
-            // What is said to be absent never reaches the list, so a rule for it would be dead.
             for absent in said_to_be_absent() {
-                assert!(
-                    !numbers.contains(&absent.number),
-                    "{} is said to be absent",
-                    absent.number
-                );
+                assert!(!numbers.contains(&absent), "{absent} is said to be absent");
             }
         }
     }
@@ -458,8 +415,99 @@ mod tests {
         }
     }
 
+    /// The same list in the words of a library that makes filters too.
+    fn by_a_library(surroundings: Surroundings) -> Vec<libc::sock_filter> {
+        use seccompiler::{
+            SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+            SeccompRule,
+        };
+        let condition = |when: &When| {
+            let masked = SeccompCmpOp::MaskedEq(when.mask);
+            SeccompCondition::new(when.argument, SeccompCmpArgLen::Qword, masked, when.value)
+                .unwrap()
+        };
+        let rules = allowed(surroundings).into_iter().map(|rule| {
+            let sets = rule.any_of.iter();
+            let sets =
+                sets.map(|all| SeccompRule::new(all.iter().map(condition).collect()).unwrap());
+            (rule.number, sets.collect())
+        });
+        let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+        let architecture = std::env::consts::ARCH.try_into().unwrap();
+        let filter =
+            SeccompFilter::new(rules.collect(), refuse, SeccompAction::Allow, architecture);
+        let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+        let same = |from: &seccompiler::sock_filter| libc::sock_filter {
+            code: from.code,
+            jt: from.jt,
+            jf: from.jf,
+            k: from.k,
+        };
+        program.iter().map(same).collect()
+    }
+
+    /// Arguments that meet each set of conditions, and those beside it by one bit or one half.
+    fn arguments(rules: &[Rule]) -> Vec<[u64; 6]> {
+        let mut found = vec![[0; 6], [u64::MAX; 6]];
+        for all in rules.iter().flat_map(|rule| &rule.any_of) {
+            for fill in [0, u64::MAX] {
+                let mut meets = [fill; 6];
+                for when in all {
+                    let argument = &mut meets[usize::from(when.argument)];
+                    *argument = *argument & !when.mask | when.value;
+                }
+                found.push(meets);
+                for when in all {
+                    for bit in 0..64 {
+                        let mut beside = meets;
+                        beside[usize::from(when.argument)] ^= 1 << bit;
+                        found.push(beside);
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     #[test]
-    fn the_filters_compile() {
-        Filters::compile().unwrap();
+    fn filters_answer_as_those_of_a_library() {
+        use super::super::filter::tests::answer;
+        let filters = Filters::compile().unwrap();
+        for (surroundings, filter) in [
+            (Surroundings::Alone, &filters.alone),
+            (Surroundings::Connected, &filters.connected),
+            (Surroundings::Shared, &filters.shared),
+        ] {
+            let other = by_a_library(surroundings);
+            let rules = allowed(surroundings);
+            let all = arguments(&rules);
+            let conditional: BTreeSet<u32> = rules
+                .iter()
+                .filter(|rule| !rule.any_of.is_empty())
+                .map(|rule| u32::try_from(rule.number).unwrap())
+                .collect();
+            let numbers = (0..600).chain(0x4000_0000..0x4000_0258).chain([u32::MAX - 1, u32::MAX]);
+            for number in numbers {
+                let few = &all[..2];
+                let all = if conditional.contains(&number) { &all[..] } else { few };
+                for arguments in all {
+                    let architecture = other[1].k;
+                    let given = answer(filter.instructions(), architecture, number, *arguments);
+                    let expected = match said_to_be_absent().contains(&i64::from(number)) {
+                        true => 0x0005_0026,
+                        false => answer(&other, architecture, number, *arguments),
+                    };
+                    assert_eq!(given, expected, "{surroundings:?}: {number} {arguments:x?}");
+                }
+            }
+            assert!(
+                filter.instructions().len() * 2 < other.len(),
+                "{surroundings:?}: {} instructions, the library needs {}",
+                filter.instructions().len(),
+                other.len()
+            );
+        }
     }
 }

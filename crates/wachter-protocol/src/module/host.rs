@@ -57,7 +57,8 @@ impl HostViews {
 }
 
 /// When a snapshot was taken, on a clock that nobody sets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Moment {
     /// Identifies the boot: counters of different boots cannot be compared. Empty where unknown.
     pub boot: String,
@@ -76,7 +77,8 @@ impl Moment {
 }
 
 /// Processor time and load.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Cpu {
     /// When it was read.
     pub taken: Moment,
@@ -93,7 +95,8 @@ pub struct Cpu {
 }
 
 /// One core.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Core {
     /// Its number.
     pub number: u32,
@@ -103,9 +106,8 @@ pub struct Core {
 
 /// Cumulative time since boot, in milliseconds, as proc_stat(5) tells it apart. The time of guests
 /// is part of `user` and `nice`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CpuTimes {
     /// In programs.
     pub user_milliseconds: u64,
@@ -147,7 +149,8 @@ impl CpuTimes {
 }
 
 /// The average number of tasks that run or wait, over 1, 5 and 15 minutes (proc_loadavg(5)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LoadAverages {
     /// Over one minute.
     pub one: f64,
@@ -159,7 +162,8 @@ pub struct LoadAverages {
 
 /// Pressure stall information: the share of the last ten seconds, in percent, in which some, or
 /// all, tasks waited for the resource.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Pressure {
     /// At least one task waited.
     pub some_percent: f64,
@@ -168,7 +172,8 @@ pub struct Pressure {
 }
 
 /// Memory and swap (proc_meminfo(5)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Memory {
     /// What the kernel manages.
     pub total_bytes: u64,
@@ -188,14 +193,16 @@ pub struct Memory {
 }
 
 /// Mounted file systems, once each.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Mounts {
     /// In the order of their targets.
     pub mounts: Vec<Mount>,
 }
 
 /// A mounted file system.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Mount {
     /// Where it is mounted; where it is mounted more than once, the shortest of these.
     pub target: String,
@@ -214,9 +221,8 @@ pub struct Mount {
 }
 
 /// How much of something a file system has.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Space {
     /// In all.
     pub total: u64,
@@ -238,7 +244,8 @@ impl Space {
 }
 
 /// Network interfaces.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Network {
     /// When it was read.
     pub taken: Moment,
@@ -247,7 +254,8 @@ pub struct Network {
 }
 
 /// A network interface and its counters since boot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Interface {
     /// Its name.
     pub name: String,
@@ -261,9 +269,8 @@ pub struct Interface {
 }
 
 /// Counters of one direction.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Traffic {
     /// Bytes.
     pub bytes: u64,
@@ -276,7 +283,8 @@ pub struct Traffic {
 }
 
 /// Processes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Processes {
     /// When they were read.
     pub taken: Moment,
@@ -287,7 +295,8 @@ pub struct Processes {
 }
 
 /// A process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Process {
     /// Its number.
     pub pid: u32,
@@ -318,7 +327,8 @@ pub struct Process {
 }
 
 /// Temperatures and fans, as the kernel's hwmon interface has them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sensors {
     /// Temperatures.
     pub temperatures: Vec<Temperature>,
@@ -327,7 +337,8 @@ pub struct Sensors {
 }
 
 /// A temperature.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Temperature {
     /// The chip that measures it.
     pub chip: String,
@@ -341,7 +352,8 @@ pub struct Temperature {
 }
 
 /// A fan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Fan {
     /// The chip that measures it.
     pub chip: String,
@@ -362,6 +374,7 @@ macro_rules! views {
 views! { Cpu Memory Mounts Network Processes Sensors }
 
 /// The schema of [`HostViews::views`], whose keys decide the shape of their values.
+#[cfg(feature = "schema")]
 #[derive(schemars::JsonSchema)]
 #[schemars(rename = "Views")]
 #[expect(dead_code, reason = "only its schema is of use")]

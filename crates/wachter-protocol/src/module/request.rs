@@ -9,7 +9,8 @@ use crate::HostView;
 /// What a module reads from stdin: everything it needs to know, in one JSON object.
 ///
 /// Later versions of protocol 1 may add keys; a module ignores those that it does not know.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Request {
     /// The protocol's version: 1.
     pub protocol: u32,
@@ -37,7 +38,8 @@ pub struct Request {
 }
 
 /// Which module a request is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModuleIdentity {
     /// Its name.
     pub name: ModuleName,
@@ -46,11 +48,12 @@ pub struct ModuleIdentity {
 }
 
 /// Snapshots of the host, taken by the node just before the run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostViews {
     /// A snapshot for each view granted, of the types in [`host`](super::host).
     #[serde(default)]
-    #[schemars(with = "super::host::ViewsSchema")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::host::ViewsSchema"))]
     pub views: BTreeMap<HostView, Value>,
     /// What could not be seen, and why: one sentence each.
     #[serde(default)]

@@ -63,14 +63,7 @@ impl Bench {
     pub(crate) fn order(&self) -> RunOrder {
         let digest = describe(&self.folder.path().join("module"), &self.manifest);
         let grant = Grant::for_development(digest, &self.manifest).unwrap();
-        RunOrder {
-            module: self.manifest.name.clone(),
-            digest,
-            grant,
-            emits: self.manifest.emits.clone(),
-            request: request(&self.manifest),
-            egress: Egress::default(),
-        }
+        order(&self.manifest, digest, grant)
     }
 
     /// One run, with everything it said for the log.
@@ -112,8 +105,20 @@ pub(crate) async fn carry_out_until(
     (report, log)
 }
 
+/// An order of a module that is told nothing.
+pub(crate) fn order(manifest: &Manifest, digest: Digest, grant: Grant) -> RunOrder {
+    RunOrder {
+        module: manifest.name.clone(),
+        digest,
+        grant,
+        emits: manifest.emits.clone(),
+        request: request(manifest),
+        egress: Egress::default(),
+    }
+}
+
 /// What a module is told when there is nothing to tell.
-pub(crate) fn request(manifest: &Manifest) -> Request {
+fn request(manifest: &Manifest) -> Request {
     Request {
         protocol: 1,
         run: RunId::new(),

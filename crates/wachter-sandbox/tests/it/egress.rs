@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 
 use wachter_protocol::{Egress, Profile};
-use wachter_sandbox::{ConnectionEnd, Launcher, RunReport, Verdict};
+use wachter_sandbox::{ConnectionEnd, Failure, Launcher, RunReport, Verdict};
 
 use crate::bench::{carry_out_with, profiles};
-use crate::signed::Signed;
+use crate::publication::Publication;
 
 /// An HTTP server on the loopback interface that answers every request with its head.
 struct Server(u16);
@@ -58,7 +58,7 @@ async fn run(
     egress: Egress,
 ) -> (RunReport, Vec<String>) {
     let asked = format!("network: [{endpoints}], exec: [/usr/bin]");
-    let signed = Signed::new(
+    let signed = Publication::new(
         profile,
         &format!("permissions: {{ {asked} }}"),
         &format!("{{ {asked}, network_ranges: [{ranges}] }}"),
@@ -126,6 +126,69 @@ async fn ordinary_clients_get_through() {
             assert!(
                 connection.sent > 10 && connection.received > 20,
                 "{profile}: {name}: {connection:?}"
+            );
+        }
+    }
+}
+
+/// The clients of the documentation, which are the program that is run here.
+#[test]
+fn what_the_documentation_shows_is_what_is_tested() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = std::fs::read_to_string(root.join("docs/src/network.md")).unwrap();
+    for name in ["direct", "proxy"] {
+        let path = format!("crates/wachter-testkit/src/bin/egress_client/{name}.rs");
+        let code = std::fs::read_to_string(root.join(&path)).unwrap();
+        assert!(page.contains(&format!("```rust\n{code}```\n")), "{path} is not in the page");
+    }
+}
+
+#[tokio::test]
+async fn a_client_in_rust_gets_through_both_ways() {
+    let (server, other) = (Server::start(), Server::start());
+    let folder = tempfile::tempdir().unwrap();
+    crate::stage::open_to_all(folder.path(), 0o755);
+    let client = folder.path().join("client");
+    std::fs::copy(wachter_testkit::executable("wachter-egress-client"), &client).unwrap();
+    let asked = format!("network: ['localhost:{}'], exec: [{}]", server.0, client.display());
+    let (manifest, grant) = (
+        format!("permissions: {{ {asked} }}"),
+        format!("{{ {asked}, network_ranges: [127.0.0.0/8, '::1/128'] }}"),
+    );
+    for profile in networked() {
+        for way in ["direct", "proxy"] {
+            let script = format!("exec {} {way} localhost:{} /rust", client.display(), server.0);
+            let signed = Publication::new(profile, &manifest, &grant, &script);
+            let launcher = Launcher::open(&signed.options()).await.unwrap();
+            let order = signed.order(&script, Egress::default());
+            let (report, log) = carry_out_with(&launcher, order).await;
+            assert_eq!(report.verdict, Verdict::Succeeded, "{profile}: {way}: {log:?}");
+            let answer = report.result.unwrap().output;
+            let answer = answer.as_str().unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{profile}: {way}: {answer}");
+            assert!(answer.ends_with("hello from GET /rust HTTP/1.0"), "{profile}: {answer}");
+            assert!(
+                matches!(&report.connections[..], [one] if one.end == ConnectionEnd::Closed),
+                "{profile}: {way}: {:?}",
+                report.connections
+            );
+            // What was not granted is refused to it, in words that lead to the record.
+            let script = format!("exec {} {way} localhost:{} /rust", client.display(), other.0);
+            let signed = Publication::new(profile, &manifest, &grant, &script);
+            let launcher = Launcher::open(&signed.options()).await.unwrap();
+            let order = signed.order(&script, Egress::default());
+            let (report, log) = carry_out_with(&launcher, order).await;
+            let Verdict::Failed(Failure::Module(message)) = &report.verdict else {
+                panic!("{profile}: {way}: {:?} {log:?}", report.verdict)
+            };
+            // Without the proxy the jail itself may refuse, where it has rules on ports.
+            let expected: &[&str] = match way {
+                "proxy" => &["the proxy refused"],
+                _ => &["refused", "denied"],
+            };
+            assert!(
+                expected.iter().any(|words| message.contains(words)),
+                "{profile}: {way}: {message}"
             );
         }
     }

@@ -1,157 +1,28 @@
 //! Modules that a publisher signed, and everything that is wrong with ones that nobody did.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
-use tempfile::TempDir;
-use wachter_model::Digest;
+use wachter_protocol::Egress;
 use wachter_protocol::launcher::RefusalKind;
-use wachter_protocol::{Egress, Grant, LocalFile, Manifest, Profile};
-use wachter_sandbox::{Launcher, LauncherOptions, RunOrder, RunReport, Verdict};
-use wachter_trust::{
-    FileKey, ModuleDigests, ModuleFile, Namespace, RepositoryId, Revocation, Signer, TrustDraft,
-};
+use wachter_sandbox::{Launcher, RunReport, Verdict};
+use wachter_trust::{FileKey, Namespace, Revocation, Signer};
 
 use crate::bench::{carry_out_with, profiles};
-use crate::stage::open_to_all;
-
-const REPOSITORY: &str = "6f0c1c53-8c2c-4f0c-a6ab-3f0a8f5a2a11";
-
-/// A node's data folder, an owner's local file, and the keys for all of it.
-pub(crate) struct Signed {
-    folder: TempDir,
-    root: FileKey,
-    publisher: FileKey,
-    draft: TrustDraft,
-    manifest: Manifest,
-    text: String,
-}
-
-impl Signed {
-    /// A module with these further lines of manifest, granted `allowance`.
-    pub(crate) fn new(profile: Profile, manifest: &str, allowance: &str, script: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        open_to_all(folder.path(), 0o755);
-        let root = FileKey::from_seed(&[1; 32], "root").unwrap();
-        let publisher = FileKey::from_seed(&[2; 32], "publisher").unwrap();
-        let repository: RepositoryId = REPOSITORY.parse().unwrap();
-        let in_a_year = Timestamp::now() + SignedDuration::from_hours(24 * 365);
-        let in_a_year = Timestamp::from_second(in_a_year.as_second()).unwrap();
-        let draft = TrustDraft::of_one(
-            repository,
-            "alice".parse().unwrap(),
-            publisher.public_key().clone(),
-            in_a_year,
-        );
-        let text = format!(
-            "name: sample\nversion: 1.0.0\nruntime: {{ kind: process, entrypoint: run }}\n{manifest}\n"
-        );
-        let manifest = Manifest::read(&text).unwrap();
-        for name in ["owner", "node/trust", "node/modules"] {
-            fs::create_dir_all(folder.path().join(name)).unwrap();
-        }
-        let absent: Vec<String> =
-            wachter_protocol::Mechanism::ALL.iter().map(ToString::to_string).collect();
-        let local = format!(
-            "version: 1\nrepository: {{ url: /, id: {REPOSITORY} }}\nroots: {{ threshold: 1, keys: ['{}'] }}\n\
-             confinement: {{ profile: {profile}, accept_absent: [{}] }}\ngrants: {{ sample: {allowance} }}\n",
-            root.public_key(),
-            absent.join(", "),
-        );
-        fs::write(folder.path().join("owner/node.yaml"), local).unwrap();
-        let mut signed = Self { folder, root, publisher, draft, manifest, text };
-        signed.trust();
-        signed.publish(script);
-        signed
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Signs the trust file as it stands.
-    fn trust(&mut self) {
-        let text = self.draft.render().unwrap();
-        let signature = self.root.sign(Namespace::TRUST, text.as_bytes()).unwrap();
-        fs::write(self.path("node/trust/trust.yaml"), text).unwrap();
-        fs::write(self.path("node/trust/trust.yaml.sig"), signature.to_armor()).unwrap();
-    }
-
-    fn digests(&self, name: &str, script: &str) -> ModuleDigests {
-        let file = |content: &str, executable| ModuleFile {
-            digest: Digest::of(content.as_bytes()),
-            executable,
-        };
-        let files = BTreeMap::from([
-            ("module.yaml".to_owned(), file(&self.text, false)),
-            ("run".to_owned(), file(script, true)),
-        ]);
-        ModuleDigests::new(name.parse().unwrap(), "1.0.0".parse().unwrap(), files).unwrap()
-    }
-
-    /// Signs the module and puts it where the node has it. Gives the folder.
-    fn publish(&mut self, script: &str) -> PathBuf {
-        let script = format!("#!/bin/sh\n{script}\n");
-        let digests = self.digests("sample", &script);
-        let folder = self.path("node/modules").join(digests.digest().to_string());
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("module.yaml"), &self.text).unwrap();
-        fs::write(folder.join("run"), script).unwrap();
-        open_to_all(&folder.join("run"), 0o755);
-        let signature =
-            self.publisher.sign(Namespace::MODULE, digests.render().as_bytes()).unwrap();
-        fs::write(folder.join("module.digests"), digests.render()).unwrap();
-        fs::write(folder.join("module.sig"), signature.to_armor()).unwrap();
-        folder
-    }
-
-    pub(crate) fn order(&self, script: &str, egress: Egress) -> RunOrder {
-        let digest = self.digests("sample", &format!("#!/bin/sh\n{script}\n")).digest();
-        let local =
-            LocalFile::read(&fs::read_to_string(self.path("owner/node.yaml")).unwrap()).unwrap();
-        let grant = Grant::decide(digest, &self.manifest, local.grants.get(&self.manifest.name));
-        RunOrder {
-            module: self.manifest.name.clone(),
-            digest,
-            // A node that asks for more than it has names some grant all the same.
-            grant: grant.unwrap_or_else(|_| {
-                let least =
-                    "name: sample\nversion: 1.0.0\nruntime: { kind: process, entrypoint: run }\n";
-                Grant::for_development(digest, &Manifest::read(least).unwrap()).unwrap()
-            }),
-            emits: Vec::new(),
-            request: crate::bench::request(&self.manifest),
-            egress,
-        }
-    }
-
-    pub(crate) fn options(&self) -> LauncherOptions {
-        let arguments = ["--local-file", "owner/node.yaml", "--data", "node", "--state", "state"];
-        let arguments = arguments.map(|word| match word.strip_prefix("--") {
-            Some(_) => word.into(),
-            None => self.path(word).into_os_string(),
-        });
-        LauncherOptions::Spawn {
-            program: wachter_testkit::executable("wachter-launcher"),
-            arguments: arguments.into(),
-        }
-    }
-}
+use crate::publication::{Publication, shell};
 
 const SCRIPT: &str = r#"echo '{"result": {}}'"#;
 
-async fn run(signed: &Signed, launcher: &Launcher) -> RunReport {
+async fn run(signed: &Publication, launcher: &Launcher) -> RunReport {
     carry_out_with(launcher, signed.order(SCRIPT, Egress::default())).await.0
 }
 
-type Spoil = fn(&mut Signed);
+type Spoil = fn(&mut Publication);
 
 #[tokio::test]
 async fn what_is_not_signed_does_not_run() {
-    let module = |signed: &Signed, name: &str| {
-        let digest = signed.digests("sample", &format!("#!/bin/sh\n{SCRIPT}\n")).digest();
+    let module = |signed: &Publication, name: &str| {
+        let digest = signed.digests("sample", shell(SCRIPT).as_bytes()).digest();
         signed.path("node/modules").join(digest.to_string()).join(name)
     };
     let spoils: [(&str, RefusalKind, &str, Spoil); 14] = [
@@ -200,9 +71,8 @@ async fn what_is_not_signed_does_not_run() {
             signed.trust();
         }),
         ("another module's name", RefusalKind::Module, "", |signed| {
-            let script = format!("#!/bin/sh\n{SCRIPT}\n");
             let folder = signed.publish(SCRIPT);
-            let other = signed.digests("other", &script).render();
+            let other = signed.digests("other", shell(SCRIPT).as_bytes()).render();
             let signature = signed.publisher.sign(Namespace::MODULE, other.as_bytes()).unwrap();
             fs::write(folder.join("module.digests"), other).unwrap();
             fs::write(folder.join("module.sig"), signature.to_armor()).unwrap();
@@ -231,7 +101,7 @@ async fn what_is_not_signed_does_not_run() {
     ];
     for profile in profiles() {
         for (name, expected, words, spoil) in &spoils {
-            let mut signed = Signed::new(profile, "", "{}", SCRIPT);
+            let mut signed = Publication::new(profile, "", "{}", SCRIPT);
             assert!(module(&signed, "run").exists());
             spoil(&mut signed);
             let launcher = Launcher::open(&signed.options()).await.unwrap();
@@ -249,7 +119,7 @@ async fn what_is_not_signed_does_not_run() {
 #[tokio::test]
 async fn what_is_signed_runs_and_trust_only_rises() {
     for profile in profiles() {
-        let mut signed = Signed::new(profile, "", "{}", SCRIPT);
+        let mut signed = Publication::new(profile, "", "{}", SCRIPT);
         signed.draft.serial = 5;
         signed.trust();
         let launcher = Launcher::open(&signed.options()).await.unwrap();
@@ -276,6 +146,97 @@ async fn what_is_signed_runs_and_trust_only_rises() {
 }
 
 #[tokio::test]
+async fn what_was_verified_before_is_verified_anew_when_anything_changes() {
+    let module = |signed: &Publication, name: &str| {
+        let digest = signed.digests("sample", shell(SCRIPT).as_bytes()).digest();
+        signed.path("node/modules").join(digest.to_string()).join(name)
+    };
+    let spoils: [(&str, RefusalKind, Spoil); 9] = [
+        ("trust file signed by another root", RefusalKind::Trust, |signed| {
+            signed.root = FileKey::from_seed(&[8; 32], "stranger").unwrap();
+            signed.trust();
+        }),
+        ("trust file's signature gone", RefusalKind::Trust, |signed| {
+            fs::write(signed.path("node/trust/trust.yaml.sig"), "").unwrap();
+        }),
+        ("trust file changed by a byte", RefusalKind::Trust, |signed| {
+            let text = fs::read_to_string(signed.path("node/trust/trust.yaml")).unwrap();
+            fs::write(signed.path("node/trust/trust.yaml"), text + "\n").unwrap();
+        }),
+        ("a higher floor", RefusalKind::Trust, |signed| {
+            let path = signed.path("state/trust-floor.json");
+            let text = fs::read_to_string(&path).unwrap();
+            let mut floor: serde_json::Value = serde_json::from_str(&text).unwrap();
+            floor["serial"] = 1_000.into();
+            fs::write(&path, floor.to_string()).unwrap();
+        }),
+        ("a floor of another file", RefusalKind::Trust, |signed| {
+            let path = signed.path("state/trust-floor.json");
+            let text = fs::read_to_string(&path).unwrap();
+            let mut floor: serde_json::Value = serde_json::from_str(&text).unwrap();
+            floor["digest"] = wachter_model::Digest::of(b"other").to_string().into();
+            fs::write(&path, floor.to_string()).unwrap();
+        }),
+        ("module signed by a stranger", RefusalKind::Module, |signed| {
+            signed.publisher = FileKey::from_seed(&[9; 32], "stranger").unwrap();
+            signed.publish(SCRIPT);
+        }),
+        ("module's signature gone", RefusalKind::Module, |signed| {
+            fs::write(signed.publish(SCRIPT).join("module.sig"), "").unwrap();
+        }),
+        ("module's list changed by a byte", RefusalKind::Module, |signed| {
+            let path = signed.publish(SCRIPT).join("module.digests");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text + "\n").unwrap();
+        }),
+        ("publisher no longer trusted", RefusalKind::Module, |signed| {
+            signed.draft.serial += 1;
+            signed.draft.publishers[0].modules =
+                vec![wachter_trust::ModulePattern::Exact("other".parse().unwrap())];
+            signed.trust();
+        }),
+    ];
+    for profile in profiles() {
+        for (name, expected, spoil) in &spoils {
+            let mut signed = Publication::new(profile, "", "{}", SCRIPT);
+            let launcher = Launcher::open(&signed.options()).await.unwrap();
+            for _ in 0..2 {
+                assert_eq!(run(&signed, &launcher).await.verdict, Verdict::Succeeded, "{profile}");
+            }
+            spoil(&mut signed);
+            match run(&signed, &launcher).await.verdict {
+                Verdict::NotBegun { kind, reason } => {
+                    assert_eq!(kind, *expected, "{profile}: {name}: {reason}");
+                }
+                other => panic!("{profile}: {name}: {other:?}"),
+            }
+        }
+        // Nor is it kept when the owner has other roots.
+        let signed = Publication::new(profile, "", "{}", SCRIPT);
+        let launcher = Launcher::open(&signed.options()).await.unwrap();
+        assert_eq!(run(&signed, &launcher).await.verdict, Verdict::Succeeded, "{profile}");
+        let stranger = FileKey::from_seed(&[8; 32], "stranger").unwrap();
+        let path = signed.path("owner/node.yaml");
+        let root = signed.root.public_key().to_string();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace(&root, &stranger.public_key().to_string())).unwrap();
+        launcher.reload().await.unwrap();
+        let verdict = run(&signed, &launcher).await.verdict;
+        let is_refused = matches!(verdict, Verdict::NotBegun { kind: RefusalKind::Trust, .. });
+        assert!(is_refused, "{profile}: {verdict:?}");
+        // What the store holds is hashed again however often it was.
+        let signed = Publication::new(profile, "", "{}", SCRIPT);
+        let launcher = Launcher::open(&signed.options()).await.unwrap();
+        assert_eq!(run(&signed, &launcher).await.verdict, Verdict::Succeeded, "{profile}");
+        let digest = module(&signed, "run").parent().unwrap().file_name().unwrap().to_owned();
+        fs::write(signed.path("state/modules").join(digest).join("run"), "#!/bin/sh\n").unwrap();
+        let verdict = run(&signed, &launcher).await.verdict;
+        let is_refused = matches!(verdict, Verdict::NotBegun { kind: RefusalKind::Module, .. });
+        assert!(is_refused, "{profile}: {verdict:?}");
+    }
+}
+
+#[tokio::test]
 async fn asking_for_more_than_is_granted_is_refused() {
     for profile in profiles() {
         for (manifest, allowance, words) in [
@@ -293,7 +254,7 @@ async fn asking_for_more_than_is_granted_is_refused() {
             ("permissions: { exec: [/usr/bin] }", "{ exec: [/usr/bin/true] }", "permissions.exec"),
             ("limits: { memory: 2GiB }", "{}", "memory 2GiB"),
         ] {
-            let signed = Signed::new(profile, manifest, allowance, SCRIPT);
+            let signed = Publication::new(profile, manifest, allowance, SCRIPT);
             let launcher = Launcher::open(&signed.options()).await.unwrap();
             match run(&signed, &launcher).await.verdict {
                 Verdict::NotBegun { kind: RefusalKind::Grant, reason } => {
@@ -309,15 +270,15 @@ async fn asking_for_more_than_is_granted_is_refused() {
 async fn exchanging_files_during_launches_changes_nothing() {
     let evil = r#"echo '{"result": {"output": "evil"}}'"#;
     for profile in profiles() {
-        let mut signed = Signed::new(profile, "", "{}", SCRIPT);
+        let mut signed = Publication::new(profile, "", "{}", SCRIPT);
         let folder = signed.publish(SCRIPT);
         let launcher = Launcher::open(&signed.options()).await.unwrap();
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let swapper = std::thread::spawn({
             let (stop, run) = (stop.clone(), folder.join("run"));
             move || {
-                let good = format!("#!/bin/sh\n{SCRIPT}\n");
-                let bad = format!("#!/bin/sh\n{evil}\n");
+                let good = shell(SCRIPT);
+                let bad = shell(evil);
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     fs::write(&run, &bad).unwrap();
                     fs::write(&run, &good).unwrap();
@@ -340,7 +301,7 @@ async fn exchanging_files_during_launches_changes_nothing() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         swapper.join().unwrap();
         // From the first good copy on the node's folder does not matter, gone or not.
-        fs::write(folder.join("run"), format!("#!/bin/sh\n{SCRIPT}\n")).unwrap();
+        fs::write(folder.join("run"), shell(SCRIPT)).unwrap();
         assert_eq!(run(&signed, &launcher).await.verdict, Verdict::Succeeded, "{profile}");
         fs::write(folder.join("run"), "#!/bin/sh\nevil").unwrap();
         assert_eq!(

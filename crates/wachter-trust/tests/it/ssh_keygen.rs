@@ -7,7 +7,7 @@ const MESSAGE: &[u8] = b"a message\nof two lines";
 #[test]
 fn verifies_what_ssh_keygen_signs() {
     let bench = Bench::new();
-    for (index, kind) in KEY_KINDS.into_iter().enumerate() {
+    for (index, kind) in KEY_KINDS.into_iter().chain(["rsa -b 4608"]).enumerate() {
         let name = format!("key{index}");
         let public = bench.keygen(&name, kind);
         for hash in ["sha256", "sha512"] {
@@ -63,7 +63,10 @@ fn private_keys() {
     bench.keygen("rsa", "rsa -b 2048");
     check("rsa", FileKeyError::NotEd25519("ssh-rsa".into()));
     bench.keygen("ecdsa", "ecdsa");
-    check("ecdsa", FileKeyError::NotEd25519("ecdsa-sha2-nistp256".into()));
+    // One key in 256 has a number that is shorter than its curve, which `ssh-key` does not read.
+    let refused = FileKey::from_openssh(&bench.read("ecdsa")).unwrap_err();
+    let named = FileKeyError::NotEd25519("ecdsa-sha2-nistp256".into());
+    assert!(refused == named || refused == FileKeyError::Malformed, "{refused:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use wachter_trust::{
     Namespace, PreviousTrust, Roots, RootsError, Signer as _, TrustError, TrustFile,
+    TrustFileProblem,
 };
 
 use crate::support::{Bench, at, file_key, repository, revoke, roots, sign_all, trust_text};
@@ -170,6 +171,70 @@ fn roots_must_be_reachable() {
     assert_eq!(Roots::new(0, [key(1)]), Err(RootsError::Threshold { threshold: 0, keys: 1 }));
     assert_eq!(Roots::new(2, [key(1)]), Err(RootsError::Threshold { threshold: 2, keys: 1 }));
     assert_eq!(Roots::new(1, [key(1), key(1)]), Err(RootsError::Repeated(key(1).fingerprint())));
+}
+
+/// What the launcher does not verify is refused by everybody alike, and by name.
+#[test]
+fn roots_and_publishers_have_keys_that_the_launcher_verifies() {
+    let bench = Bench::new();
+    for (index, (kind, good)) in
+        [("ed25519", true), ("ecdsa -b 256", true), ("ecdsa -b 384", false), ("rsa -b 2048", false)]
+            .into_iter()
+            .enumerate()
+    {
+        let key = bench.keygen(&format!("key{index}"), kind);
+        let (fingerprint, algorithm) = (key.fingerprint(), key.algorithm());
+        assert_eq!(key.is_for_modules(), good, "{kind}");
+        let roots = Roots::new(1, [key.clone()]);
+        let texts = [format!("{key} a comment")];
+        let of_local_file = Roots::of_local_file(1, &texts, repository());
+        if good {
+            assert_eq!(of_local_file, Ok(roots.unwrap().for_repository(repository())), "{kind}");
+        } else {
+            assert_eq!(roots, Err(RootsError::Algorithm { fingerprint, algorithm }), "{kind}");
+            assert_eq!(of_local_file, roots, "{kind}");
+        }
+        let key = key.to_string();
+        for (seed, name, publishes) in [(1, "a", true), (2, "b", false), (3, "c", true)] {
+            let own = file_key(seed).public_key().to_string();
+            let refused = publishes && !good;
+            let text = trust_text(1, &[(&own, &key)]);
+            let found = TrustFile::parse(text.as_bytes()).map_err(|error| error.problem);
+            let expected = TrustFileProblem::PublisherKey {
+                signer: name.parse().unwrap(),
+                fingerprint,
+                algorithm,
+            };
+            assert_eq!(found.err(), refused.then_some(expected), "{kind} of {name}");
+            // Beside a good key it is refused as well; once it is revoked it may stay.
+            let both = format!("[{own}, {key}]");
+            let text = trust_text(1, &[(&own, &both)]);
+            assert_eq!(TrustFile::parse(text.as_bytes()).is_err(), refused, "{kind} of {name}");
+            let revoked = format!(
+                "revoked:\n  - {{ fingerprint: \"{fingerprint}\", reason: lost, since: 2026-05-01T00:00:00Z }}\n"
+            );
+            let text = trust_text(1, &[(&own, &both), ("revoked: []\n", &revoked)]);
+            assert!(TrustFile::parse(text.as_bytes()).is_ok(), "{kind} of {name}");
+        }
+    }
+}
+
+#[test]
+fn roots_of_a_local_file() {
+    let key = |seed| file_key(seed).public_key().to_string();
+    let check = |threshold, keys: &[String], expected: fn(&RootsError) -> bool| {
+        let error = Roots::of_local_file(threshold, keys, repository()).unwrap_err();
+        assert!(expected(&error), "{error:?}");
+    };
+    check(0, &[key(1)], |error| matches!(error, RootsError::Threshold { threshold: 0, keys: 1 }));
+    check(u32::MAX, &[key(1)], |error| matches!(error, RootsError::Threshold { .. }));
+    check(1, &[], |error| matches!(error, RootsError::Threshold { keys: 0, .. }));
+    check(1, &[key(1), key(1)], |error| matches!(error, RootsError::Repeated(_)));
+    check(
+        1,
+        &[key(1), "ssh-ed25519".into()],
+        |error| matches!(error, RootsError::Key { text, .. } if text == "ssh-ed25519"),
+    );
 }
 
 /// Two people sign the file with plain `ssh-keygen`, and one appends to the other's signature.

@@ -4,7 +4,8 @@
 //! # Invariants
 //! - No error here holds a part of a secret, or of the file that it is in.
 //! - Nothing is written: what GitHub gives an App is kept in memory.
-//! - What other users of the host can read opens nothing: neither an identity nor a private key.
+//! - What every user of the host can read opens nothing: no token, and neither an identity nor a
+//!   private key, which not even a group may read.
 
 mod age;
 mod github_app;
@@ -16,7 +17,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use wachter_github::TokenCache;
 use wachter_gitops::{Credential, FetchError, FetchFailure};
-use wachter_protocol::Credential as Source;
+use wachter_protocol::{Credential as Source, Repository};
 use zeroize::Zeroizing;
 
 use crate::failure::CommandError;
@@ -31,13 +32,19 @@ const MAX_TOKEN_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(crate) struct CredentialReader {
     source: Source,
+    /// The repository that tokens are for.
+    url: String,
     cache: TokenCache,
 }
 
 impl CredentialReader {
     /// Reads nothing yet.
-    pub(crate) fn new(source: Source) -> Self {
-        Self { source, cache: TokenCache::default() }
+    pub(crate) fn new(repository: &Repository) -> Self {
+        Self {
+            source: repository.credential.clone(),
+            url: repository.url.clone(),
+            cache: TokenCache::default(),
+        }
     }
 
     /// The token, read now. One of a GitHub App may take a request, of 30 s at most.
@@ -47,7 +54,7 @@ impl CredentialReader {
     pub(crate) fn read(&mut self, now: Timestamp) -> Result<Option<Credential>, CommandError> {
         let Source { file, environment, systemd, age, github_app } = &self.source;
         let token = if let Some(path) = file {
-            first_line(&secret_file::read(path.as_path(), "token")?)?
+            first_line(&secret_file::read_token(path.as_path(), "token")?)?
         } else if let Some(name) = environment {
             first_line(from_environment(name)?.as_bytes())?
         } else if let Some(name) = systemd {
@@ -55,7 +62,7 @@ impl CredentialReader {
         } else if let Some(source) = age {
             first_line(&age::decrypt(source)?)?
         } else if let Some(source) = github_app {
-            self.cache.token(now, || github_app::app(source))?.secret().clone()
+            self.cache.token(now, || github_app::app(source, &self.url))?.secret().clone()
         } else {
             return Ok(None);
         };
@@ -96,7 +103,7 @@ fn from_systemd(name: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
             "there are no systemd credentials; add `LoadCredential={name}:FILE` to the unit"
         ))
     })?;
-    secret_file::read(&Path::new(&folder).join(name), "token")
+    secret_file::read_token(&Path::new(&folder).join(name), "token")
 }
 
 /// A token is the first line, without the space around it.

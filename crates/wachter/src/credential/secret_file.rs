@@ -23,11 +23,31 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, Comman
 /// # Errors
 /// As [`read`], and a mode that lets the group or others in.
 pub(super) fn read_private(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    read_closed(path, what, 0o077, "600")
+}
+
+/// As [`read`], of a file that a group may read and nobody else: root's, say, handed to the node by its
+/// group.
+///
+/// # Errors
+/// As [`read`], and a mode that lets others in, or the group write.
+pub(super) fn read_token(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    read_closed(path, what, 0o027, "640")
+}
+
+/// As [`read`], of a file with none of the bits `open` in its mode; `good` is what to set instead.
+fn read_closed(
+    path: &Path,
+    what: &str,
+    open: u32,
+    good: &str,
+) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let (content, mode) = read_with_mode(path, what)?;
-    if mode & 0o077 != 0 {
+    if mode & open != 0 {
+        let done = if mode & open & 0o044 == 0 { "written" } else { "read" };
         return Err(CommandError::refused(format!(
-            "the {what} {} can be read by others (mode {:04o}); take that away with `chmod 600 {0}`, \
-             and replace it if someone may have read it",
+            "the {what} {} can be {done} by others (mode {:04o}); take that away with `chmod {good} {0}`, \
+             and replace it if someone may have {done} it",
             path.display(),
             mode & 0o7777
         )));
@@ -86,17 +106,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         fs::write(&path, "hunter2").unwrap();
-        for (mode, good) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
+        type Read = fn(&Path, &str) -> Result<Zeroizing<Vec<u8>>, CommandError>;
+        let check = |read: Read, mode, expected: Result<(), (&str, &str)>| {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            match read_private(&path, "identity") {
-                Ok(content) => assert!(good && *content == b"hunter2", "{mode:o}"),
-                Err(error) => {
-                    assert!(!good, "{mode:o}");
+            match (read(&path, "secret"), expected) {
+                (Ok(content), Ok(())) => assert_eq!(*content, b"hunter2", "{mode:o}"),
+                (Err(error), Err((done, command))) => {
                     assert_eq!(error.kind, ExitKind::Refused);
-                    assert!(error.message.contains("chmod 600"), "{error}");
+                    assert!(error.message.contains(&format!("can be {done} by others")), "{error}");
+                    assert!(error.message.contains(command), "{error}");
                     assert!(!error.message.contains("hunter2"), "{error}");
                 }
+                (found, _) => panic!("{mode:o}: {}", found.is_ok()),
             }
+        };
+        for mode in [0o600, 0o400] {
+            check(read_private, mode, Ok(()));
+            check(read_token, mode, Ok(()));
         }
+        for mode in [0o640, 0o604, 0o644] {
+            check(read_private, mode, Err(("read", "chmod 600")));
+        }
+        check(read_private, 0o620, Err(("written", "chmod 600")));
+        // Handed to the node by root.
+        check(read_token, 0o640, Ok(()));
+        check(read_token, 0o440, Ok(()));
+        check(read_token, 0o644, Err(("read", "chmod 640")));
+        check(read_token, 0o604, Err(("read", "chmod 640")));
+        check(read_token, 0o660, Err(("written", "chmod 640")));
+        check(read_token, 0o602, Err(("written", "chmod 640")));
     }
 }

@@ -1,17 +1,14 @@
 //! The `git` program: what writes, and reads, the author's own work tree.
 //!
-//! A node never comes here; it reads objects by itself. The author's configuration stays in force
+//! A node never comes here; it reads objects by itself, and so does whoever judges a commit as a node
+//! does. The author's configuration stays in force
 //! (`safe.directory`, ignored files, the identity of commits), but neither the environment nor
 //! replaced and grafted objects can put another repository or history in this one's place.
-
-mod objects;
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-pub(crate) use objects::Objects;
 
 use crate::failure::CommandError;
 
@@ -32,19 +29,6 @@ const LEADING_ELSEWHERE: [&str; 9] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Git {
     folder: PathBuf,
-}
-
-/// One line of `git ls-tree`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TreeLine {
-    /// Six octal digits.
-    pub(crate) mode: String,
-    /// The object.
-    pub(crate) id: String,
-    /// Bytes; 0 for a submodule.
-    pub(crate) size: u64,
-    /// From the root of the repository.
-    pub(crate) path: String,
 }
 
 impl Git {
@@ -137,49 +121,6 @@ impl Git {
         Ok(lines.map(|line| String::from_utf8_lossy(&line[3..]).into_owned()).collect())
     }
 
-    /// Every file of a commit's tree, in the byte order of their paths.
-    ///
-    /// # Errors
-    /// A commit that is not there, or a path that is not UTF-8, which no release may hold.
-    pub(crate) fn tree(&self, commit: &str) -> Result<Vec<TreeLine>, CommandError> {
-        let output = self.run(&["ls-tree", "-r", "-l", "-z", "--full-tree", commit], b"")?;
-        let mut lines = Vec::new();
-        for line in output.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
-            let line = std::str::from_utf8(line).map_err(|_| {
-                let shown = line.escape_ascii();
-                CommandError::refused(format!(
-                    "a path in the tree is not UTF-8: {shown}; rename the file"
-                ))
-            })?;
-            let parsed = line.split_once('\t').and_then(|(head, path)| {
-                let mut words = head.split_ascii_whitespace();
-                let (mode, _kind, id) = (words.next()?, words.next()?, words.next()?);
-                let size = words.next().map_or(Some(0), |size| {
-                    if size == "-" { Some(0) } else { size.parse().ok() }
-                })?;
-                Some(TreeLine {
-                    mode: mode.to_owned(),
-                    id: id.to_owned(),
-                    size,
-                    path: path.to_owned(),
-                })
-            });
-            lines.push(parsed.ok_or_else(|| failed(&["ls-tree"], "a line that cannot be read"))?);
-        }
-        Ok(lines)
-    }
-
-    /// Whether `descendant` is `ancestor` or comes after it.
-    pub(crate) fn descends(&self, descendant: &str, ancestor: &str) -> Result<bool, CommandError> {
-        let arguments = ["merge-base", "--is-ancestor", ancestor, descendant];
-        let output = self.command(&arguments).output().map_err(|error| not_started(&error))?;
-        match output.status.code() {
-            Some(0) => Ok(true),
-            Some(1) => Ok(false),
-            _ => Err(failed(&arguments, &String::from_utf8_lossy(&output.stderr))),
-        }
-    }
-
     /// The author, as Git would name them in a commit: name and mail address.
     pub(crate) fn identity(&self) -> Option<(String, String)> {
         // Without a configured address Git guesses one from the host's name, which nobody meant.
@@ -190,11 +131,6 @@ impl Git {
         let name = configured("user.name", "GIT_COMMITTER_NAME")?;
         let email = configured("user.email", "GIT_COMMITTER_EMAIL")?;
         Some((name, email))
-    }
-
-    /// Reads many objects through one process.
-    pub(crate) fn objects(&self) -> Result<Objects, CommandError> {
-        Objects::start(self.command(&["cat-file", "--batch"]))
     }
 
     fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {

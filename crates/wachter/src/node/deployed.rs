@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use wachter_file::{Readers, replace_durably};
 use wachter_gitops::AcceptedRelease;
-use wachter_model::{Digest, ModuleName};
+use wachter_model::{AgentName, Digest, ModuleName};
 use wachter_protocol::{Excess, Grant, Manifest};
-use wachter_runtime::{Deployment, ModuleStanding, replace_file};
+use wachter_runtime::{Deployment, ModuleStanding};
 
 use crate::failure::CommandError;
 use crate::place::Host;
@@ -19,8 +20,8 @@ pub(crate) struct Deployed {
     pub(crate) release: AcceptedRelease,
     /// Its modules.
     pub(crate) modules: BTreeMap<ModuleName, DeployedModule>,
-    /// Its agents: name, module and interval.
-    pub(crate) agents: Vec<wachter_config::Agent>,
+    /// Its agents, and the module that each runs.
+    pub(crate) agents: BTreeMap<AgentName, ModuleName>,
 }
 
 /// One module of the release in force.
@@ -42,16 +43,18 @@ impl Deployed {
             };
             (name.clone(), DeployedModule { version: module.version.clone(), digest, refused })
         });
+        let agents = deployment.catalogue.agents();
         Self {
             version: 1,
             release: release.clone(),
             modules: modules.collect(),
-            agents: deployment.catalogue.agents().cloned().collect(),
+            agents: agents.map(|agent| (agent.name.clone(), agent.module.clone())).collect(),
         }
     }
 
     pub(crate) fn write(&self, data: &Path) -> Result<(), CommandError> {
-        Ok(replace_file(&data.join("deployed.json"), &serde_json::to_vec(self)?)?)
+        let json = serde_json::to_vec(self)?;
+        Ok(replace_durably(&data.join("deployed.json"), &json, Readers::Owner)?)
     }
 
     pub(crate) fn read(data: &Path) -> Result<Self, CommandError> {

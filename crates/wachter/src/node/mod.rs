@@ -1,6 +1,7 @@
 //! `wachter run`: the node. Follows the repository in one task, keeps the agents going in another,
 //! and starts the launcher again when it is gone.
 
+mod ask;
 mod deployed;
 mod status;
 
@@ -9,17 +10,19 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wachter_runtime::{Agents, AgentsOptions, Deployment, NodeEvent, RunStore};
 use wachter_sandbox::{Launcher, LauncherOptions};
 
+pub(crate) use ask::look;
 pub(crate) use deployed::Deployed;
 pub(crate) use status::NodeStatus;
 
+use crate::data_lock::{self, Locked, NODE};
 use crate::failure::{CommandError, CommandResult};
-use crate::follow::{DataLock, Follower, Locked};
+use crate::follow::Follower;
 use crate::output::{self, Format};
 use crate::place::{Host, HostOptions};
 use crate::sync::refusals;
@@ -36,23 +39,27 @@ pub(crate) async fn carry_out(
     format: Format,
 ) -> CommandResult {
     let host = options.host()?;
-    let _lock = DataLock::take(&host.data).map_err(|locked| match locked {
-        Locked::By(process) => {
-            let process =
-                process.map(|process| format!(" (process {process})")).unwrap_or_default();
-            CommandError::failed(format!("a node uses {} already{process}", host.data.display()))
-        }
-        Locked::Failed(error) => error,
+    // Before the lock says which process this is: whoever reads it may send a signal at once.
+    let hang_up = signal(SignalKind::hangup())?;
+    let _lock = data_lock::take(&host.data, NODE).map_err(|locked| match locked {
+        Locked::Node(holder) => CommandError::failed(format!(
+            "a node uses {} already (process {}); stop it first, or give this one a folder of its own with --data",
+            host.data.display(),
+            holder.process
+        )),
+        other => other.into_error(),
     })?;
     let shutdown = CancellationToken::new();
-    let interval = host.local.repository.interval.to_std();
     let store = RunStore::new(&host.data);
+    store.complete()?;
     let launcher_options = launcher_options(&host, &options, "launcher")?;
     let status = NodeStatus::begin(&host)?;
-    let (egress, status) = (host.local.egress.clone(), Arc::new(Mutex::new(status)));
+    let (set_egress, egress) = watch::channel(host.local.egress.clone());
+    let status = Arc::new(Mutex::new(status));
     let follower = Arc::new(Mutex::new(Follower::open(host)?));
     let (deploy, deployments) = watch::channel(None);
-    let following = follow(follower, interval, deploy, Arc::clone(&status), shutdown.clone());
+    let outlets = Outlets { deploy, egress: set_egress, status: Arc::clone(&status) };
+    let following = follow(follower, outlets, hang_up, shutdown.clone());
     let agents =
         keep_agents(launcher_options, store, egress, deployments, status, shutdown.clone(), format);
     let stopped = stop_on_signal(shutdown.clone())?;
@@ -96,33 +103,55 @@ fn stop_on_signal(
     }))
 }
 
+/// Where what was found out goes.
+struct Outlets {
+    deploy: watch::Sender<Option<Arc<Deployment>>>,
+    egress: watch::Sender<wachter_protocol::Egress>,
+    status: Arc<Mutex<NodeStatus>>,
+}
+
 /// Looks for releases at intervals, when told to by SIGHUP, and more and more rarely while that fails.
 async fn follow(
     follower: Arc<Mutex<Follower>>,
-    interval: Duration,
-    deploy: watch::Sender<Option<Arc<Deployment>>>,
-    status: Arc<Mutex<NodeStatus>>,
+    outlets: Outlets,
+    mut hang_up: Signal,
     shutdown: CancellationToken,
 ) -> CommandResult {
-    let mut hang_up = signal(SignalKind::hangup())?;
+    let Outlets { deploy, egress, status } = outlets;
     let (mut failures, mut said) = (0u32, Vec::new());
+    let mut interval = follower.lock().await.local().repository.interval.to_std();
     loop {
-        let follower = Arc::clone(&follower);
+        let (began, looker) = (Timestamp::now(), Arc::clone(&follower));
         // Fetching waits for a process, judging hashes files: neither is for an asynchronous thread.
-        let looked =
-            tokio::task::spawn_blocking(move || look(&mut follower.blocking_lock())).await?;
+        let looking = tokio::task::spawn_blocking(move || look_once(&mut looker.blocking_lock()));
+        let looked = tokio::select! {
+            looked = looking => looked?,
+            // A server that keeps a fetch waiting does not keep the node from ending: what is under way
+            // ends with the process, as it would by a power cut.
+            () = shutdown.cancelled() => return Ok(()),
+        };
         let mut status = status.lock().await;
         match looked {
-            Ok(looked) => {
+            Ok(mut looked) => {
+                interval = looked.interval;
+                egress.send_if_modified(|egress| {
+                    let changed = *egress != looked.egress;
+                    egress.clone_from(&looked.egress);
+                    changed
+                });
                 failures = u32::from(looked.fetch_error.is_some()) * (failures + 1);
                 // Each thing is said when it changes, not each time it is seen.
                 let mut now = looked.refused.clone();
                 now.extend(looked.fetch_error.iter().map(|error| format!("cannot fetch: {error}")));
+                if !looked.restart_needed.is_empty() {
+                    let keys = looked.restart_needed.join(", ");
+                    now.push(format!("the local file has changed; restart needed for: {keys}"));
+                }
                 for sentence in now.iter().filter(|sentence| !said.contains(*sentence)) {
                     output::talk(sentence);
                 }
                 said = now;
-                if let Some(deployment) = looked.deployment {
+                if let Some(deployment) = looked.deployment.take() {
                     output::talk(format_args!("release {} is in force", deployment.sequence));
                     for (name, module) in &deployment.modules {
                         if let Some(reason) = module.reason() {
@@ -131,7 +160,7 @@ async fn follow(
                     }
                     deploy.send_replace(Some(Arc::new(deployment)));
                 }
-                status.looked(looked.refused, looked.fetch_error);
+                status.looked(began, &looked);
             }
             Err(error) => {
                 failures += 1;
@@ -140,11 +169,11 @@ async fn follow(
                     output::talk(&sentence);
                 }
                 said = vec![sentence];
-                status.looked(Vec::new(), Some(error.to_string()));
+                status.failed(began, &error);
             }
         }
-        status.write();
-        drop(status);
+        write(status).await?;
+        tidy(&follower, &shutdown).await?;
         let pause = interval.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE.max(interval));
         tokio::select! {
             () = tokio::time::sleep(with_jitter(pause)) => {}
@@ -154,7 +183,33 @@ async fn follow(
     }
 }
 
-struct Looked {
+/// Puts the node's own repository in order, after what is new has taken effect.
+async fn tidy(follower: &Arc<Mutex<Follower>>, shutdown: &CancellationToken) -> CommandResult {
+    let follower = Arc::clone(follower);
+    let tidying = tokio::task::spawn_blocking(move || follower.blocking_lock().tidy());
+    tokio::select! {
+        tidied = tidying => {
+            if let Err(error) = tidied? {
+                output::talk(format_args!("the node's own repository stays untidy: {error}"));
+            }
+        }
+        () = shutdown.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// Writes the status while it is held, so that an older one never replaces a newer one.
+async fn write(status: MutexGuard<'_, NodeStatus>) -> CommandResult {
+    let copy = status.clone();
+    Ok(tokio::task::spawn_blocking(move || copy.write()).await?)
+}
+
+/// What came of a look, and what the local file says by now.
+pub(crate) struct Looked {
+    node: String,
+    interval: Duration,
+    egress: wachter_protocol::Egress,
+    restart_needed: Vec<&'static str>,
     refused: Vec<String>,
     fetch_error: Option<String>,
     /// Where it differs from the one known.
@@ -163,7 +218,7 @@ struct Looked {
 
 /// Fetches and judges. A server that does not answer changes nothing: what is known is judged, since
 /// a pin may have ended or the owner of this host may have granted more.
-fn look(follower: &mut Follower) -> Result<Looked, CommandError> {
+fn look_once(follower: &mut Follower) -> Result<Looked, CommandError> {
     let mut refused = Vec::new();
     if let Err(error) = follower.reread() {
         refused.push(error.to_string());
@@ -175,7 +230,16 @@ fn look(follower: &mut Follower) -> Result<Looked, CommandError> {
         refused.extend(deploying.passed_over);
         deploying.deployment
     });
-    Ok(Looked { refused, fetch_error, deployment })
+    let local = follower.local();
+    Ok(Looked {
+        node: status::name(local),
+        interval: local.repository.interval.to_std(),
+        egress: local.egress.clone(),
+        restart_needed: follower.restart_needed(),
+        refused,
+        fetch_error,
+        deployment,
+    })
 }
 
 /// Up to a tenth more, so that many nodes do not ask at one moment.
@@ -188,7 +252,7 @@ fn with_jitter(pause: Duration) -> Duration {
 async fn keep_agents(
     options: LauncherOptions,
     store: RunStore,
-    egress: wachter_protocol::Egress,
+    egress: watch::Receiver<wachter_protocol::Egress>,
     deployments: watch::Receiver<Option<Arc<Deployment>>>,
     status: Arc<Mutex<NodeStatus>>,
     shutdown: CancellationToken,
@@ -201,7 +265,7 @@ async fn keep_agents(
             tell(&event, format)?;
             let mut status = status.lock().await;
             status.happened(&event);
-            status.write();
+            write(status).await?;
         }
         Ok::<(), CommandError>(())
     };

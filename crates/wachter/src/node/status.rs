@@ -3,11 +3,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use wachter_file::{Readers, replace_quickly};
 use wachter_model::AgentName;
 use wachter_protocol::launcher::{Enforcement, Hello};
-use wachter_protocol::{Mechanism, Profile};
-use wachter_runtime::{Cause, NodeEvent, replace_file};
+use wachter_protocol::{LocalFile, Mechanism, Profile};
+use wachter_runtime::NodeEvent;
 
+use super::Looked;
 use crate::failure::CommandError;
 use crate::output;
 use crate::place::Host;
@@ -22,8 +24,14 @@ pub(crate) struct NodeStatus {
     pub(crate) since: Timestamp,
     /// When the repository was last asked, and what went wrong, if something did.
     pub(crate) last_look: Option<Timestamp>,
+    /// When that look began: what was asked for before then is in its outcome.
+    #[serde(default)]
+    pub(crate) look_began: Option<Timestamp>,
     pub(crate) fetch_error: Option<String>,
     pub(crate) refused: Vec<String>,
+    /// Keys of the local file that were changed and count from the next start.
+    #[serde(default)]
+    pub(crate) restart_needed: Vec<String>,
     /// How modules are confined, and what is not enforced; none while there is no launcher.
     pub(crate) profile: Option<Profile>,
     pub(crate) absent: BTreeSet<Mechanism>,
@@ -44,16 +52,14 @@ pub(crate) struct AgentStatus {
 
 impl NodeStatus {
     pub(crate) fn begin(host: &Host) -> Result<Self, CommandError> {
-        let name = match &host.local.node {
-            Some(name) => name.to_string(),
-            None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        };
         Ok(Self {
             version: 1,
-            node: name,
+            node: name(&host.local),
             process: std::process::id(),
             since: Timestamp::now(),
             last_look: None,
+            look_began: None,
+            restart_needed: Vec::new(),
             fetch_error: None,
             refused: Vec::new(),
             profile: None,
@@ -67,20 +73,33 @@ impl NodeStatus {
         serde_json::from_slice(&std::fs::read(path(data)).ok()?).ok()
     }
 
-    /// Writes the file. What the node does is more important than what it says of it.
+    /// Writes the file. What the node does is more important than what it says of it: it is not synced
+    /// either, since after a power cut a node says anew what it does.
     pub(crate) fn write(&self) {
         let written = serde_json::to_vec(self)
             .map_err(Into::into)
-            .and_then(|json| replace_file(&self.path, &json));
+            .and_then(|json| replace_quickly(&self.path, &json, Readers::Owner));
         if let Err(error) = written {
             output::talk(format_args!("cannot write {}: {error}", self.path.display()));
         }
     }
 
-    pub(crate) fn looked(&mut self, refused: Vec<String>, error: Option<String>) {
+    /// Takes in what came of a look that began then.
+    pub(crate) fn looked(&mut self, began: Timestamp, looked: &Looked) {
         self.last_look = Some(Timestamp::now());
-        self.refused = refused;
-        self.fetch_error = error;
+        self.look_began = Some(began);
+        self.refused.clone_from(&looked.refused);
+        self.fetch_error.clone_from(&looked.fetch_error);
+        self.node.clone_from(&looked.node);
+        self.restart_needed = looked.restart_needed.iter().map(ToString::to_string).collect();
+    }
+
+    /// Takes in that a look could not be brought to its end.
+    pub(crate) fn failed(&mut self, began: Timestamp, error: &CommandError) {
+        self.last_look = Some(Timestamp::now());
+        self.look_began = Some(began);
+        self.refused.clear();
+        self.fetch_error = Some(error.to_string());
     }
 
     pub(crate) fn launcher(&mut self, hello: &Hello) {
@@ -96,7 +115,7 @@ impl NodeStatus {
     pub(crate) fn happened(&mut self, event: &NodeEvent) {
         match event {
             NodeEvent::Finished(record) => {
-                let Cause::Schedule { agent } = &record.cause else { return };
+                let Some(agent) = record.cause.agent() else { return };
                 let status = self.agents.entry(agent.clone()).or_default();
                 status.runs += 1;
                 status.failures += u64::from(!record.succeeded());
@@ -110,6 +129,14 @@ impl NodeStatus {
                 status.message = Some(reason.clone());
             }
         }
+    }
+}
+
+/// What the node is called: as the local file says, else as the host is.
+pub(super) fn name(local: &LocalFile) -> String {
+    match &local.node {
+        Some(name) => name.to_string(),
+        None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
     }
 }
 

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use wachter_config::Catalogue;
+use wachter_gitops::{Snapshot, SnapshotFile};
 use wachter_model::{Digest, ModuleName};
 use wachter_protocol::{Manifest, Permissions};
 use wachter_trust::{FileMode, PreviousTrust, TrustFile, verify_module};
 
-use super::tree::Tree;
 use crate::failure::{CommandError, chain};
-use crate::git::Objects;
 use crate::repository::{TRUST, TRUST_SIGNATURES};
 use crate::sign::flaws;
 use crate::trust::KnownRoots;
+
+/// What signing adds to a module.
+const SIGNATURES: [&str; 2] = ["module.digests", "module.sig"];
 
 /// What a module is, as far as an author wants to see it before releasing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,25 +28,21 @@ pub(crate) struct ModuleSummary {
 
 /// The trust file of a commit, if the nodes would take it after `previous`.
 pub(crate) fn trust(
-    tree: &Tree,
-    objects: &mut Objects,
+    snapshot: &Snapshot,
     roots: &KnownRoots,
     previous: Option<&TrustFile>,
     now: Timestamp,
 ) -> Result<TrustFile, CommandError> {
-    let (bytes, signatures) = texts(tree, objects)?;
+    let (bytes, signatures) = texts(snapshot)?;
     let previous = previous.map_or(PreviousTrust::None, PreviousTrust::File);
     TrustFile::accept(&roots.roots, previous, &bytes, &signatures, now)
         .map_err(|error| CommandError::refused(format!("{TRUST}: {}", chain(&error))))
 }
 
 /// The trust file of a commit and its signatures.
-pub(crate) fn texts(
-    tree: &Tree,
-    objects: &mut Objects,
-) -> Result<(Vec<u8>, Vec<u8>), CommandError> {
-    let mut read = |path: &str| match tree.get(path) {
-        Some(file) => objects.read(&file.id),
+pub(crate) fn texts(snapshot: &Snapshot) -> Result<(Vec<u8>, Vec<u8>), CommandError> {
+    let read = |path: &str| match snapshot.get(path) {
+        Some(_) => Ok(snapshot.read(path)?),
         None => Err(CommandError::refused(format!(
             "{path} is not committed; commit it, or make it with `wachter trust sign`"
         ))),
@@ -54,14 +52,12 @@ pub(crate) fn texts(
 
 /// The modules of a commit; what is wrong with them goes to `problems`.
 pub(crate) fn modules(
-    tree: &Tree,
-    digests: &BTreeMap<&str, Digest>,
-    objects: &mut Objects,
+    snapshot: &Snapshot,
     trust: &TrustFile,
     problems: &mut Vec<String>,
 ) -> Result<BTreeMap<ModuleName, ModuleSummary>, CommandError> {
     let folders: BTreeSet<&str> =
-        tree.below("modules/").filter_map(|(path, _)| Some(path.split_once('/')?.0)).collect();
+        below(snapshot, "modules/").filter_map(|(path, _)| Some(path.split_once('/')?.0)).collect();
     let mut modules = BTreeMap::new();
     for folder in folders {
         let name: ModuleName = match folder.parse() {
@@ -71,7 +67,7 @@ pub(crate) fn modules(
                 continue;
             }
         };
-        match module(tree, digests, objects, trust, &name)? {
+        match module(snapshot, trust, &name)? {
             Ok(summary) => drop(modules.insert(name, summary)),
             Err(reason) => {
                 problems.push(format!("modules/{name}: {reason}"));
@@ -83,15 +79,14 @@ pub(crate) fn modules(
 }
 
 fn module(
-    tree: &Tree,
-    digests: &BTreeMap<&str, Digest>,
-    objects: &mut Objects,
+    snapshot: &Snapshot,
     trust: &TrustFile,
     name: &ModuleName,
 ) -> Result<Result<ModuleSummary, String>, CommandError> {
     let folder = format!("modules/{name}/");
-    let mut read = |file: &str| {
-        tree.get(&format!("{folder}{file}")).map(|file| objects.read(&file.id)).transpose()
+    let read = |file: &str| {
+        let path = format!("{folder}{file}");
+        snapshot.get(&path).map(|file| snapshot.read(file.path)).transpose()
     };
     let (Some(listed), Some(signatures)) = (read("module.digests")?, read("module.sig")?) else {
         return Ok(Err(format!("it is not signed; run `wachter sign {name}`")));
@@ -100,13 +95,11 @@ fn module(
         Ok(verified) => verified,
         Err(error) => return Ok(Err(chain(&error))),
     };
-    for (path, file) in
-        tree.below(&folder).filter(|(path, _)| !["module.digests", "module.sig"].contains(path))
-    {
+    for (path, file) in below(snapshot, &folder).filter(|(path, _)| !SIGNATURES.contains(path)) {
         let signed = verified.digests().file(path);
-        let whole = format!("{folder}{path}");
+        let content = snapshot.read(file.path)?;
         let same = signed.is_some_and(|signed| {
-            digests.get(whole.as_str()) == Some(&signed.digest)
+            Digest::of(&content) == signed.digest
                 && file.mode
                     == if signed.executable { FileMode::Executable } else { FileMode::Regular }
         });
@@ -116,8 +109,10 @@ fn module(
             )));
         }
     }
-    if let Some((gone, _)) =
-        verified.digests().files().find(|(path, _)| tree.get(&format!("{folder}{path}")).is_none())
+    if let Some((gone, _)) = verified
+        .digests()
+        .files()
+        .find(|(path, _)| snapshot.get(&format!("{folder}{path}")).is_none())
     {
         return Ok(Err(format!(
             "`{gone}` was signed and is not committed; commit it, or run `wachter sign {name}`"
@@ -148,40 +143,45 @@ fn module(
 
 /// What is wrong with the configuration of a commit.
 pub(crate) fn configuration(
-    tree: &Tree,
-    objects: &mut Objects,
+    snapshot: &Snapshot,
     modules: &BTreeMap<ModuleName, ModuleSummary>,
     problems: &mut Vec<String>,
 ) -> Result<(), CommandError> {
     let mut texts = Vec::new();
-    for (path, file) in tree.below("config/") {
-        let whole = format!("config/{path}");
-        match String::from_utf8(objects.read(&file.id)?) {
-            Ok(text) => texts.push((whole, text)),
+    for file in snapshot.list("config/") {
+        match String::from_utf8(snapshot.read(file.path)?) {
+            Ok(text) => texts.push((file.path, text)),
             // Secrets are bytes to everyone without the key.
-            Err(_) if path.ends_with(".age") => {}
-            Err(_) => problems.push(format!("{whole}: it is not UTF-8")),
+            Err(_) if file.path.ends_with(".age") => {}
+            Err(_) => problems.push(format!("{}: it is not UTF-8", file.path)),
         }
     }
     let names: Vec<ModuleName> = modules.keys().cloned().collect();
-    let files = texts.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+    let files = texts.iter().map(|(path, text)| (*path, text.as_str()));
     if let Err(errors) = Catalogue::read(files, &names) {
         problems.extend(errors.iter().map(|error| chain(error)));
     }
     Ok(())
 }
 
+/// The files below a folder, which is written with its slash; their paths from there.
+fn below<'s>(
+    snapshot: &'s Snapshot,
+    folder: &'s str,
+) -> impl Iterator<Item = (&'s str, SnapshotFile<'s>)> {
+    snapshot.list(folder).map(move |file| (&file.path[folder.len()..], file))
+}
+
 /// The modules of an older release, without asking whether they were right.
 pub(crate) fn summaries(
-    tree: &Tree,
-    objects: &mut Objects,
+    snapshot: &Snapshot,
 ) -> Result<BTreeMap<ModuleName, ModuleSummary>, CommandError> {
     let mut modules = BTreeMap::new();
-    for (path, file) in tree.below("modules/") {
+    for (path, file) in below(snapshot, "modules/") {
         let Some(Ok(name)) = path.strip_suffix("/module.yaml").map(str::parse::<ModuleName>) else {
             continue;
         };
-        let text = String::from_utf8(objects.read(&file.id)?).unwrap_or_default();
+        let text = String::from_utf8(snapshot.read(file.path)?).unwrap_or_default();
         if let Ok(manifest) = Manifest::read(&text) {
             let permissions = permissions(&manifest.permissions);
             modules.insert(

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use wachter_gitops::{LocalRepository, ObjectId, Snapshot};
 use wachter_trust::{
     Namespace, PreviousTrust, PublicKey, ReleaseCandidate, ReleaseTag, Roots, Sequence, TagObject,
     TrustFile,
 };
 
-use super::tree::Tree;
 use crate::failure::{CommandError, chain};
 use crate::repository::{Repository, TRUST, TRUST_SIGNATURES};
 
+/// The most bytes of a trust file that are looked at, and of its signatures.
+const MAX_TRUST_BYTES: u64 = 1 << 20;
+
 /// The releases of a repository.
 pub(crate) struct History<'a> {
-    repository: &'a Repository,
     /// The trust file that counts from now on.
     trust: &'a TrustFile,
     roots: &'a Roots,
@@ -25,8 +27,7 @@ pub(crate) struct History<'a> {
 #[derive(Debug)]
 pub(crate) struct Baseline {
     pub(crate) sequence: Sequence,
-    pub(crate) commit: String,
-    pub(crate) tree: Tree,
+    pub(crate) snapshot: Snapshot,
 }
 
 impl<'a> History<'a> {
@@ -35,17 +36,18 @@ impl<'a> History<'a> {
     /// # Errors
     /// `git` fails.
     pub(crate) fn read(
-        repository: &'a Repository,
+        repository: &Repository,
+        objects: &LocalRepository,
         trust: &'a TrustFile,
         roots: &'a Roots,
     ) -> Result<Self, CommandError> {
         let mut tags: BTreeMap<Sequence, Vec<TagObject>> = BTreeMap::new();
-        for tag in repository.tags()? {
+        for tag in repository.tags(objects)? {
             if let Ok(name) = tag.name().parse::<ReleaseTag>() {
                 tags.entry(name.sequence()).or_default().push(tag);
             }
         }
-        Ok(Self { repository, trust, roots, tags })
+        Ok(Self { trust, roots, tags })
     }
 
     /// The tags of one release.
@@ -56,44 +58,42 @@ impl<'a> History<'a> {
     /// The highest release below `before` that has enough signers, by the trust file that it brought
     /// along if the roots signed that, else by the present one; and why higher ones were passed over.
     ///
-    /// Signatures of keys that are revoked now do not count, whenever they were made: who stole a
-    /// key could otherwise choose what the author gets to see as changed.
+    /// A release that keys which are revoked now signed alone does not count, whenever it was made: who
+    /// stole a key could otherwise choose what the author gets to see as changed. Beside the signature
+    /// of somebody who is still trusted they count as they did, so that revoking the key of one who
+    /// co-signed takes nothing away from what the other vouches for.
     ///
-    /// # Errors
-    /// A commit that is not there.
     pub(crate) fn last(
         &self,
+        objects: &mut LocalRepository,
         before: Option<Sequence>,
-    ) -> Result<(Option<Baseline>, Vec<String>), CommandError> {
+    ) -> (Option<Baseline>, Vec<String>) {
         let mut notes = Vec::new();
         for (&sequence, tags) in self.tags.iter().rev() {
             if before.is_some_and(|before| sequence >= before) {
                 continue;
             }
-            match self.judge(tags)? {
-                Ok(baseline) => return Ok((Some(baseline), notes)),
+            match self.judge(objects, tags) {
+                Ok(baseline) => return (Some(baseline), notes),
                 Err(reason) => {
                     notes.push(format!("release {sequence} is not compared with: {reason}"));
                 }
             }
         }
-        Ok((None, notes))
+        (None, notes)
     }
 
     /// The number of the next release: above every one that a known key signed.
     ///
     /// # Errors
     /// There is no higher number.
-    pub(crate) fn next(&self) -> Result<Sequence, CommandError> {
-        let listed = |trust: &TrustFile, key: &PublicKey| {
-            trust.signers().values().flatten().any(|one| one == key)
-        };
+    pub(crate) fn next(&self, objects: &LocalRepository) -> Result<Sequence, CommandError> {
         let known = |tag: &TagObject| {
             let key = tag.signature().key();
             // A revoked key's release may have been taken by nodes while the key was good.
-            let named = listed(self.trust, key)
+            let named = is_listed(self.trust, key)
                 || self.trust.revoked().contains(key)
-                || self.own_trust(tag.object().as_str()).is_some_and(|trust| listed(&trust, key));
+                || self.own_trust(objects, tag).is_some_and(|trust| is_listed(&trust, key));
             named && tag.signature().verify(Namespace::GIT, tag.signed_bytes()).is_ok()
         };
         let last = self.tags.iter().rev().find(|(_, tags)| tags.iter().any(known));
@@ -109,48 +109,49 @@ impl<'a> History<'a> {
     }
 
     /// The release, or why nobody vouches for it.
-    fn judge(&self, tags: &[TagObject]) -> Result<Result<Baseline, String>, CommandError> {
-        let live: Vec<TagObject> = tags
-            .iter()
-            .filter(|tag| !self.trust.revoked().contains(tag.signature().key()))
-            .cloned()
-            .collect();
-        if live.is_empty() {
-            return Ok(Err("its signers' keys are revoked".to_owned()));
-        }
-        let candidate = match ReleaseCandidate::new(&live) {
-            Ok(candidate) => candidate,
-            Err(error) => return Ok(Err(chain(&error))),
-        };
+    fn judge(&self, objects: &mut LocalRepository, tags: &[TagObject]) -> Result<Baseline, String> {
+        let candidate = ReleaseCandidate::new(tags).map_err(|error| chain(&error))?;
         let statement = candidate.statement().clone();
         if statement.repository != self.trust.repository() {
-            return Ok(Err(format!("it is of repository {}", statement.repository)));
+            return Err(format!("it is of repository {}", statement.repository));
         }
-        let tree = Tree::read(self.repository.git(), statement.commit.as_str())?;
+        // The tags that are one release are all on one commit.
+        let signed = tags
+            .iter()
+            .find(|tag| tag.object().as_str() == statement.commit.as_str())
+            .ok_or("its tag is not on its commit")?;
+        let own = self.own_trust(objects, signed);
+        let judge = own.as_ref().unwrap_or(self.trust);
+        let vouches = |tag: &TagObject| {
+            let key = tag.signature().key();
+            tag.object() == signed.object()
+                && !self.trust.revoked().contains(key)
+                && is_listed(judge, key)
+                && tag.signature().verify(Namespace::GIT, tag.signed_bytes()).is_ok()
+        };
+        if !tags.iter().any(vouches) {
+            return Err("nobody signed it whose key is good now".to_owned());
+        }
+        let mut read = |tag: &TagObject| {
+            let commit = commit_of(tag).ok_or("its commit has no name that Git knows")?;
+            objects.snapshot(commit).map_err(|refusal| chain(&refusal))
+        };
+        let snapshot = read(signed)?;
         let previous = statement.previous.and_then(|previous| self.tags(previous).first());
-        let previous = previous
-            .map(|tag| Tree::read(self.repository.git(), tag.object().as_str()))
-            .transpose()?;
-        let changes = tree.changes(previous.as_ref());
-        let own = self.own_trust(statement.commit.as_str());
-        let signed = candidate.who_signed(own.as_ref().unwrap_or(self.trust));
-        match signed
-            .and_then(|signed| signed.enough_for(changes.iter().map(|change| change.path.as_str())))
-        {
-            Ok(_) => {
-                let commit = statement.commit.to_string();
-                Ok(Ok(Baseline { sequence: statement.sequence, commit, tree }))
-            }
-            Err(error) => Ok(Err(chain(&error))),
-        }
+        let previous = previous.map(read).transpose()?;
+        let changes = snapshot.changes_since(previous.as_ref());
+        candidate
+            .who_signed(judge)
+            .and_then(|signed| signed.enough_for(changes.iter().map(|(path, _)| path.as_str())))
+            .map_err(|error| chain(&error))?;
+        Ok(Baseline { sequence: statement.sequence, snapshot })
     }
 
     /// The trust file of a commit, if the roots signed it: what nodes judged that commit by. One that
     /// is absent, damaged or unsigned counted for nobody.
-    fn own_trust(&self, commit: &str) -> Option<TrustFile> {
-        let read = |path: &str| {
-            self.repository.git().run(&["cat-file", "blob", &format!("{commit}:{path}")], b"").ok()
-        };
+    fn own_trust(&self, objects: &LocalRepository, tag: &TagObject) -> Option<TrustFile> {
+        let commit = commit_of(tag)?;
+        let read = |path: &str| objects.file(commit, path, MAX_TRUST_BYTES).ok().flatten();
         let (bytes, signatures) = (read(TRUST)?, read(TRUST_SIGNATURES)?);
         // It was in time when it was taken.
         TrustFile::accept(
@@ -162,4 +163,14 @@ impl<'a> History<'a> {
         )
         .ok()
     }
+}
+
+/// Whether a key is somebody's by a trust file.
+fn is_listed(trust: &TrustFile, key: &PublicKey) -> bool {
+    trust.signers().values().flatten().any(|one| one == key)
+}
+
+/// The commit that a tag is on.
+fn commit_of(tag: &TagObject) -> Option<ObjectId> {
+    tag.object().as_str().parse().ok()
 }

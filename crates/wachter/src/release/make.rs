@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use wachter_gitops::{ChangeKind, ObjectId, Policy, Snapshot};
 use wachter_trust::{
     CommitId, PublicKey, ReleaseCandidate, ReleaseError, ReleaseStatement, ReleaseTag, Sequence,
     Signer, TagObject, TrustFile, verify_release,
@@ -11,7 +12,6 @@ use super::checks;
 use super::history::{Baseline, History};
 use super::plan::{self, Plan};
 use super::signers::{may_sign, signers, tagger};
-use super::tree::{Change, Tree};
 use crate::failure::{CommandError, CommandResult, chain};
 use crate::place::HostOptions;
 use crate::repository::Repository;
@@ -22,7 +22,7 @@ pub(crate) struct Draft {
     pub(crate) plan: Plan,
     statement: ReleaseStatement,
     trust: TrustFile,
-    changes: Vec<Change>,
+    changes: Vec<(String, ChangeKind)>,
     /// The tags of those who signed before.
     tags: Vec<TagObject>,
     floor: Option<Sequence>,
@@ -41,42 +41,47 @@ impl Draft {
         now: Timestamp,
     ) -> Result<Self, CommandError> {
         let commit = released_commit(repository, request)?;
-        let tree = Tree::read(repository.git(), &commit)?;
-        let mut objects = repository.git().objects()?;
-        let (trust_text, trust_signatures) = checks::texts(&tree, &mut objects)?;
+        let id: ObjectId = commit.parse()?;
+        let mut objects = repository.objects()?;
+        let snapshot = objects.snapshot(id).map_err(|refusal| {
+            let reason = chain(&refusal);
+            CommandError::refused(format!("no node would take commit {commit}: {reason}"))
+        })?;
+        let (trust_text, trust_signatures) = checks::texts(&snapshot)?;
         let unchecked = TrustFile::parse(&trust_text)?;
         let roots = match trust::find_roots(request.roots, host, unchecked.repository())? {
             Some(roots) => roots,
             None => trust::assume_roots(&trust_text, &trust_signatures, unchecked.repository())?,
         };
-        let trust = checks::trust(&tree, &mut objects, &roots, None, now)?;
-        let history = History::read(repository, &trust, &roots.roots)?;
+        let trust = checks::trust(&snapshot, &roots, None, now)?;
+        let history = History::read(repository, &objects, &trust, &roots.roots)?;
         let tags = request.cosign.map_or(Vec::new(), |sequence| history.tags(sequence).to_vec());
-        let (baseline, mut notes) = history.last(request.cosign)?;
-        let mut problems = tree.problems.clone();
+        let (baseline, mut notes) = history.last(&mut objects, request.cosign);
+        let mut problems = Vec::new();
         if let Some(baseline) = &baseline {
-            let (bytes, signatures) = checks::texts(&baseline.tree, &mut objects)?;
+            let (bytes, signatures) = checks::texts(&baseline.snapshot)?;
             if (bytes, signatures) != (trust_text, trust_signatures) {
-                problems.extend(succession(&tree, &mut objects, &roots, baseline, now)?);
+                problems.extend(succession(&snapshot, &roots, baseline, now)?);
             }
-            if !repository.git().descends(&commit, &baseline.commit)? {
+            let before = baseline.snapshot.commit();
+            if let Err(refusal) = objects.check_descent(id, before, Policy::HISTORY) {
                 problems.push(format!(
-                    "the commit does not descend from release {} ({}); merge it first",
-                    baseline.sequence, baseline.commit
+                    "the commit does not descend from release {}: {}; merge it first",
+                    baseline.sequence,
+                    chain(&refusal)
                 ));
             }
         }
         if roots.assumed {
             notes.push("the nodes' roots are not known here, so whether they take the trust file was not checked; name them with --root".to_owned());
         }
-        let digests = tree.digests(&mut objects)?;
         let statement = match request.cosign {
             Some(sequence) => stated(sequence, &tags)?,
             None => ReleaseStatement {
                 repository: trust.repository(),
-                sequence: history.next()?,
+                sequence: history.next(&objects)?,
                 commit: commit.parse::<CommitId>()?,
-                tree: tree.listing(&digests)?,
+                tree: snapshot.digest(),
                 not_after: request.not_after.from(now).map_err(CommandError::usage)?,
                 ring: request.ring.clone(),
                 previous: baseline.as_ref().map(|baseline| baseline.sequence),
@@ -89,10 +94,10 @@ impl Draft {
                 "the first signer did not compare with release {compared}, as is done here"
             ));
         }
-        let changes = tree.changes(baseline.as_ref().map(|baseline| &baseline.tree));
-        let modules = checks::modules(&tree, &digests, &mut objects, &trust, &mut problems)?;
-        checks::configuration(&tree, &mut objects, &modules, &mut problems)?;
-        if request.cosign.is_some() && tree.listing(&digests)? != statement.tree {
+        let changes = snapshot.changes_since(baseline.as_ref().map(|baseline| &baseline.snapshot));
+        let modules = checks::modules(&snapshot, &trust, &mut problems)?;
+        checks::configuration(&snapshot, &modules, &mut problems)?;
+        if request.cosign.is_some() && snapshot.digest() != statement.tree {
             problems.push(
                 "the release states another tree than its commit holds; do not sign it".to_owned(),
             );
@@ -122,10 +127,8 @@ impl Draft {
             Some(Err(reason)) => problems.push(reason),
             Some(Ok(_)) | None => {}
         }
-        let before = baseline
-            .as_ref()
-            .map(|baseline| checks::summaries(&baseline.tree, &mut objects))
-            .transpose()?;
+        let before =
+            baseline.as_ref().map(|baseline| checks::summaries(&baseline.snapshot)).transpose()?;
         let mut plan = Plan::new(&statement);
         plan.changes = plan::files(&changes);
         plan.modules = plan::modules(&changes, &before.unwrap_or_default(), &modules);
@@ -150,7 +153,7 @@ impl Draft {
         let tagger = tagger(repository, &self.trust, signer.public_key(), now);
         let tag = TagObject::sign(&self.statement, name, &tagger, signer)?;
         self.tags.push(tag.clone());
-        let paths = self.changes.iter().map(|change| change.path.as_str());
+        let paths = self.changes.iter().map(|(path, _)| path.as_str());
         let repository_id = self.trust.repository();
         self.plan.complete =
             match verify_release(&self.trust, &self.tags, paths, now, self.floor, repository_id) {
@@ -224,15 +227,14 @@ fn stated(sequence: Sequence, tags: &[TagObject]) -> Result<ReleaseStatement, Co
 
 /// Why nodes that follow the last release would not take this trust file.
 fn succession(
-    tree: &Tree,
-    objects: &mut crate::git::Objects,
+    snapshot: &Snapshot,
     roots: &KnownRoots,
     baseline: &Baseline,
     now: Timestamp,
 ) -> Result<Option<String>, CommandError> {
-    let (bytes, _) = checks::texts(&baseline.tree, objects)?;
+    let (bytes, _) = checks::texts(&baseline.snapshot)?;
     let previous = TrustFile::parse(&bytes)?;
-    Ok(checks::trust(tree, objects, roots, Some(&previous), now).err().map(|error| error.message))
+    Ok(checks::trust(snapshot, roots, Some(&previous), now).err().map(|error| error.message))
 }
 
 fn unknown_ring(trust: &TrustFile, statement: &ReleaseStatement) -> Option<String> {

@@ -2,11 +2,9 @@
 
 mod checks;
 mod history;
-mod hostile;
 mod make;
 mod plan;
 mod signers;
-mod tree;
 mod validity;
 
 use clap::Args;

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use wachter_gitops::ChangeKind;
 use wachter_model::ModuleName;
 use wachter_trust::{ReleaseStatement, SignerName, TrustFile};
 
 use super::checks::ModuleSummary;
-use super::tree::Change;
 use crate::failure::CommandResult;
 use crate::output;
 
 /// Paths that are shown one by one; the rest is counted.
 const SHOWN: usize = 40;
+
+/// A path and how its file differs.
+type Change = (String, ChangeKind);
 
 /// What a release would be.
 #[derive(Debug, Serialize)]
@@ -162,9 +165,14 @@ impl Plan {
 
 /// The files that change, for people and programs.
 pub(crate) fn files(changes: &[Change]) -> Vec<ChangedFile> {
+    let word = |kind| match kind {
+        ChangeKind::Added => "added",
+        ChangeKind::Changed => "changed",
+        ChangeKind::Removed => "removed",
+    };
     changes
         .iter()
-        .map(|change| ChangedFile { path: change.path.clone(), change: change.kind.word() })
+        .map(|(path, kind)| ChangedFile { path: path.clone(), change: word(*kind) })
         .collect()
 }
 
@@ -176,7 +184,7 @@ pub(crate) fn modules(
 ) -> Vec<ModuleChange> {
     let touched = |name: &&ModuleName| {
         let folder = format!("modules/{name}/");
-        changes.iter().any(|change| change.path.starts_with(&folder))
+        changes.iter().any(|(path, _)| path.starts_with(&folder))
     };
     let names: BTreeSet<&ModuleName> = before.keys().chain(after.keys()).collect();
     let none = BTreeSet::new();
@@ -214,7 +222,7 @@ pub(crate) fn needs(
         others: allowed.difference(signed).map(ToString::to_string).collect(),
     };
     let touched =
-        |rule: &&wachter_trust::PathRule| changes.iter().any(|change| rule.covers(&change.path));
+        |rule: &&wachter_trust::PathRule| changes.iter().any(|(path, _)| rule.covers(path));
     let by_path = rules.paths.iter().filter(touched);
     std::iter::once(need(None, rules.threshold, &rules.signers))
         .chain(by_path.map(|rule| need(Some(&rule.path), rule.threshold, &rule.signers)))

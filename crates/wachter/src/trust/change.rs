@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde_json::json;
 use wachter_trust::{
     Fingerprint, ModulePattern, PublicKey, Publisher, Revocation, SignerName, TrustDraft, TrustFile,
 };
@@ -10,29 +11,42 @@ use super::write::store;
 use super::{AddArguments, Place, RevokeArguments, RotateArguments, SignTrustArguments};
 use crate::failure::{CommandError, CommandResult, chain};
 use crate::keys::{self, KeyOptions};
-use crate::output;
+use crate::output::{self, Format};
 use crate::place::HostOptions;
 use crate::repository::{Repository, TRUST};
 use crate::sign::{Folder, State};
 
-pub(super) fn sign(arguments: &SignTrustArguments, host: &HostOptions) -> CommandResult {
+pub(super) fn sign(
+    arguments: &SignTrustArguments,
+    host: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let Place { roots: options, repository } = &arguments.place;
     let repository = &Repository::open(repository)?;
     let trust = repository.trust()?;
     if let Some(not_after) = arguments.not_after {
         let mut draft = trust.next_draft();
         draft.not_after = not_after.from(Timestamp::now()).map_err(CommandError::usage)?;
-        return write(repository, &draft, &arguments.key, options, host);
+        write(repository, &draft, &arguments.key, options, host)?;
+        return signed(draft.serial, format);
     }
     let known = roots::find(options, host, trust.repository())?;
     let (text, _) = repository.trust_texts()?;
     let mut signer = keys::signer(&arguments.key, Some(repository.git()))?;
     store(repository, &text, signer.as_mut(), known.as_ref())?;
     output::talk("next: commit trust/, then `wachter release`");
-    Ok(())
+    signed(trust.serial(), format)
 }
 
-pub(super) fn add(arguments: &AddArguments, host: &HostOptions) -> CommandResult {
+/// People were told when it was written.
+fn signed(serial: u64, format: Format) -> CommandResult {
+    match format {
+        Format::Json => output::json(&json!({ "signed": TRUST, "serial": serial })),
+        Format::Human => Ok(()),
+    }
+}
+
+pub(super) fn add(arguments: &AddArguments, host: &HostOptions, format: Format) -> CommandResult {
     let Place { roots: options, repository } = &arguments.place;
     let repository = &Repository::open(repository)?;
     let trust = repository.trust()?;
@@ -51,10 +65,19 @@ pub(super) fn add(arguments: &AddArguments, host: &HostOptions) -> CommandResult
     }
     publish(&mut draft, name, &arguments.publish)?;
     write(repository, &draft, &arguments.key, options, host)?;
-    output::data(format_args!("added {} to `{name}`", key.fingerprint()))
+    let added = key.fingerprint();
+    output::result(
+        format,
+        &json!({ "signer": name.to_string(), "added": added.to_string() }),
+        format_args!("added {added} to `{name}`"),
+    )
 }
 
-pub(super) fn rotate(arguments: &RotateArguments, host: &HostOptions) -> CommandResult {
+pub(super) fn rotate(
+    arguments: &RotateArguments,
+    host: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let Place { roots: options, repository } = &arguments.place;
     let repository = &Repository::open(repository)?;
     let trust = repository.trust()?;
@@ -66,11 +89,12 @@ pub(super) fn rotate(arguments: &RotateArguments, host: &HostOptions) -> Command
         key.clone_from(&new);
     }
     write(repository, &draft, &arguments.key, options, host)?;
-    output::data(format_args!(
-        "`{name}` signs with {} instead of {}",
-        new.fingerprint(),
-        old.fingerprint()
-    ))?;
+    let (now, before) = (new.fingerprint(), old.fingerprint());
+    output::result(
+        format,
+        &json!({ "signer": name.to_string(), "new": now.to_string(), "old": before.to_string() }),
+        format_args!("`{name}` signs with {now} instead of {before}"),
+    )?;
     let known = roots::find(options, host, trust.repository())?;
     if known.is_some_and(|known| known.roots.keys().any(|root| *root == old)) {
         output::talk(format_args!(
@@ -92,7 +116,11 @@ pub(super) fn rotate(arguments: &RotateArguments, host: &HostOptions) -> Command
     stale_modules(repository)
 }
 
-pub(super) fn revoke(arguments: &RevokeArguments, host: &HostOptions) -> CommandResult {
+pub(super) fn revoke(
+    arguments: &RevokeArguments,
+    host: &HostOptions,
+    format: Format,
+) -> CommandResult {
     let Place { roots: options, repository } = &arguments.place;
     let repository = &Repository::open(repository)?;
     let trust = repository.trust()?;
@@ -105,7 +133,11 @@ pub(super) fn revoke(arguments: &RevokeArguments, host: &HostOptions) -> Command
         .collect();
     if new.is_empty() {
         output::talk("already revoked; nothing was changed");
-        return Ok(());
+        return if format == Format::Json {
+            output::json(&json!({ "revoked": [] }))
+        } else {
+            Ok(())
+        };
     }
     draft.revocations.extend(new.iter().map(|fingerprint| Revocation {
         fingerprint: *fingerprint,
@@ -113,9 +145,9 @@ pub(super) fn revoke(arguments: &RevokeArguments, host: &HostOptions) -> Command
         since,
     }));
     write(repository, &draft, &arguments.key, options, host)?;
-    for fingerprint in &new {
-        output::data(format_args!("revoked {fingerprint}"))?;
-    }
+    let new: Vec<String> = new.iter().map(ToString::to_string).collect();
+    let sentence = format!("revoked {}", new.join("\nrevoked "));
+    output::result(format, &json!({ "revoked": new }), sentence)?;
     stale_modules(repository)
 }
 

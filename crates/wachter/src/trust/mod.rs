@@ -139,10 +139,10 @@ pub(crate) fn carry_out(
             let repository = Repository::open(&place.repository)?;
             show::carry_out(&repository, &place.roots, host, format)
         }
-        TrustCommand::Sign(arguments) => change::sign(arguments, host),
-        TrustCommand::AddSigner(arguments) => change::add(arguments, host),
-        TrustCommand::Rotate(arguments) => change::rotate(arguments, host),
-        TrustCommand::Revoke(arguments) => change::revoke(arguments, host),
+        TrustCommand::Sign(arguments) => change::sign(arguments, host, format),
+        TrustCommand::AddSigner(arguments) => change::add(arguments, host, format),
+        TrustCommand::Rotate(arguments) => change::rotate(arguments, host, format),
+        TrustCommand::Revoke(arguments) => change::revoke(arguments, host, format),
         TrustCommand::AllowedSigners { purpose, repository } => {
             let purpose = match purpose {
                 PurposeName::Release => Purpose::Release,

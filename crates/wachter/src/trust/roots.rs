@@ -52,18 +52,13 @@ pub(crate) fn find(
         return Ok(None);
     }
     let host = host.host()?;
-    if host.local.repository.id.to_string() != repository.to_string() {
+    if host.local.repository.id != repository {
         return Ok(None);
     }
     let origin = host.local_file.display().to_string();
-    let wrong = |error: &dyn std::error::Error| {
-        CommandError::failed(format!("{origin}: `roots`: {}", chain(error)))
-    };
-    let keys = host.local.roots.keys.iter().map(|key| key.parse::<PublicKey>());
-    let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(&error))?;
-    let threshold = usize::try_from(host.local.roots.threshold).unwrap_or(usize::MAX);
-    let roots =
-        Roots::new(threshold, keys).map_err(|error| wrong(&error))?.for_repository(repository);
+    let pinned = &host.local.roots;
+    let roots = Roots::of_local_file(pinned.threshold, &pinned.keys, repository)
+        .map_err(|error| CommandError::failed(format!("{origin}: `roots`: {}", chain(&error))))?;
     Ok(Some(KnownRoots { roots, origin, assumed: false }))
 }
 

@@ -198,7 +198,7 @@ fn what_nodes_would_refuse_is_not_released() {
         },
         &[],
         3,
-        "config/agents/link.yaml is a link in a folder that may have none",
+        "`config/agents/link.yaml` is a symbolic link in a folder that may have none",
     );
     check(
         |author| {
@@ -208,7 +208,7 @@ fn what_nodes_would_refuse_is_not_released() {
         },
         &[],
         3,
-        "a/file differs from a/FILE only in case",
+        "the folder `a` holds `FILE` and `file`, which differ by case alone",
     );
     check(
         |author| {
@@ -260,9 +260,9 @@ fn a_forged_tag_does_not_choose_what_is_shown() {
     let outcome = author.wachter(&["release", "--yes"]);
     outcome.succeeds();
     assert!(
-        outcome.stderr.contains(
-            "release 2 is not compared with: tag `wachter/2` is signed by the unknown key"
-        ),
+        outcome
+            .stderr
+            .contains("release 2 is not compared with: nobody signed it whose key is good now"),
         "{}",
         outcome.stderr
     );

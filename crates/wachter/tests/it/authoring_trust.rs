@@ -77,6 +77,65 @@ fn a_path_that_takes_two_waits_for_the_second() {
 }
 
 #[test]
+fn a_release_is_compared_with_after_one_of_its_signers_is_revoked() {
+    // The one who signed first, and the one who co-signed.
+    for first in [true, false] {
+        let author = Author::with_repository();
+        let (bob, carol) = (author.new_key("bob"), author.new_key("carol"));
+        let private = |key: &wachter_testkit::SshKey| key.private().display().to_string();
+        for (name, key) in [("bob", &bob), ("carol", &carol)] {
+            let public = format!("{}.pub", private(key));
+            author.wachter(&["trust", "add-signer", name, &public, "--release"]).succeeds();
+        }
+        let trust = author.read("trust/trust.yaml");
+        let rule = "  threshold: 1\n  paths: [{ path: modules/, threshold: 2, signers: [alice, bob, carol] }]\n";
+        author.write("trust/trust.yaml", &trust.replace("  threshold: 1\n", rule));
+        assert_ne!(author.read("trust/trust.yaml"), trust);
+        author.wachter(&["trust", "sign"]).succeeds();
+        author.commit();
+        let (release, cosign) = (["release", "--yes"], ["release", "--yes", "--cosign", "1"]);
+        let with_bob = ["--key", &private(&bob)];
+        if first {
+            author.wachter(&[&release[..], &with_bob].concat()).succeeds();
+            author.wachter(&cosign).succeeds();
+        } else {
+            author.wachter(&release).succeeds();
+            author.wachter(&[&cosign[..], &with_bob].concat()).succeeds();
+        }
+        author.node_takes(1);
+        let fingerprint = author.fingerprint(&bob.private().with_extension("pub"));
+        author.wachter(&["trust", "revoke", &fingerprint, "--reason", "lost"]).succeeds();
+        author.commit();
+        let plan = author.plan(&["release", "--dry-run"]);
+        assert_eq!(plan["previous"], 1, "{plan}");
+        // And so what changed is the trust file alone, for which one is enough.
+        let plan = author.plan(&release);
+        assert_eq!(
+            (&plan["previous"], &plan["complete"]),
+            (&Value::from(1), &Value::Bool(true)),
+            "{plan}"
+        );
+        assert_eq!(author.plan(&["release", "--dry-run"])["previous"], 2);
+
+        // What the revoked key signs alone is compared with by nobody, however it is called.
+        author.write("note", "");
+        author.commit();
+        let head = author.git(&["rev-parse", "HEAD"]);
+        let statement = author.git(&[
+            "tag",
+            "-l",
+            "--format=%(contents:subject)%0a%0a%(contents:body)",
+            "wachter/2",
+        ]);
+        author.tag("wachter/7", &head, &format!("{statement}\n"), &bob);
+        assert_eq!(author.plan(&["release", "--dry-run"])["previous"], 2);
+        // Nor beside an old signature of somebody who is trusted, under a new name.
+        author.git(&["update-ref", "refs/tags/wachter/7.2", "refs/tags/wachter/2"]);
+        assert_eq!(author.plan(&["release", "--dry-run"])["previous"], 2);
+    }
+}
+
+#[test]
 fn a_statement_about_other_files_is_not_co_signed() {
     let author = Author::with_repository();
     let bob = author.new_key("bob");
@@ -131,6 +190,27 @@ fn a_second_publisher_adds_a_signature() {
     author
         .wachter(&["release", "--yes", "--key", &private])
         .fails(3, "`bob` may not sign releases");
+}
+
+/// The launcher verifies no RSA: whoever writes the trust file learns it first.
+#[test]
+fn an_rsa_key_signs_releases_and_publishes_nothing() {
+    let author = Author::with_repository();
+    let key = author.home().join("rsa");
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"])
+        .arg(&key)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let public = format!("{}.pub", key.display());
+    let before = author.read("trust/trust.yaml");
+    author
+        .wachter(&["trust", "add-signer", "bob", &public, "--publish", "*"])
+        .fails(3, "`bob` publishes modules and has the ssh-rsa key");
+    assert_eq!(author.read("trust/trust.yaml"), before);
+    author.wachter(&["trust", "add-signer", "bob", &public, "--release"]).succeeds();
+    assert!(author.read("trust/trust.yaml").contains("ssh-rsa "));
 }
 
 #[test]

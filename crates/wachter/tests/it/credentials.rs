@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use age::secrecy::ExposeSecret as _;
 use base64ct::{Base64, Encoding as _};
-use wachter_testkit::{Fault, GithubApp, GithubServer, Phase, RsaKey, Tokens};
+use wachter_testkit::{Fault, GitServerOptions, GithubApp, GithubServer, Phase, RsaKey, Tokens};
 
 use crate::site::Site;
 
@@ -95,7 +95,12 @@ impl Guarded {
         // How every assertion begins.
         self.secrets.push("eyJhbGciOi".to_owned());
         let path = self.secret("app.pem", text);
-        let app = GithubApp { client: "Iv23liTest".into(), installation: 42, key };
+        let app = GithubApp {
+            client: "Iv23liTest".into(),
+            installation: 42,
+            repository: "infra".into(),
+            key,
+        };
         let tokens = self.tokens.clone();
         let server = match tls {
             true => GithubServer::serve_tls(app, tokens).unwrap(),
@@ -201,6 +206,43 @@ fn every_source_opens_a_server_that_asks_for_a_token() {
 }
 
 #[test]
+fn an_authority_of_ones_own_is_trusted_by_its_name_in_the_environment() {
+    let mut site = Site::with(GitServerOptions { tls: true, credential: None });
+    assert_eq!(site.json(&["sync"])["in_force"], 1);
+    let mut node = site.start();
+    node.hear("hello succeeded");
+    drop(node);
+    // The same without it.
+    site.set("SSL_CERT_FILE", "");
+    let said = site.wachter(&["sync"]);
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("certificate"), "{}", said.stderr);
+    // By the folder.
+    let folder = site.path("authorities");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(site.path("authority.pem"), folder.join("0a1b2c3d.0")).unwrap();
+    site.set("SSL_CERT_DIR", format!("/nonexistent:{}", folder.display()));
+    site.ok(&["sync"]);
+}
+
+#[test]
+fn a_token_that_everybody_can_read_opens_nothing() {
+    let guarded = Guarded::new(File);
+    let token = guarded.site.path("secrets/token");
+    for (mode, code, words) in [
+        (0o644, 3, "can be read by others (mode 0644)"),
+        (0o660, 3, "can be written by others (mode 0660)"),
+        (0o640, 0, ""),
+    ] {
+        fs::set_permissions(&token, fs::Permissions::from_mode(mode)).unwrap();
+        let said = guarded.site.wachter(&["sync"]);
+        assert_eq!(said.code, code, "{mode:o}: {}", said.stderr);
+        assert!(said.stderr.contains(words), "{mode:o}: {}", said.stderr);
+        guarded.check_silent("an error", said.stderr.as_bytes());
+    }
+}
+
+#[test]
 fn a_wrong_token_is_named_by_what_to_do_and_not_by_itself() {
     for kind in [File, Environment, Systemd, Age] {
         let mut guarded = Guarded::new(kind);
@@ -273,7 +315,7 @@ fn a_token_turns_up_nowhere_while_a_node_works() {
         // A worker that waits for its server holds the token for as long as it takes to look.
         site.server().inject(Phase::Discovery, Fault::Stall);
         drop(site.server().take_requests());
-        site.ok(&["sync"]);
+        node.signal("-HUP");
         wait_until("a worker", || !site.server().take_requests().is_empty());
         guarded.check_processes((kind == Environment).then(|| node.child.id()));
         if kind == Environment {
@@ -303,18 +345,19 @@ fn a_node_keeps_the_token_of_an_app_until_it_is_refused() {
     let mut node = site.start();
     node.hear("release 1 is in force");
     assert_eq!(github.take_requests().len(), 1);
-    let fetch = || {
+    let fetch = |code: i32| {
         drop(site.server().take_requests());
-        site.ok(&["sync"]);
-        wait_until("a fetch", || !site.server().take_requests().is_empty());
+        let said = site.wachter(&["sync"]);
+        assert_eq!(said.code, code, "{}{}", said.stdout, said.stderr);
+        assert!(!site.server().take_requests().is_empty());
     };
-    fetch();
+    fetch(0);
     assert_eq!(github.take_requests(), [], "a token that holds was thrown away");
     guarded.tokens.revoke_all();
     node.forget();
-    fetch();
+    fetch(1);
     node.hear("the server refused the credential");
-    fetch();
+    fetch(0);
     assert_eq!(github.take_requests().len(), 1);
     wait_until("a fetch that succeeds", || {
         site.json(&["status"])["status"]["fetch_error"].is_null()

@@ -81,7 +81,9 @@ fn a_release_with_a_wrong_configuration_is_passed_over_at_every_start() {
     wachter_testkit::careless_release(&site.path("infra"), &site.path("key"), 2).unwrap();
     site.git(&["push", "-q", "origin", "main", "refs/tags/wachter/2"]);
     node.forget();
-    site.ok(&["sync"]);
+    // The node looks, and what it says is the command's outcome too.
+    let said = site.wachter(&["sync"]);
+    assert_eq!(said.code, 3, "{}{}", said.stdout, said.stderr);
     node.hear("release 2 was accepted and is passed over");
     node.hear("hello succeeded");
     drop(node);
@@ -124,7 +126,8 @@ fn a_node_goes_on_without_its_server() {
     node.hear("hello succeeded");
     site.stop_server();
     node.forget();
-    site.ok(&["sync"]);
+    let said = site.wachter(&["sync"]);
+    assert_eq!(said.code, 1, "{}{}", said.stdout, said.stderr);
     node.hear("cannot fetch");
     node.hear("hello succeeded");
     // And starts without it.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wachter_testkit::{GitServer, executable};
+use wachter_testkit::{GitServer, GitServerOptions, executable};
 
 pub(crate) struct Site {
     folder: TempDir,
@@ -29,13 +29,24 @@ pub(crate) const HELLO: &str =
 impl Site {
     /// With one release of one module that says hello.
     pub(crate) fn new() -> Self {
+        Self::with(GitServerOptions::default())
+    }
+
+    /// The same, behind this server. Where it speaks TLS, `SSL_CERT_FILE` names its certificate.
+    pub(crate) fn with(options: GitServerOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let root = folder.path().join("git");
         fs::create_dir(&root).unwrap();
-        let server = GitServer::serve(&root).unwrap();
+        let server = GitServer::serve_with(&root, options).unwrap();
         let url = server.url("infra.git");
-        let site = Self { folder, server: Some(server), environment: Vec::new() };
+        let mut site = Self { folder, server: Some(server), environment: Vec::new() };
+        if let Some(certificate) = site.server().certificate() {
+            fs::write(site.path("authority.pem"), certificate).unwrap();
+            let path = site.text("authority.pem");
+            site.set("GIT_SSL_CAINFO", path.as_str());
+            site.set("SSL_CERT_FILE", path);
+        }
         let (key, local) = (site.text("key"), site.text("node.yaml"));
         site.ok(&[
             "init",
@@ -153,12 +164,17 @@ impl Site {
     }
 
     pub(crate) fn start(&self) -> Node {
+        self.start_command(&["run"])
+    }
+
+    /// A command that is not waited for.
+    pub(crate) fn start_command(&self, arguments: &[&str]) -> Node {
         let log = self.path("node.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         let shown = usize::try_from(file.metadata().unwrap().len()).unwrap();
         let child = self
             .command(executable("wachter"))
-            .arg("run")
+            .args(arguments)
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .spawn()
@@ -197,6 +213,13 @@ impl Node {
     /// Forgets what was said so far.
     pub(crate) fn forget(&mut self) {
         self.shown = fs::read_to_string(&self.log).unwrap().len();
+    }
+
+    /// Kills it by SIGKILL, after some time that it may use.
+    pub(crate) fn kill_after(&mut self, time: Duration) {
+        std::thread::park_timeout(time);
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn signal(&self, signal: &str) {

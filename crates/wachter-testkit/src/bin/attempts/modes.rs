@@ -13,8 +13,13 @@ pub(crate) fn run(mode: &str, input: &Value) -> Option<Value> {
     let path = input["path"].as_str().map_or_else(std::env::temp_dir, PathBuf::from);
     Some(match mode {
         "memory" => memory(),
+        "memory-together" => memory_together(
+            input["processes"].as_u64().unwrap_or(0),
+            input["mebibytes"].as_u64().unwrap_or(0),
+        ),
         "forks" => forks(),
         "fill" => fill(&path, false),
+        "fill-fast" => fill_fast(&path),
         "fill-removed" => fill(&path, true),
         "fill-closed" => fill_closed(&path),
         "inodes" => inodes(&path),
@@ -60,6 +65,44 @@ fn memory() -> Value {
     json!({ "mebibytes": pieces.len() })
 }
 
+/// Processes that each keep some memory, until all have theirs or were killed for it.
+fn memory_together(processes: u64, mebibytes: u64) -> Value {
+    let bytes = usize::try_from(mebibytes << 20).unwrap_or(usize::MAX);
+    let mut children = Vec::new();
+    for _ in 0..processes {
+        let mut ends = [0; 2];
+        if unsafe { libc::pipe(ends.as_mut_ptr()) } < 0 {
+            break;
+        }
+        match unsafe { libc::fork() } {
+            0 => {
+                let mut kept: Vec<u8> = Vec::new();
+                let had = kept.try_reserve_exact(bytes).is_ok();
+                if had {
+                    kept.resize(bytes, 1);
+                }
+                std::hint::black_box(&kept);
+                unsafe { libc::write(ends[1], [u8::from(had)].as_ptr().cast(), 1) };
+                hang(true)
+            }
+            child if child > 0 => children.push((child, ends[0])),
+            _ => break,
+        }
+        // So that the end of a child that is killed is the end of its pipe.
+        unsafe { libc::close(ends[1]) };
+    }
+    let mut had = 0;
+    for (_, pipe) in &children {
+        let mut byte = [0_u8];
+        unsafe { libc::read(*pipe, byte.as_mut_ptr().cast(), 1) };
+        had += u64::from(byte[0]);
+    }
+    for (child, _) in &children {
+        unsafe { libc::kill(*child, libc::SIGKILL) };
+    }
+    json!({ "processes": children.len(), "had": had, "mebibytes": had * mebibytes })
+}
+
 /// Processes that wait, as many as there may be.
 fn forks() -> Value {
     let mut children = Vec::new();
@@ -99,6 +142,25 @@ fn fill(folder: &std::path::Path, remove: bool) -> Value {
         }
         // As fast as a slow disk, so that what a watcher misses does not depend on this machine's.
         pause(std::time::Duration::from_millis(2));
+    }
+    pause(std::time::Duration::from_secs(3));
+    json!({ "mebibytes": 1_024 })
+}
+
+/// Writes without a pause, at most one gibibyte, and keeps a file that says how many bytes in how many
+/// microseconds.
+fn fill_fast(folder: &std::path::Path) -> Value {
+    let begin = std::time::Instant::now();
+    let bytes = vec![1; 1 << 20];
+    let Ok(pace) = fs::File::create(folder.join("pace")) else { return json!("no file") };
+    for number in 1..=1_024_u64 {
+        let path = folder.join(format!("fill-{number}"));
+        if let Err(error) = fs::write(&path, &bytes) {
+            return json!({ "mebibytes": number, "error": error.to_string() });
+        }
+        // Of one length, so that it is never seen half.
+        let line = format!("{:>20} {:>20}", number << 20, begin.elapsed().as_micros());
+        let _ = std::os::unix::fs::FileExt::write_all_at(&pace, line.as_bytes(), 0);
     }
     pause(std::time::Duration::from_secs(3));
     json!({ "mebibytes": 1_024 })

@@ -1,0 +1,328 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{RawPathParams, Request};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, on};
+use futures_util::{Stream, StreamExt as _};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::{Caller, Endpoint, Method, Nothing, Problem, ProblemKind, ROUTES, Roles, Route};
+use crate::{Single, Streaming};
+
+/// A request, checked and taken apart.
+#[derive(Debug)]
+pub struct Call<E: Endpoint> {
+    /// Who calls.
+    pub caller: Caller,
+    /// What stands after the `?`.
+    pub query: E::Query,
+    /// The body.
+    pub body: E::Body,
+    parameter: String,
+}
+
+impl<E: Endpoint> Call<E> {
+    /// The path's parameter.
+    ///
+    /// # Errors
+    /// It is not a `T`: a [`Problem`] that says so.
+    pub fn parameter<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, Problem> {
+        self.parameter.parse().map_err(|error| Problem::invalid(format!("in the path: {error}")))
+    }
+}
+
+/// A call that could change something, and how it ended: for the audit trail.
+#[derive(Clone, Debug)]
+pub struct Called {
+    /// Who called.
+    pub caller: Caller,
+    /// What.
+    pub route: Route,
+    /// The path as it was called.
+    pub path: String,
+    /// The status of the answer.
+    pub status: u16,
+}
+
+/// Bounds of what callers may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// Connections at one time; more wait in the listener's queue.
+    pub connections: usize,
+    /// Bytes of a body.
+    pub body: usize,
+    /// How long a caller may take over its headers.
+    pub headers: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self { connections: 64, body: 2 << 20, headers: Duration::from_secs(10) }
+    }
+}
+
+type Observer = Arc<dyn Fn(Called) + Send + Sync>;
+
+/// The interface while its handlers are being given.
+pub struct Server {
+    router: Router,
+    registered: BTreeSet<&'static str>,
+    limits: ServerLimits,
+    observer: Observer,
+}
+
+/// Endpoints that nobody gave a handler for.
+#[derive(Debug, thiserror::Error)]
+#[error("no handler was given for {}", .0.join(", "))]
+pub struct MissingRoutes(Vec<&'static str>);
+
+impl Server {
+    /// Without handlers. `observer` is told of each call of an endpoint that asks for more than the
+    /// lowest role, refused ones too.
+    #[must_use]
+    pub fn new(limits: ServerLimits, observer: impl Fn(Called) + Send + Sync + 'static) -> Self {
+        Self {
+            router: Router::new(),
+            registered: BTreeSet::new(),
+            limits,
+            observer: Arc::new(observer),
+        }
+    }
+
+    /// Gives the handler of an endpoint that answers once.
+    #[must_use]
+    pub fn answer<E, F, A>(self, handler: F) -> Self
+    where
+        E: Single,
+        F: Fn(Call<E>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<E::Answer, Problem>> + Send,
+    {
+        self.register::<E, _, _>(move |call| {
+            let answering = handler(call);
+            async move { answering.await.map(|answer| json(StatusCode::OK, &answer)) }
+        })
+    }
+
+    /// Gives the handler of an endpoint that streams. A problem in the middle cuts the answer off,
+    /// so that the caller cannot take it for whole.
+    #[must_use]
+    pub fn stream<E, F, A, S>(self, handler: F) -> Self
+    where
+        E: Streaming,
+        F: Fn(Call<E>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<S, Problem>> + Send,
+        S: Stream<Item = Result<E::Answer, Problem>> + Send + 'static,
+    {
+        self.register::<E, _, _>(move |call| {
+            let answering = handler(call);
+            async move {
+                let lines = answering.await?.map(|item| {
+                    let mut line = serde_json::to_vec(&item?)
+                        .map_err(|error| Problem::internal(error.to_string()))?;
+                    line.push(b'\n');
+                    Ok::<_, Problem>(line)
+                });
+                let headers = [(header::CONTENT_TYPE, "application/jsonl")];
+                Ok((headers, Body::from_stream(lines)).into_response())
+            }
+        })
+    }
+
+    fn register<E, F, A>(mut self, handler: F) -> Self
+    where
+        E: Endpoint,
+        F: Fn(Call<E>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Response, Problem>> + Send,
+    {
+        let (limit, observer) = (self.limits.body, Arc::clone(&self.observer));
+        let filter = match E::ROUTE.method {
+            Method::Get => MethodFilter::GET,
+            Method::Post => MethodFilter::POST,
+            Method::Delete => MethodFilter::DELETE,
+        };
+        let handle = move |parameters: RawPathParams, request: Request| {
+            let (handler, observer) = (handler.clone(), Arc::clone(&observer));
+            async move {
+                let caller = request.extensions().get::<Caller>().cloned();
+                let path = request.uri().path().to_owned();
+                let parameter =
+                    parameters.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
+                let answered = async {
+                    let caller = authorize(caller.as_ref(), &E::ROUTE)?;
+                    let call = take_apart::<E>(caller, parameter, request, limit).await?;
+                    handler(call).await
+                };
+                let response = answered.await.unwrap_or_else(|problem| problem_response(&problem));
+                if let Some(caller) = caller.filter(|_| E::ROUTE.role > crate::Role::Viewer) {
+                    let status = response.status().as_u16();
+                    observer(Called { caller, route: E::ROUTE, path, status });
+                }
+                response
+            }
+        };
+        self.router = self.router.route(E::ROUTE.path, on(filter, handle));
+        self.registered.insert(E::ROUTE.name);
+        self
+    }
+
+    /// The interface with all its handlers.
+    ///
+    /// # Errors
+    /// A handler is missing.
+    pub fn finish(self, roles: Roles) -> Result<Service, MissingRoutes> {
+        let missing: Vec<_> = ROUTES
+            .iter()
+            .map(|route| route.name)
+            .filter(|name| !self.registered.contains(name))
+            .collect();
+        if !missing.is_empty() {
+            return Err(MissingRoutes(missing));
+        }
+        let unknown = |request: Request| async move {
+            let known =
+                request.extensions().get::<Caller>().is_some_and(|caller| caller.role.is_some());
+            let problem = if known {
+                let what = format!("{} {}", request.method(), request.uri().path());
+                Problem::not_found(format!("there is no {what}; see /v1/openapi.json"))
+            } else {
+                nothing_at_all()
+            };
+            problem_response(&problem)
+        };
+        let router = self.router.method_not_allowed_fallback(unknown).fallback(unknown);
+        Ok(Service { router, roles: Arc::new(roles), limits: self.limits })
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("registered", &self.registered).finish_non_exhaustive()
+    }
+}
+
+/// The interface, ready to be served.
+#[derive(Clone, Debug)]
+pub struct Service {
+    router: Router,
+    roles: Arc<Roles>,
+    limits: ServerLimits,
+}
+
+impl Service {
+    /// Serves callers until `shutdown`, then lets answers that are under way end for up to a second.
+    pub async fn serve(self, listener: UnixListener, shutdown: impl Future<Output = ()>) {
+        let slots = Arc::new(Semaphore::new(self.limits.connections));
+        let mut connections = JoinSet::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let slot = tokio::select! {
+                slot = Arc::clone(&slots).acquire_owned() => slot,
+                () = &mut shutdown => break,
+            };
+            let stream = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut shutdown => break,
+            };
+            match stream {
+                Ok((stream, _)) => {
+                    let service = self.clone();
+                    connections.spawn(async move {
+                        service.connection(stream).await;
+                        drop(slot);
+                    });
+                }
+                // No descriptors are left, mostly: what is there goes on, and ends some time.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+            while connections.try_join_next().is_some() {}
+        }
+        let rest = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
+    }
+
+    async fn connection(self, stream: UnixStream) {
+        let Ok(credentials) = stream.peer_cred() else { return };
+        let (roles, user, group) = (self.roles, credentials.uid(), credentials.gid());
+        // The databases of users may be anywhere, so reading them may block.
+        let caller = tokio::task::spawn_blocking(move || roles.caller(user, group)).await;
+        let caller = match caller {
+            Ok(Ok(caller)) => caller,
+            // Who cannot be looked up may do nothing.
+            _ => Caller { user, name: user.to_string(), role: None },
+        };
+        let router = self.router.layer(axum::Extension(caller));
+        // A caller that breaks off costs itself.
+        let _ = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.headers)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .await;
+    }
+}
+
+fn authorize(caller: Option<&Caller>, route: &Route) -> Result<Caller, Problem> {
+    match caller {
+        Some(caller) if caller.role.is_some_and(|role| role >= route.role) => Ok(caller.clone()),
+        Some(Caller { name, role: Some(role), .. }) => Err(Problem::new(
+            ProblemKind::Forbidden,
+            format!(
+                "this takes the role {}, and {name} is {role}; the local file says who is what, under `api`",
+                route.role
+            ),
+        )),
+        _ => Err(nothing_at_all()),
+    }
+}
+
+fn nothing_at_all() -> Problem {
+    Problem::new(
+        ProblemKind::Forbidden,
+        "you have no role on this node; the local file says who has, under `api`",
+    )
+}
+
+async fn take_apart<E: Endpoint>(
+    caller: Caller,
+    parameter: String,
+    request: Request,
+    limit: usize,
+) -> Result<Call<E>, Problem> {
+    let query = serde_urlencoded::from_str(request.uri().query().unwrap_or_default())
+        .map_err(|error| Problem::invalid(format!("in the query: {error}")))?;
+    let bytes = to_bytes(request.into_body(), limit)
+        .await
+        .map_err(|_| Problem::invalid(format!("the body is cut off or over {limit} bytes")))?;
+    let is_nothing = std::any::TypeId::of::<E::Body>() == std::any::TypeId::of::<Nothing>();
+    let bytes = if bytes.is_empty() && is_nothing { b"{}".as_slice() } else { &bytes };
+    let body = serde_json::from_slice(bytes)
+        .map_err(|error| Problem::invalid(format!("in the body: {error}")))?;
+    Ok(Call { caller, query, body, parameter })
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => problem_response(&Problem::internal(error.to_string())),
+    }
+}
+
+fn problem_response(problem: &Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! The interface over a real socket.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod openapi;
+mod socket;

@@ -1,0 +1,193 @@
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use wachter_model::{Event, TopicError};
+
+use crate::dedup::Identity;
+use crate::job::{Job, Transaction};
+use crate::stored::Raw;
+use crate::{Seq, WriteError, trace};
+
+/// Where an event stands after it was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its place; of a repeat, the place of the event that was accepted before.
+    pub seq: Seq,
+    /// Whether an event of the same source and id had been accepted before; nothing was written.
+    pub duplicate: bool,
+}
+
+/// Why a batch was not published. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+#[error("the events were not published")]
+pub struct PublishError {
+    /// Why.
+    #[source]
+    pub reason: PublishReason,
+    /// The events as they were handed in, to be published again.
+    pub batch: Vec<Event>,
+}
+
+/// Why a batch was not published.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PublishReason {
+    /// The type of an event is no topic.
+    #[error("the type of event {index} is not a topic")]
+    Topic {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// Why.
+        #[source]
+        source: TopicError,
+    },
+    /// An event is too large.
+    #[error(
+        "event {index} has {bytes} bytes and {limit} are allowed; put large data elsewhere and its address into the event"
+    )]
+    TooLarge {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// What it has.
+        bytes: usize,
+        /// What it may have.
+        limit: usize,
+    },
+    /// The whole batch is larger than the queue.
+    #[error("the batch has {bytes} bytes and {limit} can wait at once; publish it in parts")]
+    BatchTooLarge {
+        /// What it has.
+        bytes: usize,
+        /// What it may have.
+        limit: usize,
+    },
+    /// There is no room in the queue: what is published comes faster than the disk takes it.
+    #[error("the queue is full; publish again later")]
+    Full,
+    /// It could not be written.
+    #[error(transparent)]
+    Write(WriteError),
+}
+
+/// An event made ready by the publisher's own thread, so that the writer only writes.
+pub(crate) struct Prepared {
+    pub(crate) event: Arc<Event>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) digest: [u8; 32],
+    pub(crate) identity: Identity,
+    pub(crate) correlation: Option<i64>,
+    pub(crate) causation: Option<i64>,
+}
+
+/// What is needed to make an event ready.
+#[derive(Clone, Copy)]
+pub(crate) struct Preparation {
+    pub(crate) secret: crate::dedup::Secret,
+    pub(crate) limit: usize,
+}
+
+impl Preparation {
+    fn one(&self, index: usize, event: Event) -> Result<Prepared, Box<(PublishReason, Event)>> {
+        if let Err(source) = check_topic(event.event_type()) {
+            return Err(Box::new((PublishReason::Topic { index, source }, event)));
+        }
+        let body = event.to_json();
+        if body.len() > self.limit {
+            let reason = PublishReason::TooLarge { index, bytes: body.len(), limit: self.limit };
+            return Err(Box::new((reason, event)));
+        }
+        Ok(Prepared {
+            digest: crate::chain::digest(&body),
+            identity: Identity::of(self.secret, &event),
+            correlation: event.correlation_id().map(trace::short),
+            causation: event.causation_id().map(trace::short),
+            event: Arc::new(event),
+            body,
+        })
+    }
+
+    /// Makes all ready, or hands all back.
+    pub(crate) fn all(&self, batch: Vec<Event>) -> Result<Vec<Prepared>, PublishError> {
+        let mut ready = Vec::with_capacity(batch.len());
+        let mut events = batch.into_iter();
+        while let Some(event) = events.next() {
+            match self.one(ready.len(), event) {
+                Ok(prepared) => ready.push(prepared),
+                Err(refused) => {
+                    let (reason, event) = *refused;
+                    let mut batch = unprepare(ready);
+                    batch.push(event);
+                    batch.extend(events);
+                    return Err(PublishError { reason, batch });
+                }
+            }
+        }
+        Ok(ready)
+    }
+}
+
+fn check_topic(text: &str) -> Result<(), TopicError> {
+    text.parse::<wachter_model::Topic>().map(drop)
+}
+
+pub(crate) fn bytes(ready: &[Prepared]) -> usize {
+    ready.iter().map(|prepared| prepared.body.len()).sum()
+}
+
+/// The events as they were.
+pub(crate) fn unprepare(ready: Vec<Prepared>) -> Vec<Event> {
+    ready.into_iter().map(|prepared| Arc::unwrap_or_clone(prepared.event)).collect()
+}
+
+/// Whether the event at `seq` is `event`. One that was dropped since cannot be asked any more; then
+/// the 128 bits that led here decide.
+pub(crate) fn is_repeat(
+    connection: &Connection,
+    seq: Seq,
+    event: &Event,
+) -> rusqlite::Result<bool> {
+    let Some(raw) = Raw::find(connection, seq)? else { return Ok(true) };
+    // A damaged row cannot contradict either.
+    Ok(raw.read().is_none_or(|stored| {
+        stored.event.id() == event.id() && stored.event.source() == event.source()
+    }))
+}
+
+/// What publishers wait for.
+pub(crate) type Answer = Result<Vec<Published>, (WriteError, Vec<Event>)>;
+
+/// A batch on its way.
+pub(crate) struct PublishJob {
+    pub(crate) ready: Vec<Prepared>,
+    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) outcome: Vec<Published>,
+    /// Room in the queue, given back when the batch is written or refused.
+    pub(crate) _room: OwnedSemaphorePermit,
+}
+
+impl Job for PublishJob {
+    fn bytes(&self) -> usize {
+        bytes(&self.ready)
+    }
+
+    fn events(&self) -> usize {
+        self.ready.len()
+    }
+
+    fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        self.outcome.clear();
+        for prepared in &self.ready {
+            self.outcome.push(transaction.append(prepared)?);
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
+        let answer = match outcome {
+            Ok(()) => Ok(self.outcome),
+            Err(error) => Err((error.clone(), unprepare(self.ready))),
+        };
+        // A publisher that went away does not want to know.
+        let _ = self.answer.send(answer);
+    }
+}

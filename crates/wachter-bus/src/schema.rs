@@ -1,0 +1,109 @@
+//! The tables, and how an older journal becomes a newer one. `PRAGMA user_version` numbers them.
+
+use rusqlite::Connection;
+
+/// Each entry takes a journal one version up; the first makes an empty one.
+const MIGRATIONS: &[&str] = &[
+    // `seal` is digest and chain. `correlation` and `causation` are short forms of the attributes of
+    // these names, there only where an event has them: what follows a cause is looked up by it.
+    "CREATE TABLE events (
+        seq INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        topic TEXT NOT NULL,
+        correlation INTEGER,
+        causation INTEGER,
+        seal BLOB NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX events_by_correlation ON events (correlation) WHERE correlation IS NOT NULL;
+    CREATE INDEX events_by_causation ON events (causation) WHERE causation IS NOT NULL;
+    CREATE TABLE checkpoints (
+        first INTEGER PRIMARY KEY,
+        last INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        previous BLOB NOT NULL,
+        chain BLOB NOT NULL,
+        signature TEXT,
+        dropped INTEGER
+    ) STRICT;
+    CREATE TABLE identities (
+        place INTEGER PRIMARY KEY,
+        entries BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE generations (
+        number INTEGER PRIMARY KEY,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        newest INTEGER NOT NULL,
+        count INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE subscriptions (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        cursor BLOB NOT NULL,
+        floor INTEGER NOT NULL,
+        lag_limit INTEGER
+    ) STRICT;
+    CREATE TABLE dead_letters (
+        id INTEGER PRIMARY KEY,
+        subscription INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        retried INTEGER,
+        reason TEXT NOT NULL,
+        seal BLOB NOT NULL,
+        stored INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        UNIQUE (subscription, seq)
+    ) STRICT;
+    CREATE TABLE keys (
+        bucket TEXT NOT NULL,
+        key TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        expires INTEGER,
+        value BLOB NOT NULL,
+        PRIMARY KEY (bucket, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX keys_by_expiry ON keys (expires) WHERE expires IS NOT NULL;
+    CREATE TABLE damage (
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        found INTEGER NOT NULL,
+        PRIMARY KEY (first, last, kind)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE facts (
+        name TEXT PRIMARY KEY,
+        value ANY NOT NULL
+    ) STRICT, WITHOUT ROWID;",
+];
+
+/// The version that this program writes.
+pub(crate) const VERSION: usize = MIGRATIONS.len();
+
+/// What a journal turned out to be.
+pub(crate) enum Schema {
+    /// Of this version now; whether it was made just now.
+    Current { new: bool },
+    /// Of a version that only a later program knows.
+    Newer(usize),
+}
+
+/// Brings the journal to [`VERSION`], one transaction a step.
+pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<Schema> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    if found > VERSION {
+        return Ok(Schema::Newer(found));
+    }
+    for (done, step) in MIGRATIONS.iter().enumerate().skip(found) {
+        let version = done + 1;
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT;"
+        ))?;
+    }
+    Ok(Schema::Current { new: found == 0 })
+}

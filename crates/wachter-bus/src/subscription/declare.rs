@@ -1,0 +1,218 @@
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _};
+use tokio::sync::oneshot;
+
+use super::shared::Shared;
+use super::{Cursor, Start, SubscriptionName, SubscriptionOptions};
+use crate::hub::Hub;
+use crate::job::{Job, Transaction};
+use crate::{Seq, WriteError, clock, lock};
+
+/// Makes a subscription, or gives one that is there its new options.
+pub(crate) struct DeclareJob {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) made: Option<Arc<Shared>>,
+    pub(crate) answer: oneshot::Sender<Result<Arc<Shared>, WriteError>>,
+}
+
+impl Job for DeclareJob {
+    fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        self.made = None;
+        let known = lock(&self.hub.subscriptions).get(&self.options.name).cloned();
+        if let Some(shared) = known {
+            transaction.touch(&shared);
+            self.made = Some(shared);
+            return Ok(());
+        }
+        let position = position(transaction, self.options.start)?;
+        let cursor = Cursor { position, ..Cursor::default() };
+        transaction
+            .connection
+            .prepare_cached(
+                "INSERT INTO subscriptions (name, cursor, floor, lag_limit) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute((
+                self.options.name.as_str(),
+                cursor.to_bytes(),
+                position.to_sql(),
+                self.options.lag_limit.map(clock::millis),
+            ))?;
+        let id = transaction.connection.last_insert_rowid();
+        self.made = Some(Shared::new(id, &self.hub, self.options.clone(), cursor, false));
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
+        let answer = match (outcome, self.made) {
+            (Ok(()), Some(shared)) => {
+                let mut all = lock(&self.hub.subscriptions);
+                let shared = all.entry(self.options.name.clone()).or_insert(shared);
+                lock(&shared.state).options = self.options;
+                shared.wake.notify_waiters();
+                Ok(Arc::clone(shared))
+            }
+            (Err(error), _) => Err(error.clone()),
+            (Ok(()), None) => Err(WriteError::Closed),
+        };
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// The event after which `start` is.
+fn position(transaction: &Transaction<'_>, start: Start) -> rusqlite::Result<Seq> {
+    let last = Seq::new(transaction.head.next - 1);
+    Ok(match start {
+        Start::Now => last,
+        Start::Beginning => Seq::ZERO,
+        Start::Seq(seq) => Seq::new(seq.get().saturating_sub(1)).min(last),
+        Start::Time(time) => {
+            Seq::new(first_at(transaction.connection, clock::to_millis(time))?.get() - 1)
+        }
+    })
+}
+
+/// The first event written at or after `at`; one past the last if there is none.
+///
+/// Times only rise along the journal, so the place is found by halving, without an index.
+pub(crate) fn first_at(connection: &Connection, at: i64) -> rusqlite::Result<Seq> {
+    let bounds: (Option<i64>, Option<i64>) =
+        connection.query_row("SELECT min(seq), max(seq) FROM events", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let (Some(mut low), Some(last)) = bounds else {
+        return next(connection);
+    };
+    let mut high = last + 1;
+    let mut select = connection
+        .prepare_cached("SELECT seq, at FROM events WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> =
+            select.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match found {
+            Some((seq, time)) if time < at => low = seq + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(Seq::from_sql(low))
+}
+
+/// One past the last event that ever was, where none is left.
+fn next(connection: &Connection) -> rusqlite::Result<Seq> {
+    let last: Option<i64> =
+        connection.query_row("SELECT max(last) FROM checkpoints", [], |row| row.get(0))?;
+    Ok(Seq::from_sql(last.unwrap_or(0) + 1))
+}
+
+/// Removes a subscription with its place and its dead letters.
+pub(crate) struct RemoveJob {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) name: SubscriptionName,
+    pub(crate) answer: oneshot::Sender<Result<bool, WriteError>>,
+}
+
+impl Job for RemoveJob {
+    fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        let known = lock(&self.hub.subscriptions).get(&self.name).map(|shared| shared.id);
+        if let Some(id) = known {
+            let connection = transaction.connection;
+            connection
+                .prepare_cached("DELETE FROM dead_letters WHERE subscription = ?1")?
+                .execute([id])?;
+            connection.prepare_cached("DELETE FROM subscriptions WHERE id = ?1")?.execute([id])?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
+        let answer = outcome.map_err(Clone::clone).map(|()| {
+            let removed = lock(&self.hub.subscriptions).remove(&self.name);
+            if let Some(shared) = &removed {
+                let mut state = lock(&shared.state);
+                state.reset(Seq::ZERO, Seq::ZERO);
+                state.removed = true;
+                drop(state);
+                shared.wake.notify_waiters();
+            }
+            removed.is_some()
+        });
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// Sets a subscription to another place. What it has had already is delivered as a replay.
+pub(crate) struct ResetJob {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) name: SubscriptionName,
+    pub(crate) to: Start,
+    pub(crate) found: Option<(Arc<Shared>, Cursor)>,
+    pub(crate) answer: oneshot::Sender<Result<bool, WriteError>>,
+}
+
+impl Job for ResetJob {
+    fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        let known = lock(&self.hub.subscriptions).get(&self.name).cloned();
+        self.found = match known {
+            Some(shared) => {
+                let before = shared.cursor();
+                let position = position(transaction, self.to)?;
+                let cursor = Cursor {
+                    position,
+                    replay_to: before.position.max(before.replay_to),
+                    open: Vec::new(),
+                    ..before
+                };
+                crate::writer::write_cursor(transaction.connection, shared.id, &cursor)?;
+                transaction.placed.push(shared.id);
+                Some((shared, cursor))
+            }
+            None => None,
+        };
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
+        let answer = outcome.map_err(Clone::clone).map(|()| match &self.found {
+            Some((shared, cursor)) => {
+                lock(&shared.state).reset(cursor.position, cursor.replay_to);
+                shared.wake.notify_waiters();
+                true
+            }
+            None => false,
+        });
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// Loads all subscriptions. Returns the names of those whose cursor was damaged: they begin again
+/// after the last event that they certainly had no need of.
+pub(crate) fn load_all(
+    connection: &Connection,
+    hub: &Arc<Hub>,
+    careful: bool,
+) -> rusqlite::Result<Vec<SubscriptionName>> {
+    let mut select =
+        connection.prepare("SELECT id, name, cursor, floor, lag_limit FROM subscriptions")?;
+    let mut rows = select.query([])?;
+    let (mut all, mut damaged) = (lock(&hub.subscriptions), Vec::new());
+    let last = hub.last();
+    while let Some(row) = rows.next()? {
+        let Ok(name) = row.get::<_, String>(1)?.parse::<SubscriptionName>() else { continue };
+        let floor = Seq::from_sql(row.get(3)?);
+        let read = Cursor::from_bytes(row.get_ref(2)?.as_blob()?)
+            // A place beyond the journal: its end was lost, and new events will have these numbers.
+            .filter(|cursor| cursor.position <= last);
+        let cursor = read.unwrap_or_else(|| {
+            damaged.push(name.clone());
+            Cursor { position: floor.min(last), ..Cursor::default() }
+        });
+        let mut options = SubscriptionOptions::new(name.clone());
+        options.lag_limit = row
+            .get::<_, Option<i64>>(4)?
+            .map(|millis| std::time::Duration::from_millis(millis.unsigned_abs()));
+        all.insert(name, Shared::new(row.get(0)?, hub, options, cursor, careful));
+    }
+    Ok(damaged)
+}

@@ -1,0 +1,40 @@
+//! Durable subscriptions.
+//!
+//! A subscription has one place in the journal. Members that hold it at the same time compete for
+//! its events; what one of them has is leased to it in memory and written nowhere. Written is, with
+//! each acknowledgement and in its transaction, the **cursor**: how far the journal was looked
+//! through, and which events before that are still open, with their attempts. After a crash, events
+//! that were leased are open and are delivered again.
+//!
+//! An event that takes the node down each time it is handled must end among the dead letters, though
+//! nothing was written when it was handed out. So after a crash a subscription is **careful**: as
+//! many deliveries as could have been under way are handed out one at a time, and each is written
+//! down before it is.
+//!
+//! Memory: at most [`SubscriptionOptions::window`] events, or 4 MiB of them and one more, are held
+//! ahead, being retried and in flight together. A subscription that falls behind further reads from
+//! the database what it needs; one that keeps up is fed by the writer and reads nothing.
+
+mod cursor;
+mod declare;
+mod deliver;
+mod feed;
+mod filter;
+mod name;
+mod options;
+mod pending;
+mod retry;
+mod settle;
+mod shared;
+mod state;
+
+pub(crate) use cursor::Cursor;
+pub(crate) use declare::{DeclareJob, RemoveJob, ResetJob, first_at, load_all};
+pub use deliver::{Delivery, IdempotencyKey};
+pub use filter::{EventFilter, Predicate};
+pub use name::{SubscriptionName, SubscriptionNameError};
+pub use options::{Order, Start, SubscriptionOptions};
+pub use retry::Retry;
+pub use settle::{AckError, Acknowledged, Outputs};
+pub(crate) use shared::Shared;
+pub use shared::{Subscription, SubscriptionStatus};

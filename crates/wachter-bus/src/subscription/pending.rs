@@ -1,0 +1,49 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::stored::Stored;
+
+/// An event that a subscription has yet to settle.
+pub(super) struct Pending {
+    /// The event; absent until it is read, where only the cursor told of it.
+    pub(super) stored: Option<Stored>,
+    /// Deliveries begun.
+    pub(super) attempts: u32,
+    /// Whether it came back from the dead letters.
+    pub(super) revived: bool,
+    pub(super) phase: Phase,
+}
+
+/// Where an open event is between two deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It can be delivered, once it is read and its key is free.
+    Ready,
+    /// It is delivered again at this time.
+    Waiting(Duration),
+    /// The attempt is being written down before it is made.
+    Recording,
+    /// The attempt is written down.
+    Recorded,
+    /// A member has it, by this token, until the deadline.
+    Leased(u64, Duration),
+    /// What the member made of it is being written; the token still holds.
+    Settling(u64),
+    /// It is being put to the dead letters.
+    Burying,
+}
+
+impl Pending {
+    pub(super) const fn new(stored: Stored) -> Self {
+        Self { stored: Some(stored), attempts: 0, revived: false, phase: Phase::Ready }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.stored.as_ref().map_or(0, |stored| stored.bytes)
+    }
+
+    /// The key that it is delivered in the order of.
+    pub(super) fn key(&self) -> Option<Arc<str>> {
+        self.stored.as_ref().and_then(|stored| stored.event.partition_key()).map(Arc::from)
+    }
+}

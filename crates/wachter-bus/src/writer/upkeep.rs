@@ -1,0 +1,254 @@
+//! What is due by itself: segments, retention, old identities, keys that ran out, cursors that moved
+//! without an acknowledgement.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Segment, Writer, set_fact, write_cursor};
+use crate::checkpoint::{self, Checkpoint};
+use crate::job::Transaction;
+use crate::scrub::Scrub;
+use crate::{Notice, Options, Seq, SeqRange, clock, lock};
+
+impl Writer {
+    /// Does what is due. A failure is told by the transaction, and tried again next time.
+    pub(super) fn look_after(&mut self) {
+        if self.window.has_aged(clock::to_millis(self.hub.clock.now())) {
+            self.freeze();
+        }
+        self.flush_cursors();
+        let moved = self.head.next - 1 != self.hub.stored_last.load(Ordering::Relaxed);
+        if moved || self.failing {
+            let stored =
+                self.transact(|transaction| transaction.head.store(transaction.connection));
+            if stored.is_ok() {
+                self.hub.stored_last.store(self.head.next - 1, Ordering::Relaxed);
+            }
+        }
+        let now = clock::to_millis(self.hub.clock.now());
+        let due: rusqlite::Result<Option<i64>> = self
+            .connection
+            .prepare_cached("SELECT 1 FROM keys WHERE expires <= ?1 LIMIT 1")
+            .and_then(|mut select| select.query_row([now], |row| row.get(0)).optional());
+        if let Ok(Some(_)) = due {
+            let mut more = true;
+            while more {
+                let mut count = 0;
+                let done = self.transact(|transaction| {
+                    count = transaction.expire_keys()?;
+                    Ok(())
+                });
+                more = done.is_ok() && count > 0;
+            }
+        }
+        let segment = &self.head.segment;
+        let age = now.saturating_sub(segment.opened);
+        if segment.count > 0 && age >= clock::millis(self.options.segment.age) {
+            // Any transaction closes it.
+            let _ = self.transact(|_| Ok(()));
+        }
+        self.sign_one();
+        Scrub::step(&self.hub, self.options.scrub_every);
+        if self.dropping.is_none() {
+            self.choose_what_to_drop();
+        }
+    }
+
+    /// Stores the newest identities as a generation.
+    pub(super) fn freeze(&mut self) {
+        let now = clock::to_millis(self.hub.clock.now());
+        let mut frozen = None;
+        let window = &self.window;
+        let connection = &self.connection;
+        let outcome = connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .and_then(|()| window.freeze(connection, now))
+            .and_then(|made| {
+                frozen = Some(made);
+                connection.execute_batch("COMMIT")
+            });
+        match (outcome, frozen) {
+            (Ok(()), Some(frozen)) => self.window.frozen(frozen),
+            // The table grows until it works; the next transaction tells the failure.
+            _ if !self.connection.is_autocommit() => {
+                let _ = self.connection.execute_batch("ROLLBACK");
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes cursors that moved over events which nobody had to settle.
+    pub(super) fn flush_cursors(&mut self) {
+        let moved: Vec<_> = lock(&self.hub.subscriptions)
+            .values()
+            .filter(|subscription| subscription.moved())
+            .cloned()
+            .collect();
+        if moved.is_empty() {
+            return;
+        }
+        let _ = self.transact(|transaction| {
+            for subscription in &moved {
+                write_cursor(transaction.connection, subscription.id, &subscription.cursor())?;
+            }
+            Ok(())
+        });
+        moved.iter().for_each(|subscription| subscription.written());
+    }
+
+    /// Signs a checkpoint that could not be signed when it was made.
+    fn sign_one(&mut self) {
+        let Some(signer) = self.options.signer.clone() else { return };
+        let journal = self.hub.journal.clone();
+        let Ok(Some(unsigned)) = checkpoint::unsigned(&self.connection, &journal) else { return };
+        match signer.sign(unsigned.text().as_bytes()) {
+            Ok(signature) => {
+                let _ = self.transact(|transaction| {
+                    transaction
+                        .connection
+                        .prepare_cached("UPDATE checkpoints SET signature = ?2 WHERE first = ?1")?
+                        .execute(params![unsigned.first.to_sql(), signature])
+                        .map(drop)
+                });
+            }
+            Err(reason) => self.hub.notice(Notice::Unsigned { reason }),
+        }
+    }
+
+    /// Finds the oldest segment that is past a bound, if nobody needs it any more.
+    fn choose_what_to_drop(&mut self) {
+        let retention = self.options.retention;
+        let now = clock::to_millis(self.hub.clock.now());
+        let oldest: rusqlite::Result<Option<(i64, i64, i64, i64)>> = self
+            .connection
+            .prepare_cached(
+                "SELECT first, last, at, (SELECT sum(bytes) FROM checkpoints WHERE dropped IS NULL)
+                 FROM checkpoints WHERE dropped IS NULL ORDER BY first LIMIT 1",
+            )
+            .and_then(|mut select| {
+                select
+                    .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                    .optional()
+            });
+        let Ok(Some((first, last, closed, bytes))) = oldest else { return };
+        let bytes = bytes.cast_unsigned() + self.head.segment.bytes;
+        let too_old =
+            retention.age.is_some_and(|age| now.saturating_sub(closed) > clock::millis(age));
+        let too_large = retention.bytes.is_some_and(|limit| bytes > limit);
+        if !too_old && !too_large {
+            return;
+        }
+        let (first, last) = (Seq::from_sql(first), Seq::from_sql(last));
+        let needing: Vec<_> = lock(&self.hub.subscriptions)
+            .values()
+            .filter(|subscription| subscription.floor() < last)
+            .cloned()
+            .collect();
+        let held = needing.iter().any(|subscription| {
+            subscription
+                .lag_limit()
+                .is_none_or(|limit| now.saturating_sub(closed) <= clock::millis(limit))
+        });
+        if held {
+            return;
+        }
+        // What is dropped must still be told from a new event.
+        if !self.window.covers(last) {
+            self.freeze();
+            if !self.window.covers(last) {
+                return;
+            }
+        }
+        let losses: Vec<_> = needing
+            .iter()
+            .filter(|subscription| subscription.would_lose(last) > 0)
+            .map(|subscription| (Arc::clone(subscription), subscription.floor()))
+            .collect();
+        let marked = self.transact(|transaction| {
+            transaction
+                .connection
+                .prepare_cached("UPDATE checkpoints SET dropped = ?2 WHERE first = ?1")?
+                .execute([first.to_sql(), now])?;
+            for (subscription, from) in &losses {
+                let range = SeqRange::new(Seq::new(from.get() + 1), last);
+                let event = crate::own_events::lost(transaction, &subscription.name, range);
+                transaction.append(&event)?;
+            }
+            Ok(())
+        });
+        if marked.is_err() {
+            return;
+        }
+        for subscription in needing {
+            subscription.give_up(last);
+        }
+        for (subscription, from) in losses {
+            let range = SeqRange::new(Seq::new(from.get() + 1), last);
+            self.hub.notice(Notice::Lost { subscription: subscription.name.clone(), range });
+        }
+        self.dropping = Some((first, last));
+    }
+}
+
+/// Closes the open segment if it has reached a bound.
+pub(super) fn close_segment(
+    transaction: &mut Transaction<'_>,
+    options: &Options,
+) -> rusqlite::Result<()> {
+    let head = &mut *transaction.head;
+    let segment = &head.segment;
+    let limits = options.segment;
+    let age = transaction.now.saturating_sub(segment.opened);
+    let reached = segment.count >= limits.events
+        || segment.bytes >= limits.bytes
+        || age >= clock::millis(limits.age);
+    if segment.count == 0 || !reached {
+        return Ok(());
+    }
+    let mut checkpoint = Checkpoint {
+        journal: transaction.hub.journal.clone(),
+        first: Seq::new(segment.first),
+        last: Seq::new(head.next - 1),
+        count: segment.count,
+        at: clock::from_millis(transaction.now),
+        previous: segment.previous,
+        chain: head.chain,
+        signature: None,
+        dropped: None,
+    };
+    if let Some(signer) = &options.signer {
+        match signer.sign(checkpoint.text().as_bytes()) {
+            Ok(signature) => checkpoint.signature = Some(signature),
+            Err(reason) => transaction.hub.notice(Notice::Unsigned { reason }),
+        }
+    }
+    checkpoint.store(transaction.connection, segment.bytes)?;
+    head.segment = Segment::after(head.next, head.chain);
+    Ok(())
+}
+
+/// Deletes a few of the events that are being dropped: as many again as were written, and the step
+/// at most, so that what is kept does not grow and nobody waits long.
+pub(super) fn drop_some(
+    transaction: &mut Transaction<'_>,
+    options: &Options,
+    dropping: &mut Option<(Seq, Seq)>,
+) -> rusqlite::Result<()> {
+    let Some((first, last)) = *dropping else { return Ok(()) };
+    let written = transaction.appended.len() as u64;
+    let most = u64::from(options.retention.step.max(1));
+    let count = if written == 0 { most } else { (2 * written).min(most).max(16) };
+    let to = last.get().min(first.get() + count - 1);
+    let gone = transaction
+        .connection
+        .prepare_cached("DELETE FROM events WHERE seq BETWEEN ?1 AND ?2")?
+        .execute([first.to_sql(), Seq::new(to).to_sql()])?;
+    transaction.hub.counters.dropped.fetch_add(gone as u64, Ordering::Relaxed);
+    *dropping = (to < last.get()).then(|| (Seq::new(to + 1), last));
+    if dropping.is_none() {
+        set_fact(transaction.connection, "dropped_to", last.to_sql())?;
+    }
+    Ok(())
+}

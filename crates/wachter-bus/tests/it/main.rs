@@ -1,0 +1,17 @@
+//! The bus from outside: one binary for all of it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed, helpers included")]
+#![allow(clippy::print_stdout, reason = "what is skipped, and how much was tried, is told")]
+
+mod audit;
+mod conformance;
+mod corruption;
+mod crash;
+mod disk;
+mod keys;
+mod kill;
+mod model;
+mod power_loss;
+mod publish;
+mod retention;
+mod subscriptions;
+mod support;

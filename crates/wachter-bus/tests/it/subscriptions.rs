@@ -1,0 +1,386 @@
+use std::time::Duration;
+
+use wachter_bus::{
+    AckError, DeadLetterId, EventFilter, Expect, KeyChange, Order, Outputs, Predicate, Seq, Start,
+    SubscriptionOptions,
+};
+
+use crate::support::{
+    Fixture, event, is_silent, name, next, number_of, numbered, options, publish, subscribe,
+};
+
+fn outputs(numbers: impl IntoIterator<Item = u64>) -> Outputs {
+    Outputs { events: numbers.into_iter().map(numbered).collect(), keys: Vec::new() }
+}
+
+#[tokio::test]
+async fn each_subscription_gets_each_event_and_members_compete() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..5).await;
+    let (one, two) = (subscribe(&bus, "one").await, subscribe(&bus, "two").await);
+    let member = one.clone();
+    publish(&bus, 5..10).await;
+    let mut seen = Vec::new();
+    for turn in 0..10 {
+        let mut delivery = next(if turn % 2 == 0 { &one } else { &member }).await;
+        seen.push(number_of(delivery.event()));
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    assert_eq!(seen, (0..10).collect::<Vec<_>>());
+    for number in 0..10 {
+        let mut delivery = next(&two).await;
+        assert_eq!(number_of(delivery.event()), number);
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    assert!(is_silent(&bus, &one).await && is_silent(&bus, &two).await);
+    assert_eq!(one.status().floor, Seq::new(10));
+    assert_eq!(one.status().acknowledged, 10);
+}
+
+#[tokio::test]
+async fn places_survive_reopening() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..6).await;
+    let subscription = subscribe(&bus, "one").await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(next(&subscription).await);
+    }
+    let keys: Vec<_> = held.iter().map(wachter_bus::Delivery::idempotency_key).collect();
+    held[1].ack(Outputs::default()).await.unwrap();
+    held[3].ack(Outputs::default()).await.unwrap();
+    // As after a crash: nothing is given back.
+    held.into_iter().for_each(std::mem::forget);
+    drop(subscription);
+    bus.close();
+    let bus = fixture.open();
+    let subscription = subscribe(&bus, "one").await;
+    let mut again = Vec::new();
+    for _ in 0..4 {
+        let mut delivery = next(&subscription).await;
+        again.push((number_of(delivery.event()), delivery.attempt(), delivery.idempotency_key()));
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    let numbers: Vec<_> = again.iter().map(|(number, attempt, _)| (*number, *attempt)).collect();
+    assert_eq!(numbers, [(0, 2), (2, 2), (4, 1), (5, 1)]);
+    assert_eq!([again[0].2, again[1].2], [keys[0], keys[2]]);
+    assert!(is_silent(&bus, &subscription).await);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_and_its_outputs_are_one() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..2).await;
+    let subscription = subscribe(&bus, "one").await;
+    let key = |expect| KeyChange {
+        bucket: "b".into(),
+        key: "k".into(),
+        value: Some(b"v".to_vec()),
+        expect,
+        lasts: None,
+    };
+    let mut delivery = next(&subscription).await;
+    let conflict = Outputs { keys: vec![key(Expect::Revision(9))], ..outputs([100]) };
+    let error = delivery.ack(conflict).await.unwrap_err();
+    assert!(matches!(error, AckError::Conflict(_)), "{error}");
+    assert_eq!(bus.status().last, Seq::new(2));
+    let large = event("a").json(&"x".repeat(2 << 20).into()).build().unwrap();
+    let error =
+        delivery.ack(Outputs { events: vec![large], ..Outputs::default() }).await.unwrap_err();
+    assert!(matches!(error, AckError::Refused(_)), "{error}");
+    let good = Outputs { keys: vec![key(Expect::Absent)], ..outputs([100, 0]) };
+    let done = delivery.ack(good).await.unwrap();
+    let published: Vec<_> = done.events.iter().map(|one| (one.seq.get(), one.duplicate)).collect();
+    assert_eq!(published, [(3, false), (1, true)]);
+    assert_eq!(bus.key("b", "k").await.unwrap().unwrap().revision, done.revisions[0]);
+    drop(delivery);
+    let mut rest = Vec::new();
+    for _ in 0..2 {
+        let mut delivery = next(&subscription).await;
+        rest.push(number_of(delivery.event()));
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    assert_eq!(rest, [1, 100]);
+    assert!(is_silent(&bus, &subscription).await);
+}
+
+#[tokio::test]
+async fn failures_wait_longer_and_end_among_dead_letters() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..1).await;
+    let subscription = subscribe(&bus, "one").await;
+    let delivery = next(&subscription).await;
+    assert_eq!(delivery.attempt(), 1);
+    drop(delivery);
+    assert!(is_silent(&bus, &subscription).await);
+    fixture.clock.advance(Duration::from_secs(1));
+    let delivery = next(&subscription).await;
+    assert_eq!(delivery.attempt(), 2);
+    delivery.nak(Some(Duration::from_secs(7)), "not yet");
+    fixture.clock.advance(Duration::from_secs(6));
+    assert!(is_silent(&bus, &subscription).await);
+    fixture.clock.advance(Duration::from_secs(1));
+    let delivery = next(&subscription).await;
+    assert_eq!(delivery.attempt(), 3);
+    delivery.nak(None, "it is broken");
+    assert!(is_silent(&bus, &subscription).await);
+    let dead = bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].attempts, dead[0].reason.as_str()), (3, "it is broken"));
+    assert_eq!(**dead[0].event.as_ref().unwrap(), numbered(0));
+    assert_eq!(subscription.status().floor, Seq::new(1));
+
+    assert!(bus.retry_dead_letter(dead[0].id).await.unwrap());
+    let mut delivery = next(&subscription).await;
+    assert_eq!((delivery.attempt(), delivery.seq()), (1, Seq::new(1)));
+    assert_eq!(bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap().len(), 1);
+    delivery.ack(Outputs::default()).await.unwrap();
+    assert_eq!(bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap().len(), 0);
+    assert!(!bus.retry_dead_letter(dead[0].id).await.unwrap());
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept_retried_and_dropped_over_a_restart() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..3).await;
+    let subscription = subscribe(&bus, "one").await;
+    for number in 0..3 {
+        let delivery = next(&subscription).await;
+        delivery.dead_letter(format!("reason {number}")).await.unwrap();
+    }
+    let dead = bus.dead_letters(Some(name("one")), DeadLetterId::new(0), 10).await.unwrap();
+    assert_eq!(dead.len(), 3);
+    assert!(bus.retry_dead_letter(dead[1].id).await.unwrap());
+    assert!(bus.drop_dead_letter(dead[2].id).await.unwrap());
+    drop((subscription, bus));
+    let bus = fixture.open();
+    let subscription = subscribe(&bus, "one").await;
+    let mut delivery = next(&subscription).await;
+    assert_eq!(number_of(delivery.event()), 1);
+    delivery.ack(Outputs::default()).await.unwrap();
+    assert!(is_silent(&bus, &subscription).await);
+    let dead = bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap();
+    let reasons: Vec<_> = dead.iter().map(|dead| dead.reason.as_str()).collect();
+    assert_eq!(reasons, ["reason 0"]);
+}
+
+#[tokio::test]
+async fn a_lease_runs_out_unless_it_is_extended() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..2).await;
+    let subscription = subscribe(&bus, "one").await;
+    let (mut held, mut late) = (next(&subscription).await, next(&subscription).await);
+    held.extend(Duration::from_secs(60)).unwrap();
+    fixture.clock.advance(Duration::from_secs(30));
+    assert!(
+        is_silent(&bus, &subscription).await,
+        "a failed delivery waits before it is made again"
+    );
+    fixture.clock.advance(Duration::from_secs(1));
+    let mut again = next(&subscription).await;
+    assert_eq!((again.seq(), again.attempt()), (late.seq(), 2));
+    assert!(matches!(late.ack(outputs([50])).await, Err(AckError::Expired)));
+    assert!(matches!(late.extend(Duration::from_secs(1)), Err(AckError::Expired)));
+    drop(late);
+    assert_eq!(bus.status().last, Seq::new(2), "outputs of a lost lease are not written");
+    again.ack(Outputs::default()).await.unwrap();
+    held.ack(Outputs::default()).await.unwrap();
+    assert_eq!(subscription.status().floor, Seq::new(2));
+}
+
+#[tokio::test]
+async fn a_key_keeps_its_order_and_others_go_on() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let keyed = |number: u64, key: &str| {
+        numbered(number).into_builder().partition_key(key).build().unwrap()
+    };
+    bus.publish(vec![keyed(0, "a"), keyed(1, "a"), keyed(2, "b"), numbered(3), keyed(4, "b")])
+        .await
+        .unwrap();
+    let subscription =
+        bus.subscribe(SubscriptionOptions { order: Order::Key, ..options("one") }).await.unwrap();
+    let (first, mut second, mut third) =
+        (next(&subscription).await, next(&subscription).await, next(&subscription).await);
+    assert_eq!([&first, &second, &third].map(|one| number_of(one.event())), [0, 2, 3]);
+    assert!(is_silent(&bus, &subscription).await);
+    second.ack(Outputs::default()).await.unwrap();
+    let mut fourth = next(&subscription).await;
+    assert_eq!(number_of(fourth.event()), 4);
+    first.nak(None, "later");
+    assert!(is_silent(&bus, &subscription).await, "what follows waits while it is retried");
+    fixture.clock.advance(Duration::from_secs(1));
+    let mut first = next(&subscription).await;
+    assert_eq!((number_of(first.event()), first.attempt()), (0, 2));
+    first.ack(Outputs::default()).await.unwrap();
+    let mut fifth = next(&subscription).await;
+    assert_eq!(number_of(fifth.event()), 1);
+    for delivery in [&mut third, &mut fourth, &mut fifth] {
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn filters_and_starts_choose() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    for (topic, number) in [("a.x", 0), ("b", 1), ("a.y", 2), ("a.z", 3)] {
+        bus.publish(vec![event(topic).json(&number.into()).build().unwrap()]).await.unwrap();
+        fixture.clock.advance(Duration::from_secs(10));
+    }
+    let from = |text: &str, start| SubscriptionOptions { start, ..options(text) };
+    let time = "2026-11-22T10:00:15Z".parse().unwrap();
+    let filter = EventFilter {
+        topics: vec!["a.*".parse().unwrap()],
+        predicate: Some(Predicate::new(|event| number_of(event) != 2)),
+        ..EventFilter::default()
+    };
+    for (options, expected) in [
+        (from("beginning", Start::Beginning), vec![0, 1, 2, 3]),
+        (from("seq", Start::Seq(Seq::new(3))), vec![2, 3]),
+        (from("time", Start::Time(time)), vec![2, 3]),
+        (from("now", Start::Now), vec![]),
+        (SubscriptionOptions { filter, ..from("filter", Start::Beginning) }, vec![0, 3]),
+    ] {
+        let subscription = bus.subscribe(options).await.unwrap();
+        for number in expected {
+            let mut delivery = next(&subscription).await;
+            assert_eq!(number_of(delivery.event()), number, "{subscription:?}");
+            delivery.ack(Outputs::default()).await.unwrap();
+        }
+        assert!(is_silent(&bus, &subscription).await, "{subscription:?}");
+        let skipped = u64::from(subscription.name().as_str() == "filter");
+        assert_eq!(subscription.status().skipped, skipped);
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_is_set_back_and_marked_as_replay() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..4).await;
+    let subscription = subscribe(&bus, "one").await;
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        let mut delivery = next(&subscription).await;
+        keys.push(delivery.idempotency_key());
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    let mut held = next(&subscription).await;
+    assert!(bus.reset(name("one"), Start::Seq(Seq::new(2))).await.unwrap());
+    assert!(!bus.reset(name("none"), Start::Beginning).await.unwrap());
+    assert!(matches!(held.ack(Outputs::default()).await, Err(AckError::Expired)));
+    publish(&bus, [4]).await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let mut delivery = next(&subscription).await;
+        seen.push((number_of(delivery.event()), delivery.is_replay()));
+        if let Some(key) = keys.get(usize::try_from(delivery.seq().get()).unwrap() - 1) {
+            assert_eq!(delivery.idempotency_key(), *key);
+        }
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    assert_eq!(seen, [(1, true), (2, true), (3, true), (4, false)]);
+}
+
+#[tokio::test]
+async fn in_flight_is_limited_and_a_hanging_member_holds_only_itself() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let hanging = bus
+        .subscribe(SubscriptionOptions { in_flight: 3, window: 4, ..options("hanging") })
+        .await
+        .unwrap();
+    let working = subscribe(&bus, "working").await;
+    let mut held = Vec::new();
+    for number in 0..500 {
+        publish(&bus, [number]).await;
+        if held.len() < 3 {
+            held.push(next(&hanging).await);
+        }
+        let mut delivery = next(&working).await;
+        assert_eq!(number_of(delivery.event()), number);
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    assert!(is_silent(&bus, &hanging).await);
+    let status = hanging.status();
+    assert_eq!((status.in_flight, status.floor), (3, Seq::ZERO));
+    assert!(status.behind > 490, "{status:?}");
+    // It comes back and gets all of it.
+    for delivery in &mut held {
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    for number in 3..500 {
+        let mut delivery = next(&hanging).await;
+        assert_eq!(number_of(delivery.event()), number);
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_closed_bus_ends_whoever_waits() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let subscription = subscribe(&bus, "one").await;
+    let waiting = tokio::spawn(async move { subscription.next().await.map(drop) });
+    tokio::task::yield_now().await;
+    drop(bus);
+    let ended = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+    assert!(ended.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_removed_subscription_ends_its_members() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let subscription = subscribe(&bus, "one").await;
+    let waiting = tokio::spawn(async move { subscription.next().await.map(drop) });
+    tokio::task::yield_now().await;
+    assert!(bus.unsubscribe(name("one")).await.unwrap());
+    assert!(waiting.await.unwrap().is_err());
+    assert!(!bus.unsubscribe(name("one")).await.unwrap());
+    assert_eq!(bus.subscriptions(), []);
+}
+
+/// A reset, a retry from the dead letters and acknowledgements in one group: each is on disk.
+#[tokio::test]
+async fn what_is_decided_together_is_kept_together() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..6).await;
+    let (one, two) = (subscribe(&bus, "one").await, subscribe(&bus, "two").await);
+    let (mut first, mut second) = (next(&one).await, next(&two).await);
+    next(&two).await.dead_letter("on purpose").await.unwrap();
+    let dead = bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap().remove(0);
+    // Held up, so that what follows is written in one group.
+    let other = rusqlite::Connection::open(fixture.path().join("journal.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let filler = bus.try_publish(vec![numbered(6)]).ok().unwrap();
+    let (reset, acked, revived, settled, _) = tokio::join!(
+        bus.reset(name("one"), Start::Seq(Seq::new(4))),
+        first.ack(Outputs::default()),
+        bus.retry_dead_letter(dead.id),
+        second.ack(Outputs::default()),
+        async { other.execute_batch("ROLLBACK").unwrap() },
+    );
+    filler.await.unwrap();
+    assert!(reset.unwrap() && revived.unwrap());
+    settled.unwrap();
+    drop(acked);
+    let after = fixture.crash();
+    let bus = after.open();
+    let mut found = Vec::new();
+    for text in ["one", "two"] {
+        let subscription = subscribe(&bus, text).await;
+        let mut delivery = next(&subscription).await;
+        found.push(delivery.seq().get());
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    assert_eq!(found, [4, 2]);
+}

@@ -1,0 +1,154 @@
+use serde_json::value::RawValue;
+
+/// What an event carries.
+///
+/// JSON stays text until somebody asks for it: most events are stored, matched and passed on without
+/// anyone looking inside.
+#[derive(Clone, Debug, Default)]
+pub enum EventData {
+    /// Nothing: neither `data` nor `data_base64`.
+    #[default]
+    Absent,
+    /// A JSON value, an explicit `null` included, without white space between its tokens.
+    Json(Box<RawValue>),
+    /// Bytes: `data_base64`.
+    Binary(Vec<u8>),
+}
+
+/// Brackets within brackets that are followed; the limit of `serde_json`, so that what is taken in
+/// can be read again.
+const MOST_NESTED: usize = 127;
+
+impl EventData {
+    /// JSON data.
+    ///
+    /// # Panics
+    /// Never: a `Value` has a text.
+    #[must_use]
+    pub fn json(value: &serde_json::Value) -> Self {
+        let text = serde_json::value::to_raw_value(value);
+        Self::Json(text.expect("a JSON value can be written: its keys are texts"))
+    }
+
+    /// Takes JSON text as it came; `None` if its brackets nest deeper than 127.
+    pub(super) fn from_raw(raw: Box<RawValue>) -> Option<Self> {
+        let text = raw.get().as_bytes();
+        let (mut depth, mut in_text, mut escaped, mut spaces) = (0_usize, false, false, false);
+        for byte in text {
+            match (in_text, byte) {
+                (true, b'"') if !escaped => in_text = false,
+                (true, byte) => escaped = *byte == b'\\' && !escaped,
+                (false, b'"') => in_text = true,
+                (false, b'[' | b'{') => {
+                    depth += 1;
+                    if depth > MOST_NESTED {
+                        return None;
+                    }
+                }
+                (false, b']' | b'}') => depth = depth.saturating_sub(1),
+                (false, b' ' | b'\t' | b'\n' | b'\r') => spaces = true,
+                (false, _) => {}
+            }
+        }
+        // One event is one line wherever lines are kept, and one value has one text.
+        Some(Self::Json(if spaces { without_spaces(&raw) } else { raw }))
+    }
+
+    /// The JSON value; `None` if the data is absent or binary.
+    #[must_use]
+    pub fn to_json(&self) -> Option<serde_json::Value> {
+        match self {
+            Self::Json(raw) => serde_json::from_str(raw.get()).ok(),
+            Self::Absent | Self::Binary(_) => None,
+        }
+    }
+
+    /// The JSON text; `None` if the data is absent or binary.
+    #[must_use]
+    pub fn json_text(&self) -> Option<&str> {
+        match self {
+            Self::Json(raw) => Some(raw.get()),
+            Self::Absent | Self::Binary(_) => None,
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+fn without_spaces(raw: &RawValue) -> Box<RawValue> {
+    let (mut in_text, mut escaped) = (false, false);
+    let kept = raw.get().chars().filter(|character| match (in_text, character) {
+        (true, '"') if !escaped => {
+            in_text = false;
+            true
+        }
+        (true, character) => {
+            escaped = *character == '\\' && !escaped;
+            true
+        }
+        (false, '"') => {
+            in_text = true;
+            true
+        }
+        (false, character) => !matches!(character, ' ' | '\t' | '\n' | '\r'),
+    });
+    RawValue::from_string(kept.collect()).expect("only space between tokens was left out")
+}
+
+/// By text: two JSON values that differ in the order of their keys differ.
+impl PartialEq for EventData {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Absent, Self::Absent) => true,
+            (Self::Json(left), Self::Json(right)) => left.get() == right.get(),
+            (Self::Binary(left), Self::Binary(right)) => left == right,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for EventData {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn taken(text: &str) -> Option<EventData> {
+        EventData::from_raw(RawValue::from_string(text.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn loses_space_between_tokens_and_nothing_else() {
+        let data =
+            taken("{ \"a b\" :\n[ 1.50 , \"c\\\" d\\\\\" ,12345678901234567890123 ] }").unwrap();
+        assert_eq!(
+            data.json_text(),
+            Some("{\"a b\":[1.50,\"c\\\" d\\\\\",12345678901234567890123]}")
+        );
+    }
+
+    #[test]
+    fn nests_as_deep_as_it_can_be_read_again() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let data = taken(&nested(127)).unwrap();
+        assert!(data.to_json().is_some());
+        assert_eq!(taken(&nested(128)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn pretty_text_reads_as_the_same_value(texts: Vec<(String, String)>) {
+            let value: serde_json::Value =
+                texts.into_iter().map(|(key, text)| (key, serde_json::Value::from(text))).collect();
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            let data = taken(&pretty).unwrap();
+            let text = data.json_text().unwrap();
+            prop_assert_eq!(text, serde_json::to_string(&value).unwrap());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What comes of a run, as events: its record, what the module emitted and what it found.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use wachter_bus::{Expect, KeyChange, Outputs};
+use wachter_model::{AgentName, AttributeError, Event, EventBuilder, RunId, Topic};
+
+use super::wake::{Sources, topic};
+use crate::RunRecord;
+
+/// A run is over, however it went.
+pub const RUN_FINISHED: &str = "run.finished";
+/// The bucket of what modules remember, by agent.
+pub const STATE_BUCKET: &str = "agent-state";
+
+/// A record above this is kept without what the module told about itself: an event has a limit.
+const LARGEST_RECORD: usize = 512 << 10;
+
+/// Makes events on behalf of a run.
+struct Maker<'r> {
+    sources: &'r Sources,
+    agent: &'r AgentName,
+    run: RunId,
+    cause: &'r Event,
+    now: Timestamp,
+    count: usize,
+}
+
+impl Maker<'_> {
+    /// Identified by run and number, so that the same output is the same event.
+    fn event(&mut self, topic: &Topic) -> Result<EventBuilder, AttributeError> {
+        self.count += 1;
+        let id = format!("{}-{}", self.run, self.count).parse()?;
+        Ok(Event::builder(self.sources.agent(self.agent), topic)
+            .id(id)
+            .time(self.now)
+            .caused_by(self.cause))
+    }
+}
+
+/// All that an accepted run brings: events, and the module's new state.
+///
+/// # Errors
+/// Something that the module emitted cannot stand in an event.
+pub(super) fn of_success(
+    sources: &Sources,
+    agent: &AgentName,
+    cause: &Event,
+    record: &RunRecord,
+    state: Option<&Value>,
+    now: Timestamp,
+) -> Result<Outputs, AttributeError> {
+    let mut maker = Maker { sources, agent, run: record.run, cause, now, count: 0 };
+    let mut events = vec![finished(&mut maker, record)?];
+    for emitted in &record.events {
+        let mut builder = maker.event(&emitted.kind)?.json(&emitted.data);
+        if let Some(subject) = &emitted.subject {
+            builder = builder.subject(subject).partition_key(subject);
+        }
+        events.push(builder.build()?);
+    }
+    for finding in &record.findings {
+        let builder = maker.event(&finding.kind)?.json(&json!(finding));
+        events.push(builder.subject(&finding.subject).partition_key(&finding.subject).build()?);
+    }
+    let keys = state.map(|state| KeyChange {
+        bucket: STATE_BUCKET.to_owned(),
+        key: agent.to_string(),
+        value: Some(state.to_string().into_bytes()),
+        expect: Expect::Anything,
+        lasts: None,
+    });
+    Ok(Outputs { events, keys: keys.into_iter().collect() })
+}
+
+/// The record of a run that brings nothing else.
+///
+/// # Errors
+/// It cannot stand in an event, which no record of ours is known to do.
+pub(super) fn of_failure(
+    sources: &Sources,
+    agent: &AgentName,
+    cause: &Event,
+    record: &RunRecord,
+    now: Timestamp,
+) -> Result<Event, AttributeError> {
+    finished(&mut Maker { sources, agent, run: record.run, cause, now, count: 0 }, record)
+}
+
+/// Events and findings of the run are events of their own, so the record does not repeat them.
+fn finished(maker: &mut Maker<'_>, record: &RunRecord) -> Result<Event, AttributeError> {
+    let mut short = RunRecord { events: Vec::new(), findings: Vec::new(), ..record.clone() };
+    let mut data = json!(short);
+    if data.to_string().len() > LARGEST_RECORD {
+        short.output = json!("left out: too large for the journal");
+        short.metrics.clear();
+        short.connections = Value::Null;
+        data = json!(short);
+    }
+    maker.event(&topic(RUN_FINISHED))?.subject(maker.agent.as_str()).json(&data).build()
+}

@@ -1,0 +1,189 @@
+//! One delivery, from its start to its settling.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use wachter_bus::{AckError, Bus, Delivery, Outputs, Seq};
+use wachter_config::{Agent, Spread};
+use wachter_model::chain;
+
+use super::outputs::{self, STATE_BUCKET};
+use super::wake::{Sources, Wake};
+use crate::{RunRecord, RunRequest};
+
+/// How long a delivery is held without a sign of life from its run.
+pub(super) const LEASE: Duration = Duration::from_secs(600);
+
+/// Carries a run out: the launcher, or a stand-in for tests.
+pub type Runner = Arc<dyn Fn(RunRequest, CancellationToken) -> Running + Send + Sync>;
+/// A run under way.
+pub type Running = Pin<Box<dyn Future<Output = Result<Ran, RunnerGone>> + Send>>;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Its record.
+    pub record: RunRecord,
+    /// The module's new state, where it gave one.
+    pub state: Option<Value>,
+}
+
+/// Who starts modules is gone. Nothing is known of what it was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the launcher is gone")]
+pub struct RunnerGone;
+
+/// How a delivery ended.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// The run is over and kept.
+    Finished(Box<RunRecord>),
+    /// The run is over and could not be kept: why. It is done again.
+    NotKept(String),
+    /// It was not carried out: the launcher went away. It is done again.
+    Gone,
+}
+
+/// How often the run for an event failed, by its place: what `retry.attempts` counts. The journal
+/// counts deliveries, and a node that stops, or a launcher that dies, is no failure of the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failures(Arc<Mutex<BTreeMap<Seq, u32>>>);
+
+impl Failures {
+    /// Counts one more; says how many there are.
+    fn count(&self, seq: Seq) -> u32 {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(seq).or_default();
+        *count += 1;
+        *count
+    }
+
+    fn forget(&self, seq: Seq) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&seq);
+    }
+}
+
+/// A run that was admitted.
+pub(super) struct Admitted {
+    pub(super) agent: Arc<Agent>,
+    pub(super) wake: Wake,
+    pub(super) delivery: Delivery,
+    pub(super) request: RunRequest,
+    pub(super) cancel: CancellationToken,
+    /// How often runs for events of this agent failed.
+    pub(super) failures: Failures,
+    /// Set before `cancel`, when another run takes its place: then it is not done again.
+    pub(super) replaced: Arc<AtomicBool>,
+}
+
+impl Admitted {
+    /// Runs the module and settles the delivery.
+    pub(super) async fn carry_out(mut self, bus: Bus, sources: Sources, runner: Runner) -> Settled {
+        let state = bus.key(STATE_BUCKET, self.agent.name.as_str()).await;
+        self.request.state = match state {
+            Ok(entry) => {
+                let state = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
+                state.unwrap_or(Value::Null)
+            }
+            Err(error) => {
+                self.delivery.nak(None, format!("its state cannot be read: {}", chain(&error)));
+                return Settled::NotKept(chain(&error));
+            }
+        };
+        let mut running = runner(self.request.clone(), self.cancel.clone());
+        let ran = loop {
+            tokio::select! {
+                ran = &mut running => break ran,
+                () = tokio::time::sleep(LEASE / 4) => {
+                    // If it is held no more, settling says so.
+                    let _ = self.delivery.extend(LEASE);
+                }
+            }
+        };
+        match ran {
+            Ok(ran) if ran.record.succeeded() => self.keep(&bus, &sources, ran).await,
+            Ok(ran) => self.give_back(&bus, &sources, ran.record).await,
+            Err(RunnerGone) => {
+                self.delivery.nak(Some(Duration::ZERO), "the launcher went away");
+                Settled::Gone
+            }
+        }
+    }
+
+    async fn keep(mut self, bus: &Bus, sources: &Sources, ran: Ran) -> Settled {
+        let Ran { mut record, state } = ran;
+        let (name, now) = (&self.agent.name, Timestamp::now());
+        // A dry run has no state to speak of: nothing was done.
+        let state = state.filter(|_| !record.dry_run);
+        let outputs =
+            outputs::of_success(sources, name, self.delivery.event(), &record, state.as_ref(), now);
+        let refused = match outputs {
+            Ok(outputs) => match self.delivery.ack(outputs).await {
+                Ok(_) => {
+                    self.failures.forget(self.delivery.seq());
+                    return Settled::Finished(Box::new(record));
+                }
+                Err(AckError::Refused(reason)) => chain(&reason),
+                Err(error) => {
+                    let reason = chain(&error);
+                    self.delivery.nak(None, reason.clone());
+                    return Settled::NotKept(reason);
+                }
+            },
+            Err(error) => error.to_string(),
+        };
+        // What the module emitted is no event; that is its failure, and it will be no other way again.
+        record.outcome = "failed".to_owned();
+        record.message = Some(format!("what it emitted cannot be taken: {refused}"));
+        self.give_back(bus, sources, record).await
+    }
+
+    /// Keeps the record, and has the event delivered again as `retry` says. A tick is not given up
+    /// into the dead letters: the next one comes by itself.
+    async fn give_back(mut self, bus: &Bus, sources: &Sources, record: RunRecord) -> Settled {
+        let (name, now) = (&self.agent.name, Timestamp::now());
+        let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
+        let event = match outputs::of_failure(sources, name, self.delivery.event(), &record, now) {
+            Ok(event) => event,
+            Err(error) => return self.not_kept(error.to_string()),
+        };
+        let cancelled = record.outcome == "cancelled";
+        let seq = self.delivery.seq();
+        let failed = if cancelled { 0 } else { self.failures.count(seq) };
+        let last = failed >= self.agent.retry.attempts();
+        let replaced = cancelled && self.replaced.load(Ordering::Relaxed);
+        if last || replaced {
+            self.failures.forget(seq);
+        }
+        if replaced || (last && self.wake == Wake::Due) {
+            let outputs = Outputs { events: vec![event], ..Outputs::default() };
+            return match self.delivery.ack(outputs).await {
+                Ok(_) => Settled::Finished(Box::new(record)),
+                Err(error) => self.not_kept(chain(&error)),
+            };
+        }
+        if let Err(error) = bus.publish(vec![event]).await {
+            return self.not_kept(chain(&error));
+        }
+        let delay = self.agent.retry.delay(failed, Spread::of_fleet(name), seq.get());
+        match delay {
+            // Handed back by a node that stops, it begins at once under the next.
+            _ if cancelled => self.delivery.nak(Some(Duration::ZERO), reason),
+            Some(delay) if !last => self.delivery.nak(Some(delay.to_std()), reason),
+            // What could not be given up comes again and is given up again.
+            _ => drop(self.delivery.dead_letter(reason).await),
+        }
+        Settled::Finished(Box::new(record))
+    }
+
+    fn not_kept(self, reason: String) -> Settled {
+        self.delivery.nak(None, reason.clone());
+        Settled::NotKept(reason)
+    }
+}

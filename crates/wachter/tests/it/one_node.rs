@@ -1,0 +1,142 @@
+//! One node a data folder: what other commands do beside it, and what it takes from the local file.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use wachter_file::FileLock;
+
+use crate::site::{Said, Site};
+
+impl Said {
+    fn fails(&self, code: i32, words: &str) {
+        let said = format!("{}{}", self.stdout, self.stderr);
+        assert_eq!(self.code, code, "{said}");
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+}
+
+impl Site {
+    /// Changes the local file of the node.
+    fn change_local_file(&self, from: &str, to: &str) {
+        let path = self.path("node.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "no `{from}` in: {text}");
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    }
+}
+
+#[test]
+fn what_would_change_the_state_says_which_process_has_it() {
+    let site = Site::new();
+    let mut node = site.start();
+    node.hear("release 1 is in force");
+    let process = format!("(process {})", node.child.id());
+    site.wachter(&["run"]).fails(1, &process);
+    let bundle = site.path("bundle").display().to_string();
+    let commands: [&[&str]; 4] =
+        [&["pin", "1", "--for", "1h"], &["unpin"], &["rollback"], &["apply", &bundle]];
+    for command in commands {
+        site.wachter(command).fails(1, &format!("a node is running {process}; stop it"));
+    }
+    drop(node);
+    site.ok(&["pin", "1", "--for", "1h"]);
+}
+
+#[test]
+fn sync_waits_for_the_node_and_says_what_came_of_it() {
+    let mut site = Site::new();
+    let mut node = site.start();
+    node.hear("release 1 is in force");
+    assert!(site.ok(&["sync"]).contains("release 1 stays in force"));
+    site.release();
+    let said = site.json(&["sync"]);
+    assert_eq!((&said["in_force"], &said["accepted"]["sequence"]), (&json!(2), &json!(2)));
+    assert_eq!(site.json(&["status"])["deployed"]["release"]["sequence"], 2);
+    site.stop_server();
+    site.wachter(&["sync"]).fails(1, "could not be reached");
+    node.signal("-TERM");
+    assert!(node.child.wait().unwrap().success());
+    site.wachter(&["sync"]).fails(1, "could not be reached");
+}
+
+#[test]
+fn only_a_node_is_told_to_look() {
+    let site = Site::new();
+    site.ok(&["sync"]);
+    // A signal would end this test, which says of itself that it is another command.
+    let held = FileLock::take(&site.path("data/lock"), "apply").unwrap();
+    site.wachter(&["sync"]).fails(1, "`wachter apply` is at work on the same data");
+    site.wachter(&["run"]).fails(1, "wait for it");
+    assert_eq!(site.json(&["status"])["running"], false);
+    drop(held);
+    site.ok(&["sync"]);
+}
+
+#[test]
+fn the_local_file_counts_at_once_and_what_does_not_is_named() {
+    let site = Site::new();
+    let mut node = site.start();
+    node.hear("release 1 is in force");
+    let status = || site.json(&["status"])["status"].clone();
+    assert_eq!(status()["restart_needed"], json!([]));
+    site.change_local_file("version: 1\n", "version: 1\nnode: renamed\n");
+    node.signal("-HUP");
+    site.ok(&["sync"]);
+    assert_eq!(status()["node"], "renamed");
+    // `--data` or its variable says where the data are, so that key changes nothing here.
+    site.change_local_file("version: 1\n", "version: 1\ndata: /nowhere\n");
+    site.ok(&["sync"]);
+    assert_eq!(status()["restart_needed"], json!([]));
+    let text = fs::read_to_string(site.path("node.yaml")).unwrap();
+    let old = text.lines().find_map(|line| line.trim().strip_prefix("profile: "));
+    let new = if old == Some("no-namespaces") { "unprivileged" } else { "no-namespaces" };
+    match old {
+        Some(old) => site.change_local_file(&format!("profile: {old}"), &format!("profile: {new}")),
+        None => {
+            site.change_local_file("confinement:\n", &format!("confinement:\n  profile: {new}\n"));
+        }
+    }
+    site.ok(&["sync"]);
+    assert_eq!(status()["restart_needed"], json!(["confinement.profile"]));
+    node.hear("restart needed for: confinement.profile");
+    assert!(site.ok(&["status"]).contains("restart      needed for: confinement.profile"));
+    // What is wrong is all of it left aside. Commands read the file too, and say the same.
+    let right = fs::read_to_string(site.path("node.yaml")).unwrap();
+    site.change_local_file("node: renamed", "node: again\nnonsense: 1");
+    node.signal("-HUP");
+    node.hear("unknown key `nonsense`");
+    site.wachter(&["sync"]).fails(1, "unknown key `nonsense`");
+    fs::write(site.path("node.yaml"), right).unwrap();
+    assert_eq!(status()["node"], "renamed");
+}
+
+#[test]
+fn a_node_follows_its_rings() {
+    let site = Site::new();
+    let trust = fs::read_to_string(site.path("infra/trust/trust.yaml")).unwrap();
+    let old = trust.lines().find(|line| line.trim().starts_with("rings:")).unwrap();
+    let trust = trust.replace(old, "  rings: [stable, canary]").replace("serial: 1", "serial: 2");
+    site.write("trust/trust.yaml", &trust);
+    site.ok(&["trust", "sign"]);
+    site.release();
+    site.change_local_file("repository:\n", "repository:\n  rings: [stable]\n");
+    site.ok(&["sync"]);
+    site.ok(&["release", "--yes", "--ring", "canary", "--push", "origin"]);
+    // Not for this node: nothing to look at, and no failure.
+    let said = site.json(&["sync"]);
+    assert_eq!((&said["accepted"], &said["refused"]), (&Value::Null, &json!([])));
+    assert_eq!(said["in_force"], 2);
+    site.wachter(&["verify", "3"])
+        .fails(3, "is for ring `canary`, which this node does not follow");
+    // The next one for all is taken, though another stands between.
+    site.release();
+    assert_eq!(site.json(&["sync"])["in_force"], 4);
+    site.ok(&["release", "--yes", "--ring", "canary", "--push", "origin"]);
+    site.change_local_file("rings: [stable]", "rings: [stable, canary]");
+    assert_eq!(site.json(&["sync"])["in_force"], 5);
+    for (rings, words) in [("[]", "names no ring"), ("[No Ring]", "`repository.rings`")] {
+        site.change_local_file("rings: [stable, canary]", &format!("rings: {rings}"));
+        site.wachter(&["sync"]).fails(1, words);
+        site.change_local_file(&format!("rings: {rings}"), "rings: [stable, canary]");
+    }
+}
