@@ -43,6 +43,7 @@ const TABLE: &[(&str, May)] = &[
         Use(&[
             "wachter-bus",
             "wachter-config",
+            "wachter-expression",
             "wachter-file",
             "wachter-protocol",
             "wachter-sandbox",

@@ -28,3 +28,17 @@ fn every_reference_leads_somewhere() {
         assert!(document.pointer(pointer).is_some(), "{pointer}");
     }
 }
+
+#[test]
+fn the_published_copy_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/node-api.v1.openapi.json");
+    let mut text = serde_json::to_string_pretty(&openapi()).unwrap();
+    text.push('\n');
+    if std::env::var_os("WACHTER_UPDATE").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).is_ok_and(|published| published == text),
+        "schemas/node-api.v1.openapi.json is out of date: run this test once with WACHTER_UPDATE=1 and look at the difference"
+    );
+}
