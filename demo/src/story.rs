@@ -7,7 +7,7 @@ use crate::{chapter, say};
 
 /// An agent that wakes often, so that nobody waits.
 const AGENT: &str =
-    "name: hello\nmodule: hello\non: { schedule: { every: 1s } }\nwith: { name: world }\n";
+    "name: hello\nmodule: hello\non: { schedule: { every: 1s } }\nwith: { greeting: Good day }\n";
 
 /// Asks for the network, which nobody grants it.
 const GREEDY: &str = "permissions: { network: [\"example.com:443\"] }";
@@ -55,7 +55,7 @@ pub(crate) fn tell() -> Outcome<()> {
     chapter("A node follows it, and runs its modules confined");
     let mut node = place.start_node()?;
     node.hear(&["release 1 is in force", "hello succeeded", "system-monitor succeeded"])?;
-    place.wachter(&["exec", "hello", "--input", "name=you"])?;
+    place.wachter(&["exec", "hello", "--input", "greeting=Hello, you"])?;
 
     chapter("A commit that nobody released changes nothing");
     fs::write(place.repository().join("config/agents/broken.yaml"), "not: an agent\n")?;

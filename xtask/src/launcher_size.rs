@@ -12,7 +12,7 @@ const LAUNCHER: &str = "wachter-launcher";
 /// the compiler and do not count. Each is code that somebody has to trust with root. Verifying
 /// signatures of Ed25519 and ECDSA P-256 takes about 25, reading YAML ten. This is what is linked now, so that
 /// the next crate is a decision; it may only go down.
-const LIMIT: usize = 59;
+const LIMIT: usize = 58;
 
 /// Crates that must not be reached at any depth.
 const NEVER: &[(&str, &str)] = &[

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wachter_config::{Agent, Trigger};
+use wachter_config::{Agent, Retry, Scope, Trigger};
 use wachter_model::{AgentName, RunId, chain};
-use wachter_protocol::Egress;
+use wachter_protocol::{Egress, LimitsAsked};
 use wachter_sandbox::{Launcher, LauncherGone, carry_out};
 
 use crate::{
@@ -230,6 +230,12 @@ fn not_carried_out(agent: &Agent) -> Option<&'static str> {
         Some("window")
     } else if agent.concurrency.key.is_some() || agent.concurrency.limit.get() > 1 {
         Some("concurrency")
+    } else if agent.scope == Scope::Fleet && schedule.is_some() {
+        Some("scope: fleet")
+    } else if agent.retry != Retry::default() {
+        Some("retry")
+    } else if agent.limits != LimitsAsked::default() {
+        Some("modules.<name>.limits")
     } else {
         None
     }

@@ -4,8 +4,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use wachter_config::{Catalogue, ConfigError};
-use wachter_model::{Digest, ModuleName, chain};
+use wachter_config::{Catalogue, ConfigError, ProblemSeverity, Sources};
+use wachter_model::{Digest, ModuleName, NodeName, chain};
 use wachter_protocol::{Allowance, Excess, Grant, Manifest};
 use wachter_trust::{ModuleDigests, TrustFile};
 
@@ -90,6 +90,31 @@ fn list(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// What of this host its configuration depends on.
+#[derive(Clone, Debug)]
+pub struct HostLayers<'a> {
+    /// Its name; without one, no `config/hosts/` file is for it.
+    pub node: Option<NodeName>,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// What its owner allows each module.
+    pub grants: &'a BTreeMap<ModuleName, Allowance>,
+    /// The local file: its path and its text, of which `settings` is read.
+    pub local: (&'a str, &'a str),
+    /// Environment variables that may be settings.
+    pub environment: &'a [(String, String)],
+}
+
+/// A module as configuration looks at it: what it is, and what it says its input must be.
+#[must_use]
+pub fn configured_module(
+    manifest: Manifest,
+    read: impl FnOnce(&str) -> Option<String>,
+) -> wachter_config::Module {
+    let input_schema = manifest.input.as_ref().and_then(|input| read(input.file.as_str()));
+    wachter_config::Module { manifest: Some(manifest), input_schema }
+}
+
 /// The folder of modules in the managed repository.
 const MODULES: &str = "modules/";
 
@@ -106,7 +131,7 @@ impl Deployment {
         sequence: u64,
         files: &[ReleaseFile],
         trust: &TrustFile,
-        grants: &BTreeMap<ModuleName, Allowance>,
+        host: &HostLayers<'_>,
         data: &Path,
     ) -> Result<Self, DeploymentError> {
         let mut folders: BTreeMap<&str, Vec<(&str, &[u8])>> = BTreeMap::new();
@@ -122,11 +147,16 @@ impl Deployment {
                 config.push((file.path.as_str(), text));
             }
         }
-        let mut modules = BTreeMap::new();
+        let (mut modules, mut configured) = (BTreeMap::new(), BTreeMap::new());
         for (folder, files) in folders {
             // Notes beside modules are no modules.
             let Ok(name) = folder.parse::<ModuleName>() else { continue };
-            let module = match judge(&name, &files, trust, grants.get(&name)) {
+            let text = |path: &str| text_of(&files, path).map(str::to_owned);
+            let manifest = text("module.yaml").and_then(|text| Manifest::read(&text).ok());
+            // One that cannot be read is judged below; that it is there is all that agents need.
+            let module = manifest.map(|manifest| configured_module(manifest, text));
+            configured.insert(name.clone(), module.unwrap_or_default());
+            let module = match judge(&name, &files, trust, host.grants.get(&name)) {
                 Ok((digests, manifest, grant)) => {
                     let digest = digests.digest();
                     store(&data.join("modules"), &digests, &files)?;
@@ -144,15 +174,34 @@ impl Deployment {
             };
             modules.insert(name, module);
         }
-        let names: Vec<ModuleName> = modules.keys().cloned().collect();
-        let catalogue = Catalogue::read(config, &names).map_err(DeploymentError::Config)?;
+        let environment = host.environment.iter();
+        let sources = Sources {
+            files: config,
+            local: Some(host.local),
+            environment: environment.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            flags: Vec::new(),
+            host: host.node.clone(),
+            labels: host.labels.clone(),
+            modules: configured,
+            grants: Some(host.grants.clone()),
+        };
+        let catalogue = Catalogue::load(&sources).map_err(|problems| {
+            let errors = problems.0.into_iter();
+            DeploymentError::Config(
+                errors.filter(|problem| problem.severity == ProblemSeverity::Error).collect(),
+            )
+        })?;
         Ok(Self { sequence, trust_serial: trust.serial(), modules, catalogue })
     }
 }
 
+fn text_of<'f>(files: &[(&str, &'f [u8])], wanted: &str) -> Option<&'f str> {
+    let (_, content) = files.iter().find(|(path, _)| *path == wanted)?;
+    std::str::from_utf8(content).ok()
+}
+
 fn version_of(files: &[(&str, &[u8])]) -> Option<String> {
-    let (_, manifest) = files.iter().find(|(path, _)| *path == "module.yaml")?;
-    Some(Manifest::read(std::str::from_utf8(manifest).ok()?).ok()?.version)
+    Some(Manifest::read(text_of(files, "module.yaml")?).ok()?.version)
 }
 
 type Judged = (ModuleDigests, Manifest, Grant);

@@ -19,7 +19,10 @@ pub mod schedule;
 mod store;
 
 pub use agents::{Agents, AgentsOptions, NodeEvent};
-pub use deployment::{Deployment, DeploymentError, ModuleStanding, ReleaseFile, StandingModule};
+pub use deployment::{
+    Deployment, DeploymentError, HostLayers, ModuleStanding, ReleaseFile, StandingModule,
+    configured_module,
+};
 pub use folder::{ModuleFolder, ModuleFolderError};
 pub use record::{Cause, RunRecord};
 pub use request::{RunRequest, order};

@@ -11,7 +11,7 @@ use wachter_gitops::{
 };
 use wachter_model::Digest;
 use wachter_protocol::{LocalFile, Mechanism, VerifyMode};
-use wachter_runtime::{Deployment, DeploymentError, ReleaseFile};
+use wachter_runtime::{Deployment, DeploymentError, HostLayers, ReleaseFile};
 use wachter_trust::{Ring, Roots, TrustFile};
 
 use crate::credential::CredentialReader;
@@ -167,6 +167,7 @@ impl Follower {
             self.policy = policy(&local).map_err(stays)?;
             self.credential = CredentialReader::new(&local.repository);
             self.host.local = local;
+            self.host.text = text;
             self.local_digest = digest;
         }
         Ok(())
@@ -222,10 +223,21 @@ impl Follower {
         replace_durably(&folder.join("trust.yaml.sig"), &trust.signatures, Readers::Mask)?;
         replace_durably(&folder.join("trust.yaml"), &trust.file, Readers::Mask)?;
         let trust = TrustFile::parse(&trust.file)?;
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("WACHTER_"))
+            .collect();
+        let local_file = self.host.local_file.display().to_string();
         for release in releases {
             let files = self.files(&release)?;
-            let (grants, data) = (&self.host.local.grants, &self.host.data);
-            match Deployment::prepare(release.sequence, &files, &trust, grants, data) {
+            let host = HostLayers {
+                node: self.host.node(),
+                labels: &self.host.local.labels,
+                grants: &self.host.local.grants,
+                local: (&local_file, &self.host.text),
+                environment: &environment,
+            };
+            match Deployment::prepare(release.sequence, &files, &trust, &host, &self.host.data) {
                 Ok(deployment) => {
                     Deployed::of(&release, &deployment).write(&self.host.data)?;
                     deploying.deployment = Some(deployment);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wachter_file::read_limited;
+use wachter_model::NodeName;
 use wachter_protocol::LocalFile;
 
 use crate::failure::{CommandError, chain};
@@ -50,10 +51,23 @@ pub(crate) struct HostOptions {
 /// The local file, read, and the folders that follow from it.
 pub(crate) struct Host {
     pub(crate) local: LocalFile,
+    /// The text of the local file, of which configuration reads `settings`.
+    pub(crate) text: String,
     pub(crate) local_file: PathBuf,
     pub(crate) data: PathBuf,
     /// Whether the local file says where the data are, and not an option or a variable.
     pub(crate) data_is_local: bool,
+}
+
+impl Host {
+    /// The name that configuration knows this host by: that of the local file, or the host's own
+    /// without its domain. None where that is no name, and the local file gives none.
+    pub(crate) fn node(&self) -> Option<NodeName> {
+        self.local.node.clone().or_else(|| {
+            let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+            name.split('.').next().unwrap_or_default().parse().ok()
+        })
+    }
 }
 
 impl HostOptions {
@@ -78,7 +92,7 @@ impl HostOptions {
             (None, None) => default_data(),
         };
         let local_file = std::path::absolute(path)?;
-        Ok(Host { local, local_file, data, data_is_local: self.data.is_none() })
+        Ok(Host { local, text, local_file, data, data_is_local: self.data.is_none() })
     }
 
     /// The path of the local file, whether it exists or not.

@@ -28,7 +28,7 @@ pub(crate) fn carry_out(
     format: Format,
 ) -> CommandResult {
     let folder = Folder::new()?;
-    let Host { mut local, local_file, data_is_local, .. } = options.host()?;
+    let Host { mut local, text, local_file, data_is_local, .. } = options.host()?;
     if let Some(repository) = arguments.repository {
         local.repository.url = match std::path::absolute(&repository) {
             Ok(path) if path.exists() => path.display().to_string(),
@@ -36,7 +36,7 @@ pub(crate) fn carry_out(
         };
     }
     let mut follower =
-        Follower::open(Host { local, local_file, data: folder.0.clone(), data_is_local })?;
+        Follower::open(Host { local, text, local_file, data: folder.0.clone(), data_is_local })?;
     follower.fetch()?;
     let now = Timestamp::now();
     let mut verdict = follower.judge(now)?;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use wachter_config::Catalogue;
+use wachter_config::{Catalogue, Sources};
 use wachter_gitops::{Snapshot, SnapshotFile};
 use wachter_model::{Digest, ModuleName};
 use wachter_protocol::{Manifest, Permissions};
+use wachter_runtime::configured_module;
 use wachter_trust::{FileMode, PreviousTrust, TrustFile, verify_module};
 
 use crate::failure::{CommandError, chain};
@@ -156,10 +157,21 @@ pub(crate) fn configuration(
             Err(_) => problems.push(format!("{}: it is not UTF-8", file.path)),
         }
     }
-    let names: Vec<ModuleName> = modules.keys().cloned().collect();
-    let files = texts.iter().map(|(path, text)| (*path, text.as_str()));
-    if let Err(errors) = Catalogue::read(files, &names) {
-        problems.extend(errors.iter().map(|error| chain(error)));
+    let text = |path: String| String::from_utf8(snapshot.read(&path).ok()?).ok();
+    let module = |name: &ModuleName| {
+        let manifest = text(format!("modules/{name}/module.yaml"));
+        let manifest = manifest.and_then(|text| Manifest::read(&text).ok());
+        let read = |file: &str| text(format!("modules/{name}/{file}"));
+        manifest.map(|manifest| configured_module(manifest, read)).unwrap_or_default()
+    };
+    // For no host in particular: every file is checked, and none is left out by a label.
+    let sources = Sources {
+        files: texts.iter().map(|(path, text)| (*path, text.as_str())).collect(),
+        modules: modules.keys().map(|name| (name.clone(), module(name))).collect(),
+        ..Sources::default()
+    };
+    if let Err(errors) = Catalogue::load(&sources) {
+        problems.extend(errors.0.iter().map(ToString::to_string));
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ fn a_release_is_taken_and_its_agents_run() {
     assert_eq!(runs[0]["outcome"], "succeeded");
     assert_eq!(runs[0]["cause"]["schedule"]["agent"], "hello");
     // By hand, beside the node.
-    let record = site.json(&["exec", "hello", "--input", "name=you"]);
+    let record = site.json(&["exec", "hello", "--input", "greeting=Hello, you"]);
     assert_eq!(record["outcome"], "succeeded");
     // A second node on the same data would be two writers.
     let second = site.wachter(&["run"]);
@@ -244,4 +244,48 @@ fn gone(site: &Site) {
         assert!(Instant::now() < until, "left behind: {left:?}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn what_a_host_says_of_an_agent_counts_and_its_owner_has_the_last_word() {
+    let site = Site::new();
+    let local = std::fs::read_to_string(site.path("node.yaml")).unwrap();
+    let with_name = |name: &str| {
+        format!("{local}settings: {{ agents: {{ hello: {{ with: {{ greeting: {name} }} }} }} }}\n")
+    };
+    std::fs::write(site.path("node.yaml"), format!("node: web-1\n{local}")).unwrap();
+    site.write("config/wachter.yaml", "agents: { hello: { with: { greeting: everybody } } }\n");
+    site.write("config/hosts/web-1.yaml", "agents: { hello: { with: { greeting: web } } }\n");
+    site.write("config/hosts/web-2.yaml", "agents: { hello: { enabled: false } }\n");
+    site.release();
+    let mut node = site.start();
+    node.hear("release 2 is in force");
+    node.hear("hello succeeded");
+    // What a run was told is kept as a digest of it.
+    let told = |name: &str| {
+        let runs = site.json(&["runs", "--limit", "1"]);
+        let input = serde_json::json!({ "greeting": name }).to_string();
+        runs[0]["input_digest"] == serde_json::json!(wachter_model::Digest::of(input.as_bytes()))
+    };
+    assert!(told("web"), "{}", site.json(&["runs", "--limit", "1"]));
+    // Without a restart, at the next look.
+    std::fs::write(site.path("node.yaml"), format!("node: web-1\n{}", with_name("owner"))).unwrap();
+    site.ok(&["sync"]);
+    let until = Instant::now() + Duration::from_secs(30);
+    while !told("owner") {
+        assert!(Instant::now() < until, "{}", site.json(&["runs", "--limit", "1"]));
+    }
+    // What makes no sense is refused whole, and what was before stays.
+    let wrong =
+        format!("node: web-1\n{local}settings: {{ agents: {{ hello: {{ whit: {{}} }} }} }}\n");
+    std::fs::write(site.path("node.yaml"), wrong).unwrap();
+    let said = site.wachter(&["sync"]);
+    let text = format!("{}{}", said.stdout, said.stderr);
+    assert!(text.contains("unknown key `whit`: known are"), "{text}");
+    drop(node);
+    // Another host of the same release is not to run it at all.
+    std::fs::write(site.path("node.yaml"), format!("node: web-2\n{local}")).unwrap();
+    let mut node = site.start();
+    node.hear("release 2 is in force");
+    assert_eq!(site.json(&["status"])["deployed"]["agents"], serde_json::json!({}));
 }

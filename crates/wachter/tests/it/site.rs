@@ -23,8 +23,7 @@ pub(crate) struct Said {
 }
 
 /// Wakes often and says one line.
-pub(crate) const HELLO: &str =
-    "name: hello\nmodule: hello\non: { schedule: { every: 200ms } }\nwith: { name: world }\n";
+pub(crate) const HELLO: &str = "name: hello\nmodule: hello\non: { schedule: { every: 200ms } }\nwith: { greeting: Good day }\n";
 
 impl Site {
     /// With one release of one module that says hello.
