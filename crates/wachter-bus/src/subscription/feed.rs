@@ -1,6 +1,7 @@
 //! How events come to a subscription: from the writer while it keeps up, from the database else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -13,6 +14,8 @@ use crate::{ReadError, Seq, lock};
 const PAGE_ROWS: i64 = 4_096;
 /// Bytes of bodies that one look takes in.
 const PAGE_BYTES: usize = 1 << 20;
+/// How long a failed look is not repeated: what is wrong with a disk is so for a while, mostly.
+const READ_PAUSE: Duration = Duration::from_secs(1);
 
 /// What one look at the database gave.
 struct Page {
@@ -116,6 +119,7 @@ impl Shared {
     fn take_in(&self, hub: &Hub, after: Seq, page: rusqlite::Result<Page>) {
         let mut state = lock(&self.state);
         state.reading = false;
+        state.read_after = page.is_err().then(|| hub.clock.elapsed() + READ_PAUSE);
         match page {
             Ok(page) => {
                 for (seq, stored) in page.found {

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) live: bool,
     /// Whether the reader is at work for it.
     pub(super) reading: bool,
+    /// Not before this: the last reading failed, and would again at once.
+    pub(super) read_after: Option<Duration>,
     pub(super) skipped: u64,
     pub(super) lost: u64,
     pub(super) delivered: u64,
@@ -86,6 +88,7 @@ impl State {
             members: 0,
             live: false,
             reading: false,
+            read_after: None,
             skipped: cursor.skipped,
             lost: cursor.lost,
             delivered: 0,
@@ -251,7 +254,8 @@ impl State {
                 return self.hand_out(seq, now);
             }
         }
-        if !self.reading {
+        let read_after = self.read_after.filter(|at| *at > now);
+        if !self.reading && read_after.is_none() {
             // All that the cursor told of comes before anything new is looked for.
             let missing: Vec<_> = self
                 .ready
@@ -270,7 +274,7 @@ impl State {
             }
         }
         let due = [self.leased.first(), self.waiting.first()].into_iter().flatten();
-        Step::Wait(due.map(|(at, _)| *at).min())
+        Step::Wait(due.map(|(at, _)| *at).chain(read_after).min())
     }
 
     fn hand_out(&mut self, seq: Seq, now: Duration) -> Step {

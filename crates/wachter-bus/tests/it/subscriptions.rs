@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use wachter_bus::{
-    AckError, DeadLetterId, EventFilter, Expect, KeyChange, Order, Outputs, Predicate, Seq, Start,
-    SubscriptionOptions,
+    AckError, DeadLetterId, EventFilter, Expect, KeyChange, Notice, Order, Outputs, Predicate, Seq,
+    Start, SubscriptionOptions,
 };
 
 use crate::support::{
@@ -383,4 +383,29 @@ async fn what_is_decided_together_is_kept_together() {
         delivery.ack(Outputs::default()).await.unwrap();
     }
     assert_eq!(found, [4, 2]);
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_is_asked_again_after_a_while_and_not_all_the_time() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 1..=3).await;
+    let other = rusqlite::Connection::open(fixture.path().join("journal.db")).unwrap();
+    other.execute_batch("ALTER TABLE events RENAME TO elsewhere").unwrap();
+    let mut notices = bus.notices();
+    let subscription = subscribe(&bus, "a").await;
+    assert!(is_silent(&bus, &subscription).await);
+    let mut failures = || {
+        let told = std::iter::from_fn(|| notices.try_recv().ok());
+        told.filter(|notice| matches!(notice, Notice::Failing(_))).count()
+    };
+    assert!(failures() > 0);
+    // The clock of the bus stands still, so nothing is asked in this time.
+    let waiting = tokio::time::timeout(Duration::from_millis(200), subscription.next()).await;
+    assert!(waiting.is_err());
+    assert_eq!(failures(), 0);
+    other.execute_batch("ALTER TABLE elsewhere RENAME TO events").unwrap();
+    assert!(is_silent(&bus, &subscription).await, "it is not time yet");
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(number_of(next(&subscription).await.event()), 1);
 }
