@@ -2,6 +2,7 @@
 //! the libraries.
 
 mod apply;
+mod configuration;
 mod credential;
 mod data_lock;
 mod doctor;
@@ -58,6 +59,12 @@ enum Command {
     Init(init::InitArguments),
     /// Sign modules
     Sign(sign::SignArguments),
+    /// Check the configuration of the work tree, as nodes will
+    Check(configuration::CheckArguments),
+    /// Show what configuration comes to
+    Config(configuration::ConfigArguments),
+    /// Show what would change for a host between two commits
+    Diff(configuration::DiffArguments),
     /// Make a signed release of the present commit
     Release(release::ReleaseArguments),
     /// Say what a node would say to a release, and why
@@ -119,6 +126,9 @@ fn carry_out(arguments: Arguments) -> CommandResult {
     match command {
         Command::Init(arguments) => init::carry_out(&arguments, &host),
         Command::Sign(arguments) => sign::carry_out(&arguments, output),
+        Command::Check(arguments) => configuration::check(&arguments, output),
+        Command::Config(arguments) => configuration::config(&arguments, output),
+        Command::Diff(arguments) => configuration::diff(&arguments, output),
         Command::Release(arguments) => release::carry_out(&arguments, &host, output),
         Command::Verify(arguments) => verify::carry_out(arguments, &host, output),
         Command::Trust(arguments) => trust::carry_out(&arguments, &host, output),

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use wachter_config::{Catalogue, Sources};
 use wachter_gitops::{Snapshot, SnapshotFile};
 use wachter_model::{Digest, ModuleName};
 use wachter_protocol::{Manifest, Permissions};
-use wachter_runtime::configured_module;
 use wachter_trust::{FileMode, PreviousTrust, TrustFile, verify_module};
 
+use crate::configuration::Tree;
 use crate::failure::{CommandError, chain};
 use crate::repository::{TRUST, TRUST_SIGNATURES};
 use crate::sign::flaws;
@@ -142,35 +141,14 @@ fn module(
     }))
 }
 
-/// What is wrong with the configuration of a commit.
+/// What is wrong with the configuration of a commit, for no host in particular: every file is checked,
+/// and none is left out by a label.
 pub(crate) fn configuration(
     snapshot: &Snapshot,
-    modules: &BTreeMap<ModuleName, ModuleSummary>,
     problems: &mut Vec<String>,
 ) -> Result<(), CommandError> {
-    let mut texts = Vec::new();
-    for file in snapshot.list("config/") {
-        match String::from_utf8(snapshot.read(file.path)?) {
-            Ok(text) => texts.push((file.path, text)),
-            // Secrets are bytes to everyone without the key.
-            Err(_) if file.path.ends_with(".age") => {}
-            Err(_) => problems.push(format!("{}: it is not UTF-8", file.path)),
-        }
-    }
-    let text = |path: String| String::from_utf8(snapshot.read(&path).ok()?).ok();
-    let module = |name: &ModuleName| {
-        let manifest = text(format!("modules/{name}/module.yaml"));
-        let manifest = manifest.and_then(|text| Manifest::read(&text).ok());
-        let read = |file: &str| text(format!("modules/{name}/{file}"));
-        manifest.map(|manifest| configured_module(manifest, read)).unwrap_or_default()
-    };
-    // For no host in particular: every file is checked, and none is left out by a label.
-    let sources = Sources {
-        files: texts.iter().map(|(path, text)| (*path, text.as_str())).collect(),
-        modules: modules.keys().map(|name| (name.clone(), module(name))).collect(),
-        ..Sources::default()
-    };
-    if let Err(errors) = Catalogue::load(&sources) {
+    let tree = Tree::of_snapshot(snapshot, problems)?;
+    if let Err(errors) = tree.catalogue(None, BTreeMap::new()) {
         problems.extend(errors.0.iter().map(ToString::to_string));
     }
     Ok(())

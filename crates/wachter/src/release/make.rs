@@ -96,7 +96,7 @@ impl Draft {
         }
         let changes = snapshot.changes_since(baseline.as_ref().map(|baseline| &baseline.snapshot));
         let modules = checks::modules(&snapshot, &trust, &mut problems)?;
-        checks::configuration(&snapshot, &modules, &mut problems)?;
+        checks::configuration(&snapshot, &mut problems)?;
         if request.cosign.is_some() && snapshot.digest() != statement.tree {
             problems.push(
                 "the release states another tree than its commit holds; do not sign it".to_owned(),

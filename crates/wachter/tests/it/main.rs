@@ -3,6 +3,7 @@
 
 mod author;
 mod authoring;
+mod authoring_configuration;
 mod authoring_keys;
 mod authoring_trust;
 mod crashes;

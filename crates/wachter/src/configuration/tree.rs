@@ -1,0 +1,121 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use wachter_config::{Catalogue, Module, Problems, Sources};
+use wachter_gitops::Snapshot;
+use wachter_model::{ModuleName, NodeName};
+use wachter_protocol::Manifest;
+use wachter_runtime::configured_module;
+
+use crate::failure::CommandError;
+use crate::repository::Repository;
+
+/// The texts of `config/` and what the modules say of themselves: of the work tree or of a commit.
+pub(crate) struct Tree {
+    files: Vec<(String, String)>,
+    modules: BTreeMap<ModuleName, Module>,
+}
+
+impl Tree {
+    /// As it is on disk, committed or not.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not UTF-8.
+    pub(crate) fn of_work_tree(repository: &Repository) -> Result<Self, CommandError> {
+        let mut files = Vec::new();
+        collect(&repository.path("config"), "config", &mut files)?;
+        let modules = repository.modules()?.into_iter().map(|name| {
+            let read = |file: &str| {
+                fs::read_to_string(repository.path(&format!("modules/{name}/{file}"))).ok()
+            };
+            let module = module(read);
+            (name, module)
+        });
+        let modules = modules.collect();
+        Ok(Self { files, modules })
+    }
+
+    /// As a commit has it. Files that are no text are told in `problems`.
+    ///
+    /// # Errors
+    /// An object cannot be read.
+    pub(crate) fn of_snapshot(
+        snapshot: &Snapshot,
+        problems: &mut Vec<String>,
+    ) -> Result<Self, CommandError> {
+        let mut files = Vec::new();
+        for file in snapshot.list("config/") {
+            // Secrets are bytes to everyone without the key.
+            if file.path.ends_with(".age") {
+                continue;
+            }
+            match String::from_utf8(snapshot.read(file.path)?) {
+                Ok(text) => files.push((file.path.to_owned(), text)),
+                Err(_) => problems.push(format!("{}: it is not UTF-8", file.path)),
+            }
+        }
+        let names = snapshot.list("modules/").filter_map(|file| {
+            let (name, _) = file.path.strip_prefix("modules/")?.split_once('/')?;
+            name.parse::<ModuleName>().ok()
+        });
+        let modules = names.map(|name| {
+            let read = |file: &str| {
+                String::from_utf8(snapshot.read(&format!("modules/{name}/{file}")).ok()?).ok()
+            };
+            let module = module(read);
+            (name, module)
+        });
+        let modules = modules.collect();
+        Ok(Self { files, modules })
+    }
+
+    /// What it comes to: for a host, or, without one, with every file checked and none left out.
+    pub(crate) fn catalogue(
+        &self,
+        host: Option<NodeName>,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Catalogue, Problems> {
+        Catalogue::load(&Sources {
+            files: self.files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect(),
+            host,
+            labels,
+            modules: self.modules.clone(),
+            ..Sources::default()
+        })
+    }
+}
+
+/// A module whose manifest cannot be read is there all the same; that it is wrong, `wachter sign` says.
+fn module(read: impl Fn(&str) -> Option<String>) -> Module {
+    let manifest = read("module.yaml").and_then(|text| Manifest::read(&text).ok());
+    manifest.map(|manifest| configured_module(manifest, &read)).unwrap_or_default()
+}
+
+fn collect(
+    folder: &Path,
+    path: &str,
+    files: &mut Vec<(String, String)>,
+) -> Result<(), CommandError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().ok_or_else(|| {
+            CommandError::failed(format!("{path}/{} is not UTF-8; rename it", name.display()))
+        })?;
+        let path = format!("{path}/{name}");
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &path, files)?;
+        } else if !path.ends_with(".age") {
+            let text = fs::read_to_string(entry.path())
+                .map_err(|error| CommandError::failed(format!("{path}: {error}")))?;
+            files.push((path, text));
+        }
+    }
+    files.sort();
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `wachter check`, `config show` and `diff`.
+
+use crate::author::Author;
+
+#[test]
+fn a_mistake_is_told_with_its_place_before_it_is_committed() {
+    let author = Author::with_repository();
+    author.wachter(&["check"]).succeeds();
+    author.write(
+        "config/agents/watch.yaml",
+        "name: watch\nmodule: system-monitor\non: { evry: 1m }\n",
+    );
+    author.write("config/hosts/web-1.yaml", "log: { level: loud }\n");
+    let outcome = author.wachter(&["check"]);
+    outcome.fails(3, "the configuration is invalid: 2 to put right");
+    for expected in [
+        "config/agents/watch.yaml:3:7: unknown key `evry`: did you mean `every`?",
+        "config/hosts/web-1.yaml:1:15:",
+        "^",
+    ] {
+        assert!(outcome.stdout.contains(expected), "{expected}: {}", outcome.stdout);
+    }
+}
+
+#[test]
+fn each_value_says_who_set_it() {
+    let author = Author::with_repository();
+    author.write("config/wachter.yaml", "log: { level: warn }\n");
+    author.write("config/hosts/web-1.yaml", "log: { level: debug }\n");
+    let row = |arguments: &[&str]| {
+        let outcome = author.wachter(&[&["config", "show", "log.level"], arguments].concat());
+        outcome.succeeds();
+        outcome.stdout.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row(&[]), "log.level \"warn\"");
+    let expected =
+        "log.level \"debug\" config/hosts/web-1.yaml:1, over config/wachter.yaml:1, over defaults";
+    assert!(row(&["--host", "web-1", "--origin"]).starts_with(expected));
+    author.wachter(&["config", "show", "log.levle"]).fails(1, "there is no value at or below");
+}
+
+#[test]
+fn a_difference_is_that_of_a_host_and_not_of_files() {
+    let author = Author::with_repository();
+    author.write("config/hosts/web-1.yaml", "log: { level: debug }\n");
+    author.commit();
+    let of = |host: &str| {
+        let outcome = author.wachter(&["diff", "HEAD~1..", "--host", host]);
+        outcome.succeeds();
+        format!("{}{}", outcome.stdout, outcome.stderr)
+    };
+    assert!(of("web-2").contains("nothing would change"), "{}", of("web-2"));
+    let text = of("web-1").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("log.level \"info\" \"debug\""), "{text}");
+    author.wachter(&["diff", "nothing..HEAD"]).fails(1, "`nothing` is no commit");
+}
