@@ -23,7 +23,7 @@ pub(crate) fn check(arguments: &CheckArguments, format: Format) -> CommandResult
     };
     match (format, agents) {
         (Format::Json, _) => {
-            output::json(&json!({ "valid": agents.is_some(), "problems": problems }))?
+            output::json(&json!({ "valid": agents.is_some(), "problems": problems }))?;
         }
         (Format::Human, agents) => {
             if !problems.0.is_empty() {
