@@ -105,14 +105,15 @@ pub struct HostLayers<'a> {
     pub environment: &'a [(String, String)],
 }
 
-/// A module as configuration looks at it: what it is, and what it says its input must be.
+/// A module as configuration looks at it: what it is, and what it says its input must be. `read` gives
+/// the text of a file of it. One whose manifest cannot be read is there all the same, which is all
+/// that agents need; that it is wrong is judged elsewhere.
 #[must_use]
-pub fn configured_module(
-    manifest: Manifest,
-    read: impl FnOnce(&str) -> Option<String>,
-) -> wachter_config::Module {
-    let input_schema = manifest.input.as_ref().and_then(|input| read(input.file.as_str()));
-    wachter_config::Module { manifest: Some(manifest), input_schema }
+pub fn configured_module(read: impl Fn(&str) -> Option<String>) -> wachter_config::Module {
+    let manifest = read("module.yaml").and_then(|text| Manifest::read(&text).ok());
+    let input = manifest.as_ref().and_then(|manifest| manifest.input.as_ref());
+    let input_schema = input.and_then(|input| read(input.file.as_str()));
+    wachter_config::Module { manifest, input_schema }
 }
 
 /// The folder of modules in the managed repository.
@@ -151,11 +152,7 @@ impl Deployment {
         for (folder, files) in folders {
             // Notes beside modules are no modules.
             let Ok(name) = folder.parse::<ModuleName>() else { continue };
-            let text = |path: &str| text_of(&files, path).map(str::to_owned);
-            let manifest = text("module.yaml").and_then(|text| Manifest::read(&text).ok());
-            // One that cannot be read is judged below; that it is there is all that agents need.
-            let module = manifest.map(|manifest| configured_module(manifest, text));
-            configured.insert(name.clone(), module.unwrap_or_default());
+            let described = configured_module(|path| text_of(&files, path).map(str::to_owned));
             let module = match judge(&name, &files, trust, host.grants.get(&name)) {
                 Ok((digests, manifest, grant)) => {
                     let digest = digests.digest();
@@ -168,10 +165,15 @@ impl Deployment {
                     }
                 }
                 Err(reason) => StandingModule {
-                    version: version_of(&files).unwrap_or_default(),
+                    version: described
+                        .manifest
+                        .as_ref()
+                        .map(|manifest| manifest.version.clone())
+                        .unwrap_or_default(),
                     standing: ModuleStanding::Refused(reason),
                 },
             };
+            configured.insert(name.clone(), described);
             modules.insert(name, module);
         }
         let environment = host.environment.iter();
@@ -198,10 +200,6 @@ impl Deployment {
 fn text_of<'f>(files: &[(&str, &'f [u8])], wanted: &str) -> Option<&'f str> {
     let (_, content) = files.iter().find(|(path, _)| *path == wanted)?;
     std::str::from_utf8(content).ok()
-}
-
-fn version_of(files: &[(&str, &[u8])]) -> Option<String> {
-    Some(Manifest::read(text_of(files, "module.yaml")?).ok()?.version)
 }
 
 type Judged = (ModuleDigests, Manifest, Grant);

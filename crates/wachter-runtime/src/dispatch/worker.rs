@@ -135,11 +135,7 @@ impl Worker {
 
     /// Why it may not run, where it may not.
     pub(super) fn held(&self, deployment: &Deployment) -> Option<String> {
-        match deployment.modules.get(&self.agent.module).map(|module| &module.standing) {
-            Some(ModuleStanding::Ready { .. }) => None,
-            Some(ModuleStanding::Refused(reason)) => Some(reason.clone()),
-            None => Some(format!("there is no module `{}`", self.agent.module)),
-        }
+        self.module(deployment).err()
     }
 
     /// Its module, for a run that begins now.
@@ -147,20 +143,23 @@ impl Worker {
         &mut self,
         deployment: &Deployment,
     ) -> Result<(Arc<Agent>, ReadyModule, Failures), String> {
-        if let Some(reason) = self.held(deployment) {
-            return Err(reason);
-        }
-        let module = deployment.modules.get(&self.agent.module).map(|module| &module.standing);
-        let Some(ModuleStanding::Ready { digest, manifest, grant }) = module else {
-            return Err(format!("there is no module `{}`", self.agent.module));
-        };
+        let (digest, manifest, grant) = self.module(deployment)?;
+        let module = ReadyModule { digest, manifest: manifest.clone(), grant: grant.clone() };
         self.apply(Change::Began);
-        let module = ReadyModule {
-            digest: *digest,
-            manifest: manifest.as_ref().clone(),
-            grant: grant.as_ref().clone(),
-        };
         Ok((Arc::clone(&self.agent), module, self.failures.clone()))
+    }
+
+    fn module<'d>(
+        &self,
+        deployment: &'d Deployment,
+    ) -> Result<(Digest, &'d Manifest, &'d Grant), String> {
+        match deployment.modules.get(&self.agent.module).map(|module| &module.standing) {
+            Some(ModuleStanding::Ready { digest, manifest, grant }) => {
+                Ok((*digest, manifest, grant))
+            }
+            Some(ModuleStanding::Refused(reason)) => Err(reason.clone()),
+            None => Err(format!("there is no module `{}`", self.agent.module)),
+        }
     }
 
     /// What is to be admitted.

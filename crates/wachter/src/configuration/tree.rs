@@ -1,11 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use wachter_config::{Catalogue, Module, Problems, Sources};
 use wachter_gitops::Snapshot;
 use wachter_model::{ModuleName, NodeName};
-use wachter_protocol::Manifest;
 use wachter_runtime::configured_module;
 
 use crate::failure::CommandError;
@@ -25,11 +24,12 @@ impl Tree {
     pub(crate) fn of_work_tree(repository: &Repository) -> Result<Self, CommandError> {
         let mut files = Vec::new();
         collect(&repository.path("config"), "config", &mut files)?;
+        files.sort();
         let modules = repository.modules()?.into_iter().map(|name| {
             let read = |file: &str| {
                 fs::read_to_string(repository.path(&format!("modules/{name}/{file}"))).ok()
             };
-            let module = module(read);
+            let module = configured_module(read);
             (name, module)
         });
         let modules = modules.collect();
@@ -59,11 +59,13 @@ impl Tree {
             let (name, _) = file.path.strip_prefix("modules/")?.split_once('/')?;
             name.parse::<ModuleName>().ok()
         });
-        let modules = names.map(|name| {
+        // Once each, however many files a module has.
+        let names: BTreeSet<ModuleName> = names.collect();
+        let modules = names.into_iter().map(|name| {
             let read = |file: &str| {
                 String::from_utf8(snapshot.read(&format!("modules/{name}/{file}")).ok()?).ok()
             };
-            let module = module(read);
+            let module = configured_module(read);
             (name, module)
         });
         let modules = modules.collect();
@@ -84,12 +86,6 @@ impl Tree {
             ..Sources::default()
         })
     }
-}
-
-/// A module whose manifest cannot be read is there all the same; that it is wrong, `wachter sign` says.
-fn module(read: impl Fn(&str) -> Option<String>) -> Module {
-    let manifest = read("module.yaml").and_then(|text| Manifest::read(&text).ok());
-    manifest.map(|manifest| configured_module(manifest, &read)).unwrap_or_default()
 }
 
 fn collect(
@@ -116,6 +112,5 @@ fn collect(
             files.push((path, text));
         }
     }
-    files.sort();
     Ok(())
 }
