@@ -6,7 +6,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -61,8 +60,6 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct ManualClock {
     start: Timestamp,
-    /// How far the hour of the day was moved besides.
-    jump: Mutex<Duration>,
     elapsed: watch::Sender<Duration>,
 }
 
@@ -70,23 +67,18 @@ impl ManualClock {
     /// A clock that stands at `start`.
     #[must_use]
     pub fn new(start: Timestamp) -> Self {
-        Self { start, jump: Mutex::default(), elapsed: watch::Sender::new(Duration::ZERO) }
+        Self { start, elapsed: watch::Sender::new(Duration::ZERO) }
     }
 
     /// Lets time pass, and wakes whoever waited for it.
     pub fn advance(&self, by: Duration) {
         self.elapsed.send_modify(|elapsed| *elapsed += by);
     }
-
-    /// Moves the hour of the day and lets no time pass: somebody set the clock.
-    pub fn set_ahead(&self, by: Duration) {
-        *crate::lock(&self.jump) += by;
-    }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        self.start + self.elapsed() + *crate::lock(&self.jump)
+        self.start + self.elapsed()
     }
 
     fn elapsed(&self) -> Duration {

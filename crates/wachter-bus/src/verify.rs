@@ -96,7 +96,6 @@ impl Verifier {
             move |chain: &Chain| chain.next(seq, raw.at, &digest)
         };
         let by_digest: Vec<_> = self.chains.iter().map(next(&seal.digest)).collect();
-        let by_body: Vec<_> = self.chains.iter().map(next(&actual)).collect();
         let follows = self.chains.is_empty() || by_digest.contains(&seal.chain);
         let sound = seal.digest == actual;
         let expected_chain = by_digest.last().copied();
@@ -107,16 +106,18 @@ impl Verifier {
                 self.note(seq, DamageKind::Body);
                 self.chains = vec![seal.chain];
             }
-            // The chain goes on with the body, so the digest is what changed.
-            (false, false) if by_body.contains(&seal.chain) => {
-                self.note(seq, DamageKind::Seal);
-                self.chains = vec![seal.chain];
-            }
             (false, false) => {
-                self.note(seq, DamageKind::Body);
-                self.chains = by_digest;
-                self.chains.extend(by_body);
-                self.chains.push(seal.chain);
+                let by_body: Vec<_> = self.chains.iter().map(next(&actual)).collect();
+                if by_body.contains(&seal.chain) {
+                    // The chain goes on with the body, so the digest is what changed.
+                    self.note(seq, DamageKind::Seal);
+                    self.chains = vec![seal.chain];
+                } else {
+                    self.note(seq, DamageKind::Body);
+                    self.chains = by_digest;
+                    self.chains.extend(by_body);
+                    self.chains.push(seal.chain);
+                }
             }
             // Whether the value here is wrong or the row is another one, the next row tells: it
             // follows what should be here in the former case, and what is here in the latter.

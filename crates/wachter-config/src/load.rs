@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use wachter_document::nearest;
-use wachter_expression::{Expression, Value as Bound};
+use wachter_expression::Expression;
 use wachter_model::{AgentName, Digest, ModuleName, NodeName};
 use wachter_protocol::Limits;
 
 use crate::agent::{
-    AgentFile, Context, InputSchema, Presence, check, expression_fault, node_environment,
+    AgentFile, Context, InputSchema, Presence, check, expression_fault, holds_for, node_environment,
 };
 use crate::catalogue::Catalogue;
 use crate::files::ConfigFile;
@@ -224,12 +224,7 @@ fn joins(
         return false;
     };
     match Expression::condition(text, node_environment()) {
-        Ok(condition) => {
-            let host = sources.host.as_ref().map_or("", NodeName::as_str);
-            let bindings = [("labels", Bound::from_json(labels)), ("node", Bound::text(host))];
-            // A label that the host lacks says no, as for agents.
-            condition.is_true(&bindings).unwrap_or(false)
-        }
+        Ok(condition) => holds_for(&condition, sources.host.as_ref(), labels),
         Err(error) => {
             let fault = expression_fault(report, when.place, text, &error);
             report.error(fault);

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use crate::arithmetic::{add, compare, divide, multiply, negate, remainder, subtract};
@@ -181,9 +182,15 @@ impl<'v> Evaluation<'v> {
             let Ok(key) = Key::of(&key) else {
                 return Err(types(span, "{…}", &[&key]));
             };
-            let shown = key.to_string();
-            if map.insert(key, self.value(value)?).is_some() {
-                return Err(EvaluationError::new(span, EvaluationFault::DuplicateKey(shown)));
+            let value = self.value(value)?;
+            match map.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(known) => {
+                    let shown = known.key().to_string();
+                    return Err(EvaluationError::new(span, EvaluationFault::DuplicateKey(shown)));
+                }
             }
         }
         Ok(Value::Map(Rc::new(map)))

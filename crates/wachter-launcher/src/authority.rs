@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -237,7 +238,7 @@ impl Authority {
 
     /// The trust file in force: verified against the roots of the local file at each use, since it
     /// lies where the node can write, and never older than one used before.
-    fn trust(&mut self, data: &Path) -> Result<TrustFile, String> {
+    fn trust(&mut self, data: &Path) -> Result<Arc<TrustFile>, String> {
         let LocalFile { roots, repository, .. } = &self.local;
         let roots = Roots::of_local_file(roots.threshold, &roots.keys, repository.id)
             .map_err(|error| format!("`roots` of the local file: {}", chain(&error)))?;
@@ -260,7 +261,7 @@ impl Authority {
         };
         let known = floor.as_ref().map(|floor| (floor.serial, floor.digest));
         if let Some(trust) = known.and_then(|floor| self.kept.trust(&bytes, &signatures, floor)) {
-            return Ok(trust.clone());
+            return Ok(trust);
         }
         let clock = ValidityClock {
             now: Timestamp::now(),
@@ -271,15 +272,15 @@ impl Authority {
             serial: floor.serial,
             digest: floor.digest,
         });
-        let trust = TrustFile::accept(&roots, previous, &bytes, &signatures, clock.judge())
-            .map_err(|error| chain(&error))?;
+        let trust = TrustFile::accept(&roots, previous, &bytes, &signatures, clock.judge());
+        let trust = Arc::new(trust.map_err(|error| chain(&error))?);
         if floor.is_none_or(|floor| floor.serial != trust.serial()) {
             let floor =
                 Floor { serial: trust.serial(), digest: trust.digest(), judged_at: clock.judge() };
             write_durably(&kept, &serde_json::to_vec(&floor).unwrap_or_default())
                 .map_err(|error| format!("cannot write {}: {error}", kept.display()))?;
         }
-        self.kept.keep_trust(bytes, signatures, trust.clone());
+        self.kept.keep_trust(bytes, signatures, Arc::clone(&trust));
         Ok(trust)
     }
 }

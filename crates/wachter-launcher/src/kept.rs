@@ -9,6 +9,7 @@
 //! - The contents of modules are not kept: they are hashed before every run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wachter_model::{Digest, ModuleName};
 use wachter_trust::{ModuleDigests, TrustFile};
@@ -28,7 +29,7 @@ pub(crate) struct Kept {
 struct KeptTrust {
     bytes: Vec<u8>,
     signatures: Vec<u8>,
-    file: TrustFile,
+    file: Arc<TrustFile>,
 }
 
 #[derive(Debug)]
@@ -46,16 +47,16 @@ impl Kept {
         bytes: &[u8],
         signatures: &[u8],
         floor: (u64, Digest),
-    ) -> Option<&TrustFile> {
+    ) -> Option<Arc<TrustFile>> {
         let kept = self.trust.as_ref()?;
         let same = kept.bytes == bytes
             && kept.signatures == signatures
             && floor == (kept.file.serial(), kept.file.digest());
-        same.then_some(&kept.file)
+        same.then(|| Arc::clone(&kept.file))
     }
 
     /// Keeps a trust file that was accepted, and forgets what was verified by any other.
-    pub(crate) fn keep_trust(&mut self, bytes: Vec<u8>, signatures: Vec<u8>, file: TrustFile) {
+    pub(crate) fn keep_trust(&mut self, bytes: Vec<u8>, signatures: Vec<u8>, file: Arc<TrustFile>) {
         *self = Self { trust: Some(KeptTrust { bytes, signatures, file }), ..Self::default() };
     }
 

@@ -3,12 +3,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use wachter_document::nearest;
-use wachter_expression::{CompileError, Environment, Expression, Value as Bound};
+use wachter_expression::{CompileError, Environment, Expression};
 use wachter_model::{AgentName, Digest, Duration, ModuleName, NodeName, Topic, TopicFilter};
 use wachter_protocol::{Allowance, Excess, Grant, LimitsAsked};
 
 use super::input::InputSchema;
-use super::{Agent, AgentFile, Concurrency, Presence, Scope, Triggers, node_environment};
+use super::{
+    Agent, AgentFile, Concurrency, Presence, Scope, Triggers, holds_for, node_environment,
+};
 use crate::problem::{Fault, Report};
 use crate::settings::Settings;
 use crate::sources::Module;
@@ -82,7 +84,10 @@ impl Checker<'_, '_> {
         let limits = self.limits(&file.module);
         let presence = match nodes {
             _ if own.enabled == Some(false) => Presence::Disabled,
-            Some(nodes) if self.context.host.is_some() && !self.is_meant(&nodes) => {
+            Some(nodes)
+                if self.context.host.is_some()
+                    && !holds_for(&nodes, self.context.host, self.context.labels) =>
+            {
                 Presence::Elsewhere
             }
             _ => Presence::Here,
@@ -232,14 +237,6 @@ impl Checker<'_, '_> {
                 None
             }
         }
-    }
-
-    fn is_meant(&mut self, nodes: &Expression) -> bool {
-        let host = self.context.host.map_or("", NodeName::as_str);
-        let bindings =
-            [("labels", Bound::from_json(self.context.labels)), ("node", Bound::text(host))];
-        // A label that a host lacks is the most common reason why an agent is not meant for it.
-        nodes.is_true(&bindings).unwrap_or(false)
     }
 
     /// The input: what the module gets on this host, under what the agent says, under what this host

@@ -18,6 +18,7 @@ pub(crate) use check::{Context, check, expression_fault};
 pub(crate) use file::AgentFile;
 pub use file::{AgentRole, Scope};
 pub(crate) use input::InputSchema;
+pub(crate) use names::holds_for;
 pub use names::node_environment;
 
 use crate::{Overlap, Retry, Schedule, Window};
