@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wachter_config::{Agent, Retry, Scope, Trigger};
 use wachter_model::{AgentName, RunId, chain};
+use wachter_protocol::module::IdempotencyKey;
 use wachter_protocol::{Egress, LimitsAsked};
 use wachter_sandbox::{Launcher, LauncherGone, carry_out};
 
@@ -196,18 +197,22 @@ impl Agents {
         }
         let module = deployment.modules.get(&agent.module).map(|module| &module.standing);
         match module {
-            Some(ModuleStanding::Ready { digest, manifest, grant }) => Ok(RunRequest {
-                run: RunId::new(),
-                cause: Cause::Schedule { agent: agent.name.clone() },
-                digest: *digest,
-                manifest: manifest.as_ref().clone(),
-                grant: grant.as_ref().clone(),
-                input: agent.with.clone(),
-                event: None,
-                // Read from disk later, by the run's own task.
-                state: Value::Null,
-                dry_run: false,
-            }),
+            Some(ModuleStanding::Ready { digest, manifest, grant }) => {
+                let run = RunId::new();
+                Ok(RunRequest {
+                    run,
+                    idempotency_key: IdempotencyKey::of_run(run),
+                    cause: Cause::Schedule { agent: agent.name.clone() },
+                    digest: *digest,
+                    manifest: manifest.as_ref().clone(),
+                    grant: grant.as_ref().clone(),
+                    input: agent.with.clone(),
+                    event: None,
+                    // Read from disk later, by the run's own task.
+                    state: Value::Null,
+                    dry_run: false,
+                })
+            }
             Some(ModuleStanding::Refused(reason)) => Err(reason.clone()),
             None => Err(format!("there is no module `{}`", agent.module)),
         }
