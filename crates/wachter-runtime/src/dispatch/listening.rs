@@ -65,10 +65,13 @@ pub(super) fn subscription(
         order: Order::Any,
         in_flight: limit.saturating_add(AHEAD),
         ack_within: LEASE,
-        // Failures are counted where they happen; this bounds what a node that dies each time
-        // can do to an event.
+        // Failures are counted where they happen; attempts bound what a node that dies each time
+        // can do to an event. What is given back without a delay of its own was cut off, by a kill of the launcher or a
+        // journal that took nothing: that is no reason to wait for minutes.
         retry: Retry {
             attempts: agent.retry.attempts().saturating_add(INTERRUPTIONS),
+            initial: Duration::from_millis(200),
+            max: Duration::from_secs(5),
             ..Retry::default()
         },
         ..SubscriptionOptions::new(subscription_of(&agent.name))
