@@ -1,8 +1,14 @@
 //! `wachter run`: the node. Follows the repository in one task, keeps the agents going in another,
 //! and starts the launcher again when it is gone.
 
+mod announce;
 mod ask;
+mod context;
 mod deployed;
+mod followed;
+mod freeze;
+mod interface;
+mod orders;
 mod status;
 
 use std::sync::Arc;

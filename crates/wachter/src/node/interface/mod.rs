@@ -1,0 +1,1 @@
+//! The node's interface: what each endpoint of `wachter-api` does here.
