@@ -53,10 +53,8 @@ pub(crate) async fn work(work: Work, shutdown: CancellationToken) -> CommandResu
                 }
                 "the launcher is gone; it is started again".to_owned()
             }
-            Err(error) => {
-                tracing::error!(target: "agents", "modules cannot be run: {}", chain(&error))
-            }
-        }
+            Err(error) => format!("modules cannot be run: {}", chain(&error)),
+        };
         // Whoever was there for a while has earned a quick start.
         if began.elapsed() > PAUSES.1 {
             pause = PAUSES.0;
