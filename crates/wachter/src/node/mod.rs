@@ -111,6 +111,14 @@ pub(crate) async fn carry_out(
         agents,
         freezer: freezer.clone(),
     });
+    let (limits, roles) = interface::rules(&settings.borrow().api);
+    let service = interface::service(Arc::clone(&node), limits, roles)?;
+    let listener = interface::listen(&socket).map_err(|error| {
+        CommandError::failed(format!("cannot listen at {}: {error}", socket.display()))
+    })?;
+    let rules = interface::follow_settings(settings.clone(), service.control());
+    let rules = tokio::spawn(rules);
+    let serving = service.serve(listener, shutdown.clone().cancelled_owned());
     let logging_follows = log::follow(Arc::clone(&logging), settings.clone(), shutdown.clone());
     let outlets = Outlets {
         deployment,
@@ -141,8 +149,11 @@ pub(crate) async fn carry_out(
     };
     let following = async { ending(following.await) };
     let working = async { ending(working.await) };
-    let (followed, worked, ()) = tokio::join!(following, working, logging_follows);
+    let (followed, worked, (), ()) = tokio::join!(following, working, logging_follows, serving);
     stopped.abort();
+    rules.abort();
+    // Who asks now is told that no node is here.
+    let _ = std::fs::remove_file(&socket);
     announcer.tell(announce::NODE_STOPPED, name.as_str(), &json!({})).await;
     drop((announcer, node));
     notices.abort();
