@@ -41,6 +41,7 @@ mod publish;
 mod queue;
 mod read_error;
 mod reader;
+mod routes;
 mod salvage;
 mod schema;
 mod scrub;
