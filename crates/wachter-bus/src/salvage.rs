@@ -190,8 +190,8 @@ fn copy_events(
             raw.seq.to_sql(),
             raw.at,
             raw.topic,
-            stored.event.correlation_id().map(crate::trace::short),
-            stored.event.causation_id().map(crate::trace::short),
+            stored.event.correlation_id().map(crate::short_id::short),
+            stored.event.causation_id().map(crate::short_id::short),
             seal.to_bytes(),
             raw.body,
         ])?;

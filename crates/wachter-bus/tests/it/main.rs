@@ -7,6 +7,7 @@ mod conformance;
 mod corruption;
 mod crash;
 mod disk;
+mod failures;
 mod keys;
 mod kill;
 mod model;
