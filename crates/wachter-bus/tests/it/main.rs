@@ -11,6 +11,7 @@ mod failures;
 mod keys;
 mod kill;
 mod model;
+mod overload;
 mod power_loss;
 mod publish;
 mod retention;

@@ -23,7 +23,7 @@ pub(super) const ATTEMPTS: u32 = 3;
 /// The bucket in which each worker counts what it settled.
 pub(super) const COUNTS: &str = "counts";
 const WORKERS: usize = 4;
-/// Events that are published before the first is settled.
+/// Events that wait to be settled.
 const BACKLOG: usize = 16;
 
 pub(super) fn options(folder: &Path) -> Options {
@@ -58,7 +58,8 @@ fn process() {
         }
         let subscription = bus.subscribe(work()).await.unwrap();
         // As many are published as are settled: what is not settled is not pruned either.
-        let room = Arc::new(Semaphore::new(BACKLOG));
+        let behind = usize::try_from(subscription.status().behind).unwrap();
+        let room = Arc::new(Semaphore::new(BACKLOG.saturating_sub(behind)));
         let mut tasks = JoinSet::<Infallible>::new();
         for worker in 0..WORKERS {
             let (publisher, taken) = (bus.clone(), Arc::clone(&room));
