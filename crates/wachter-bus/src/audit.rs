@@ -34,10 +34,22 @@ impl AuditReport {
     }
 }
 
+/// What became of the signatures of checkpoints.
+#[derive(Clone, Debug, Default)]
+pub struct SignatureReport {
+    /// Checkpoints whose signature holds.
+    pub sound: u64,
+    /// Checkpoints that were not signed, or not yet.
+    pub unsigned: Vec<Checkpoint>,
+    /// Checkpoints whose signature does not hold, each with the reason.
+    pub wrong: Vec<(Checkpoint, String)>,
+}
+
 impl Bus {
     /// Checks every event from `from` on: that its body is the one that was written, that it follows the
-    /// one before, and that checkpoints agree, both those of the journal and those handed in. The
-    /// signatures of the latter are the caller's to check.
+    /// one before, that checkpoints agree, both those of the journal and those handed in, and that none
+    /// of the journal's own is missing. For signatures see
+    /// [`check_signatures`](Self::check_signatures); of those handed in they are the caller's to check.
     ///
     /// # Errors
     /// The journal could not be read.
@@ -63,6 +75,7 @@ impl Bus {
             .or_else(|| (start.get() == 1).then(|| Chain::begin(self.journal())));
         let mut verifier = Some(Verifier::new(Some(start), chain));
         let mut report = AuditReport::default();
+        let missing = checkpoint::missing(&checkpoints, self.journal());
         let mut against: VecDeque<_> = {
             let mut sorted = against;
             sorted.sort_by_key(|checkpoint| checkpoint.last);
@@ -126,6 +139,12 @@ impl Bus {
         report.chain = verifier.chain();
         report.range = (last >= start).then(|| SeqRange::new(start, last));
         report.damage = verifier.damage;
+        report.damage.extend(
+            missing
+                .into_iter()
+                .filter(|range| range.last >= from)
+                .map(|range| Damage { range, kind: DamageKind::Checkpoint }),
+        );
         let lost: Vec<_> = report
             .damage
             .iter()
@@ -134,6 +153,28 @@ impl Bus {
             .collect();
         for range in lost {
             self.hub().notice(crate::Notice::Damaged { range });
+        }
+        Ok(report)
+    }
+
+    /// Has the signature of each checkpoint checked, those of dropped segments too. `check` is handed
+    /// [`Checkpoint::text`] and what the [`Signer`](crate::Signer) made of it.
+    ///
+    /// # Errors
+    /// The journal could not be read. A signature that does not hold is not an error.
+    pub async fn check_signatures(
+        &self,
+        mut check: impl FnMut(&str, &str) -> Result<(), String>,
+    ) -> Result<SignatureReport, ReadError> {
+        let mut report = SignatureReport::default();
+        for checkpoint in self.checkpoints().await? {
+            match &checkpoint.signature {
+                None => report.unsigned.push(checkpoint),
+                Some(signature) => match check(&checkpoint.text(), signature) {
+                    Ok(()) => report.sound += 1,
+                    Err(reason) => report.wrong.push((checkpoint, reason)),
+                },
+            }
         }
         Ok(report)
     }

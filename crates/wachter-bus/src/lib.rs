@@ -55,7 +55,7 @@ mod verify;
 mod write_error;
 mod writer;
 
-pub use audit::AuditReport;
+pub use audit::{AuditReport, SignatureReport};
 pub use bus::{Bus, Status};
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, ParseCheckpointError, Signer};

@@ -73,6 +73,9 @@ pub enum OpenError {
 pub struct Opened {
     /// Whether the journal was made just now.
     pub new: bool,
+    /// The identity of the journal that this folder had before, where that is gone and a new one was
+    /// made: a file that was deleted, or cut to nothing.
+    pub vanished: Option<String>,
     /// Whether it had been closed properly.
     pub clean: bool,
     /// Events that were checked: those since the last checkpoint.
@@ -118,6 +121,7 @@ pub(crate) fn open(options: Options) -> Result<Parts, OpenError> {
     };
     let Begun { journal, secret, head, window, dropping, mut opened } = found;
     opened.salvage = salvaged;
+    opened.vanished = owner.noted_identity().filter(|noted| opened.new && *noted != journal);
     owner.note_identity(&journal);
     let reader = Reader::start(&files).map_err(|error| match error {
         ReadError::Sqlite(error) => sqlite(error),
