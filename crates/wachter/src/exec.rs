@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Level, RunId};
+use wachter_protocol::module::IdempotencyKey;
 use wachter_protocol::{Egress, Excess, Grant};
 use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
@@ -103,9 +104,11 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
         arguments
             .extend(["--local-file".into(), std::path::absolute(local_file)?.into_os_string()]);
     }
+    let run = RunId::new();
     Ok(Runnable {
         request: RunRequest {
-            run: RunId::new(),
+            run,
+            idempotency_key: IdempotencyKey::of_run(run),
             cause: Cause::AdHoc,
             digest,
             manifest: module.manifest,
@@ -127,9 +130,11 @@ fn from_release(name: &str, options: &HostOptions) -> Result<Runnable, CommandEr
     let host = options.host()?;
     let deployed = node::Deployed::read(&host.data)?;
     let (digest, manifest, grant) = deployed.module(name, &host)?;
+    let run = RunId::new();
     Ok(Runnable {
         request: RunRequest {
-            run: RunId::new(),
+            run,
+            idempotency_key: IdempotencyKey::of_run(run),
             cause: Cause::AdHoc,
             digest,
             manifest,
