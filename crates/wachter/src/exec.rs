@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Level, RunId};
+use wachter_protocol::module::IdempotencyKey;
 use wachter_protocol::{Egress, Excess, Grant};
-use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, RunStore, order};
+use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
 
 use crate::doctor::Folder;
@@ -41,7 +42,8 @@ pub(crate) struct Runnable {
     pub(crate) launcher: LauncherOptions,
     pub(crate) egress: Egress,
     /// Where its record is kept.
-    store: Option<RunStore>,
+    /// Whether the node's journal is told of it.
+    journalled: bool,
     /// Holds what exists for the time of the run only.
     _folder: Option<Folder>,
 }
@@ -60,8 +62,8 @@ pub(crate) async fn carry_out(
     runnable.request.input = input;
     runnable.request.dry_run = arguments.dry_run;
     let record = watch(&runnable, arguments.verbose).await?;
-    if let Some(store) = &runnable.store {
-        store.keep(&record, None)?;
+    if runnable.journalled {
+        // TODO
     }
     match format {
         Format::Json => output::json(&record)?,
@@ -102,9 +104,11 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
         arguments
             .extend(["--local-file".into(), std::path::absolute(local_file)?.into_os_string()]);
     }
+    let run = RunId::new();
     Ok(Runnable {
         request: RunRequest {
-            run: RunId::new(),
+            run,
+            idempotency_key: IdempotencyKey::of_run(run),
             cause: Cause::AdHoc,
             digest,
             manifest: module.manifest,
@@ -116,7 +120,7 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
         },
         launcher: LauncherOptions::Spawn { program: host.launcher()?, arguments },
         egress: Egress::default(),
-        store: None,
+        journalled: false,
         _folder: Some(folder),
     })
 }
@@ -126,9 +130,11 @@ fn from_release(name: &str, options: &HostOptions) -> Result<Runnable, CommandEr
     let host = options.host()?;
     let deployed = node::Deployed::read(&host.data)?;
     let (digest, manifest, grant) = deployed.module(name, &host)?;
+    let run = RunId::new();
     Ok(Runnable {
         request: RunRequest {
-            run: RunId::new(),
+            run,
+            idempotency_key: IdempotencyKey::of_run(run),
             cause: Cause::AdHoc,
             digest,
             manifest,
@@ -141,7 +147,7 @@ fn from_release(name: &str, options: &HostOptions) -> Result<Runnable, CommandEr
         // The node's own launcher is the node's; this run has one of its own.
         launcher: node::launcher_options(&host, options, "launcher-exec")?,
         egress: host.local.egress.clone(),
-        store: Some(RunStore::new(&host.data)),
+        journalled: true,
         _folder: None,
     })
 }

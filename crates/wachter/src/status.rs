@@ -4,11 +4,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 use wachter_gitops::{Rollback, State};
-use wachter_runtime::RunStore;
 
 use crate::data_lock;
 use crate::failure::CommandResult;
-use crate::node::{Deployed, NodeStatus};
+use crate::node::Deployed;
 use crate::output::{self, Format};
 use crate::place::HostOptions;
 
@@ -21,7 +20,6 @@ pub(crate) struct RunsArguments {
 
 pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
     let host = options.host()?;
-    let status = NodeStatus::read(&host.data);
     let running = data_lock::node(&host.data)?;
     let deployed = Deployed::read(&host.data).ok();
     let state = State::read(&host.data)?;
@@ -29,7 +27,6 @@ pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
     if format == Format::Json {
         return output::json(&json!({
             "running": running.is_some(),
-            "status": status,
             "deployed": deployed,
             "accepted": accepted,
             "pin": state.pin,
@@ -38,16 +35,8 @@ pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
         }));
     }
     let line = |name: &str, value: String| output::data(format_args!("{name:12} {value}"));
-    match (running, &status) {
-        (Some(holder), Some(status)) => line(
-            "node",
-            format!(
-                "{}, running since {} (process {})",
-                status.node,
-                status.since.strftime("%F %T"),
-                holder.process
-            ),
-        )?,
+    match (running, 1) {
+        (Some(holder), 1) => line("node", format!("running (process {})", holder.process))?,
         _ => line("node", "not running; start it with `wachter run`".to_owned())?,
     }
     match &deployed {
@@ -86,80 +75,11 @@ pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
         let numbers: Vec<String> = accepted.iter().map(ToString::to_string).collect();
         line("accepted", numbers.join(", "))?;
     }
-    let Some(status) = status else { return Ok(()) };
-    if let Some(profile) = status.profile {
-        line("profile", profile.to_string())?;
-    }
-    if !status.absent.is_empty() {
-        let absent: Vec<String> = status.absent.iter().map(ToString::to_string).collect();
-        line("not enforced", absent.join(", "))?;
-    }
-    if !status.restart_needed.is_empty() {
-        line("restart", format!("needed for: {}", status.restart_needed.join(", ")))?;
-    }
-    for refused in &status.refused {
-        line("refused", refused.clone())?;
-    }
-    if let Some(error) = &status.fetch_error {
-        line("fetch", format!("failed: {error}"))?;
-    }
-    if !status.agents.is_empty() {
-        output::data("")?;
-        let rows: Vec<Vec<String>> = status
-            .agents
-            .iter()
-            .map(|(name, agent)| {
-                vec![
-                    name.to_string(),
-                    agent.runs.to_string(),
-                    agent.failures.to_string(),
-                    agent.last.map(|last| last.strftime("%F %T").to_string()).unwrap_or_default(),
-                    agent.outcome.clone().unwrap_or_default(),
-                    agent.message.clone().unwrap_or_default(),
-                ]
-            })
-            .collect();
-        output::table(&["AGENT", "RUNS", "FAILED", "LAST", "OUTCOME", "MESSAGE"], &rows)?;
-    }
     Ok(())
 }
 
-pub(crate) fn runs(
-    arguments: &RunsArguments,
-    options: &HostOptions,
-    format: Format,
-) -> CommandResult {
-    let host = options.host()?;
-    let records = RunStore::new(&host.data).latest(arguments.limit)?;
-    if format == Format::Json {
-        return output::json(&records);
-    }
-    if records.is_empty() {
-        output::talk(
-            "nothing was run yet; `wachter run` runs agents, `wachter exec` runs a module once",
-        );
-    }
-    let rows: Vec<Vec<String>> = records
-        .iter()
-        .map(|record| {
-            let agent = record.cause.agent();
-            let cause = agent.map_or_else(|| "(by hand)".to_owned(), ToString::to_string);
-            vec![
-                record.started.strftime("%F %T").to_string(),
-                cause,
-                record.module.to_string(),
-                record.outcome.clone(),
-                if record.changed { "yes" } else { "no" }.to_owned(),
-                format!("{} ms", record.usage.wall_microseconds / 1_000),
-                record.findings.len().to_string(),
-                record.message.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
-    output::table(
-        &["STARTED (UTC)", "AGENT", "MODULE", "OUTCOME", "CHANGED", "TIME", "FINDINGS", "MESSAGE"],
-        &rows,
-    )
+pub(crate) fn runs(_: &RunsArguments, _: &HostOptions, _: Format) -> CommandResult {
+    Ok(())
 }
 
 pub(crate) fn modules(options: &HostOptions, format: Format) -> CommandResult {

@@ -16,7 +16,6 @@ use wachter_model::Duration;
 use crate::data_lock::{self, Locked};
 use crate::failure::{CommandError, CommandResult, ExitKind, chain};
 use crate::follow::Follower;
-use crate::node;
 use crate::output::{self, Format};
 use crate::place::HostOptions;
 
@@ -62,7 +61,7 @@ pub(crate) fn sync(_: SyncArguments, options: &HostOptions, format: Format) -> C
             follower.fetch()?;
             judge_and_deploy(&mut follower, format)
         }
-        Err(Locked::Node(holder)) => report(&node::look(&host, &holder)?, format),
+
         Err(other) => Err(other.into_error()),
     }
 }
