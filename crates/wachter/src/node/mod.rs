@@ -2,7 +2,6 @@
 //! and starts the launcher again when it is gone.
 
 mod announce;
-mod ask;
 mod context;
 mod deployed;
 mod followed;
@@ -22,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use wachter_runtime::{Agents, AgentsOptions, Deployment, NodeEvent, RunStore};
 use wachter_sandbox::{Launcher, LauncherOptions};
 
-pub(crate) use ask::look;
-pub(crate) use deployed::Deployed;
+pub(crate) use deployed::{Deployed, DeployedModule};
+pub(crate) use freeze::{read_frozen, remove_frozen, write_frozen};
 pub(crate) use status::NodeStatus;
 
 use crate::data_lock::{self, Locked, NODE};
