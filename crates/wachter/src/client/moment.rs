@@ -46,7 +46,9 @@ impl FromStr for Moment {
         if let Ok(time) = text.parse() {
             return Ok(Self::At(time));
         }
-        let day: Date = text.parse().map_err(|_| refused())?;
+        // A time of a day is no day, and without an offset it is no time either.
+        let day = Some(text).filter(|text| text.len() == "2026-11-22".len());
+        let day: Date = day.and_then(|day| day.parse().ok()).ok_or_else(refused)?;
         let begin = day.to_zoned(TimeZone::UTC).map_err(|_| refused())?;
         Ok(Self::At(begin.timestamp()))
     }
