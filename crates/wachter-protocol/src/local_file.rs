@@ -57,9 +57,6 @@ pub struct Repository {
     /// What is shown to the server.
     #[serde(default)]
     pub credential: Credential,
-    /// How often the server is asked; 1m where left out. A tenth of jitter is added.
-    #[serde(default = "default_interval")]
-    pub interval: Duration,
     /// Allows `http://` to other hosts than this one. What is fetched is verified all the same, but
     /// anyone on the way can read it and see the credential.
     #[serde(default)]
@@ -212,10 +209,6 @@ impl Default for Egress {
     }
 }
 
-const fn default_interval() -> Duration {
-    Duration::from_secs(60)
-}
-
 /// Why a local file was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocalFileError {
@@ -332,7 +325,6 @@ roots: { threshold: 1, keys: [ssh-ed25519 AAAA root] }
     #[test]
     fn little_has_to_be_said() {
         let file = LocalFile::read(SMALL).unwrap();
-        assert_eq!(file.repository.interval, Duration::from_secs(60));
         assert_eq!(file.confinement.users.first, 1_879_048_192);
     }
 

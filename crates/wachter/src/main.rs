@@ -20,6 +20,7 @@ mod place;
 mod reference;
 mod release;
 mod repository;
+mod schema;
 mod sign;
 mod status;
 mod sync;
@@ -90,6 +91,8 @@ enum Command {
     Exec(exec::ExecArguments),
     /// Make and try modules
     Module(module::ModuleArguments),
+    /// Print the JSON Schemas of the files that people write
+    Schema(schema::SchemaArguments),
     /// Show what this host can enforce, and how to get more
     Doctor(doctor::DoctorArguments),
     /// Fetch in a confined process of its own; started by the node
@@ -138,6 +141,7 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Client(command) => block_on(client::carry_out(command, host, output)),
         Command::Exec(arguments) => block_on(exec::carry_out(arguments, host, output)),
         Command::Module(arguments) => module::carry_out(arguments, host, output),
+        Command::Schema(arguments) => schema::carry_out(&arguments, output),
         Command::Doctor(arguments) => block_on(doctor::carry_out(arguments, host, output)),
         Command::FetchWorker => Ok(()),
     }

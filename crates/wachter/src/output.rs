@@ -57,6 +57,14 @@ pub(crate) fn json_line(value: &impl Serialize) -> Result<ControlFlow<()>, Comma
     write_raw(&json_text(serde_json::to_string(value)?))
 }
 
+/// The same to the byte, for what carries digests of itself. On a terminal it is escaped all the same.
+pub(crate) fn json_line_exactly(value: &impl Serialize) -> Result<ControlFlow<()>, CommandError> {
+    if View::is_terminal() {
+        return json_line(value);
+    }
+    write_raw(&serde_json::to_string(value)?)
+}
+
 /// Writes what came of a command: as JSON, or as a sentence.
 pub(crate) fn result(
     format: Format,

@@ -21,7 +21,7 @@ use crate::client::Node;
 use crate::data_lock::{self, Locked};
 use crate::failure::{CommandError, CommandResult, ExitKind, chain};
 use crate::follow::Follower;
-use crate::node::Deployed;
+use crate::node::{Deployed, held};
 use crate::output::{self, Format};
 use crate::place::HostOptions;
 
@@ -188,12 +188,7 @@ impl Files {
     fn deploy(&mut self, mut refused: Vec<String>) -> Result<ReleaseReport, CommandError> {
         let deploying = self.follower.deploy(Timestamp::now())?;
         refused.extend(deploying.passed_over);
-        let held = deploying.deployment.iter().flat_map(|deployment| &deployment.modules);
-        let held = held
-            .filter_map(|(name, module)| {
-                module.reason().map(|reason| format!("module {name} may not run: {reason}"))
-            })
-            .collect();
+        let held = deploying.deployment.as_ref().map(held).unwrap_or_default();
         let pin = self.follower.repository().state().pin;
         let release = deploying.deployment.and_then(|_| Deployed::read(&self.data).ok());
         let release = release.map(|deployed| {

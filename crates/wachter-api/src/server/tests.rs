@@ -25,7 +25,7 @@ fn server(observer: impl Fn(Called) + Send + Sync + 'static) -> Server {
     reached!(
         Server::new(ServerLimits::default(), observer);
         GetStatus GetHealth ListAgents RunAgent PauseAgent ResumeAgent ExplainEventRoutes
-        ListModules ListRuns GetRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions
+        ListModules ListRuns GetRun RecordRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions
         ReplayEvents ListDeadLetters GetDeadLetter RetryDeadLetter DropDeadLetter GetConfiguration
         ReloadConfiguration Synchronize RollBack PinRelease UnpinRelease ApplyReleaseBundle
         FreezeEffects ThawEffects VerifyJournal ListChanges GetOpenApi;
@@ -66,6 +66,7 @@ fn body(route: &Route) -> &'static str {
         "ReplayEvents" => r#"{"subscription":"a"}"#,
         "PinRelease" => r#"{"until":"2027-01-01T00:00:00Z"}"#,
         "ApplyReleaseBundle" => r#"{"path":"/tmp/a.bundle"}"#,
+        "RecordRun" => r#"{"record":{}}"#,
         "FreezeEffects" => r#"{"reason":"a"}"#,
         _ => "{}",
     }

@@ -54,7 +54,7 @@ fn service(limits: ServerLimits) -> Service {
         });
     rest!(server;
         GetStatus ListAgents RunAgent PauseAgent ResumeAgent ExplainEventRoutes ListModules
-        ListRuns ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions ReplayEvents
+        ListRuns RecordRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions ReplayEvents
         ListDeadLetters GetDeadLetter RetryDeadLetter DropDeadLetter GetConfiguration
         ReloadConfiguration Synchronize RollBack PinRelease UnpinRelease ApplyReleaseBundle
         FreezeEffects ThawEffects VerifyJournal ListChanges GetOpenApi;

@@ -1,6 +1,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use wachter_api::shapes::{Agent, AgentState, ExplainRoutes, Request, RouteExplanation, RunsQuery};
+use wachter_api::shapes::{
+    Agent, AgentState, ExplainRoutes, Pause, Request, RouteExplanation, RunsQuery,
+};
 use wachter_api::{
     ExplainEventRoutes, ListAgents, ListRuns, Nothing, PauseAgent, ResumeAgent, RunAgent,
 };
@@ -35,6 +37,9 @@ enum AgentsCommand {
     Pause {
         /// The agent's name
         name: String,
+        /// Why, for whoever finds it paused
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Let an agent go on
     Resume {
@@ -77,8 +82,9 @@ pub(super) async fn carry_out(
         }
         Some(AgentsCommand::Show { name }) => show(&name, node, format).await,
         Some(AgentsCommand::Run(arguments)) => run(arguments, node, format).await,
-        Some(AgentsCommand::Pause { name }) => {
-            let agent = node.call_at::<PauseAgent>(&name, &Nothing {}, &Nothing {}).await?;
+        Some(AgentsCommand::Pause { name, reason }) => {
+            let pause = Pause { reason };
+            let agent = node.call_at::<PauseAgent>(&name, &Nothing {}, &pause).await?;
             output::result(format, &agent, format_args!("agent {} waits", agent.name))
         }
         Some(AgentsCommand::Resume { name }) => {

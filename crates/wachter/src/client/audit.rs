@@ -13,7 +13,7 @@ use crate::output::{self, Cell, Column, Format, Page, Table, Tone, View};
 
 mod mark;
 
-use mark::Mark;
+use mark::{Mark, Report};
 
 #[derive(Args, Debug)]
 pub(crate) struct AuditArguments {
@@ -76,12 +76,12 @@ async fn verify(
     node: &Node,
     format: Format,
 ) -> CommandResult {
-    let query = AuditQuery { from: range.from, to: range.to };
-    let report = node.call::<VerifyJournal>(&query, &Nothing {}).await?;
-    let compared = match mark {
-        Some(mark) => Some(compare(mark, &report, node).await?),
-        None => None,
+    let checkpoint = match mark {
+        Some(Mark::Checkpoint(text)) => Some(text.clone()),
+        _ => None,
     };
+    let query = AuditQuery { from: range.from, to: range.to, checkpoint };
+    let report = node.call::<VerifyJournal>(&query, &Nothing {}).await?;
     if format == Format::Json {
         output::json(&report)?;
     } else {
@@ -95,28 +95,24 @@ async fn verify(
             "the journal is not what it was, in {places}; keep a copy, and see who could write to it"
         )));
     }
-    compared.unwrap_or(Ok(()))
+    match mark {
+        Some(Mark::Report(earlier)) => compare(earlier, &report.journal, node).await,
+        _ => Ok(()),
+    }
 }
 
-/// Whether the chain had this value at that event. The error outside says that nobody knows.
-async fn compare(
-    mark: &Mark,
-    report: &AuditReport,
-    node: &Node,
-) -> Result<CommandResult, CommandError> {
-    if report.last == mark.sequence
-        && let Some(chain) = report.chain
-    {
-        return Ok(mark.compare(chain));
-    }
-    let query = AuditQuery { from: Some(mark.sequence), to: Some(mark.sequence) };
+/// Whether the chain had that value at that event.
+async fn compare(earlier: &Report, journal: &str, node: &Node) -> CommandResult {
+    earlier.is_of(journal)?;
+    let query =
+        AuditQuery { from: Some(earlier.last), to: Some(earlier.last), ..AuditQuery::default() };
     let mut lines = node.stream::<ExportJournal>(&query).await?;
     match next(&mut lines).await? {
-        Some(record) if record.sequence == mark.sequence => Ok(mark.compare(record.chain)),
-        _ => Ok(Err(CommandError::refused(format!(
-            "the journal has no event {} to compare with: it was dropped by age or size, is missing, or is yet to come",
-            mark.sequence
-        )))),
+        Some(record) if record.sequence == earlier.last => earlier.compare(record.chain),
+        _ => Err(CommandError::refused(format!(
+            "the journal has no event {} to compare with: it was dropped for its age or size, or is missing",
+            earlier.last
+        ))),
     }
 }
 
@@ -127,6 +123,7 @@ fn describe(report: &AuditReport, page: &mut Page) {
         "checked",
         &format!("events {} to {}: {}", report.first, report.last, report.events),
     );
+    page.field("identity", &report.journal);
     page.field("checkpoints", &report.checkpoints.to_string());
     if let Some(chain) = &report.chain {
         page.field("chain", &chain.to_string());
@@ -144,10 +141,10 @@ fn describe(report: &AuditReport, page: &mut Page) {
 }
 
 async fn export(range: RangeArguments, node: &Node) -> CommandResult {
-    let query = AuditQuery { from: range.from, to: range.to };
+    let query = AuditQuery { from: range.from, to: range.to, checkpoint: None };
     let mut lines = node.stream::<ExportJournal>(&query).await?;
     while let Some(record) = next(&mut lines).await? {
-        if output::json_line(&record)?.is_break() {
+        if output::json_line_exactly(&record)?.is_break() {
             break;
         }
     }
@@ -201,7 +198,7 @@ mod tests {
     #[test]
     fn shows_a_report() {
         let mut report: AuditReport = serde_json::from_value(json!({
-            "valid": true, "first": 1, "last": 9, "events": 9, "checkpoints": 2,
+            "valid": true, "journal": "0192f3a1", "first": 1, "last": 9, "events": 9, "checkpoints": 2,
             "chain": "ab".repeat(32), "corruptions": [],
         }))
         .unwrap();
@@ -211,8 +208,13 @@ mod tests {
             page.lines().to_vec()
         };
         let chain = format!("chain        {}", "ab".repeat(32));
-        let mut expected =
-            vec!["journal      valid", "checked      events 1 to 9: 9", "checkpoints  2", &chain];
+        let mut expected = vec![
+            "journal      valid",
+            "checked      events 1 to 9: 9",
+            "identity     0192f3a1",
+            "checkpoints  2",
+            &chain,
+        ];
         assert_eq!(lines(&report), expected);
         report.valid = false;
         report.corruptions.push(

@@ -118,6 +118,9 @@ fn describe(letter: &DeadLetter, page: &mut Page) -> CommandResult {
     page.field("sequence", &letter.sequence.to_string());
     page.field("given up", &format!("{} UTC", time(letter.time)));
     page.field("attempts", &letter.attempts.to_string());
+    if let Some(retried) = letter.retried {
+        page.field("tried again", &format!("{} UTC", time(retried)));
+    }
     page.toned_field("reason", &letter.reason, Tone::Bad);
     page.gap();
     page.toned_line("Event", Tone::Strong);
@@ -140,6 +143,7 @@ mod tests {
             reason: "3 runs failed: no\nnetwork".to_owned(),
             attempts: 3,
             time: "2026-11-22T10:00:00Z".parse().unwrap(),
+            retried: Some("2026-11-22T11:00:00Z".parse().unwrap()),
             event: json!({ "type": "scan.requested" }),
         };
         let mut page = Page::new(View::plain(Some(99)));
@@ -161,6 +165,7 @@ mod tests {
                 "sequence     41",
                 "given up     2026-11-22 10:00:00 UTC",
                 "attempts     3",
+                "tried again  2026-11-22 11:00:00 UTC",
                 "reason       3 runs failed: no\\u{a}network",
                 "",
                 "Event",

@@ -11,6 +11,7 @@ use wachter_api::{FollowEvents, GetRun, ListEvents, ListRuns, ListSubscriptions,
 use wachter_model::{AgentName, ModuleName, RunId, Severity};
 use wachter_runtime::dispatch::RUN_FINISHED;
 
+use super::events;
 use super::moment::Moment;
 use super::node::{Node, next};
 use super::words::{time, took};
@@ -143,6 +144,13 @@ fn describe(run: &Run, page: &mut Page) -> CommandResult {
         ]);
     }
     page.section("Findings", &findings);
+    let mut emitted =
+        Table::new([Column::whole("TYPE"), Column::whole("SUBJECT"), Column::cut("DATA")]);
+    for StoredEvent { event, .. } in &run.events {
+        let (kind, subject) = (events::text(event, "type"), events::text(event, "subject"));
+        emitted.row([kind.into(), subject.into(), events::data(event).into()]);
+    }
+    page.section("Events", &emitted);
     for (heading, key) in [("Output", "output"), ("Metrics", "metrics"), ("Usage", "usage")] {
         match run.record.get(key) {
             None | Some(Value::Null) => {}
@@ -265,6 +273,9 @@ mod tests {
                 { "type": "disk.full", "severity": "critical", "confidence": 1.0, "subject": "/", "message": "99 %", "fingerprint": "a" },
                 { "type": "disk.full", "severity": "low", "confidence": 0.5, "subject": "/srv", "message": "71 %", "fingerprint": "b", "resolved": true },
             ],
+            "events": [
+                { "sequence": 8, "event": { "type": "disk.seen", "subject": "/srv", "data": { "a": 1 } } },
+            ],
             "record": { "output": { "disks": 3 }, "metrics": [], "usage": null },
         }))
         .unwrap()
@@ -302,6 +313,10 @@ mod tests {
                 "SEVERITY   TYPE       SUBJECT  CONFIDENCE  MESSAGE",
                 "critical   disk.full  /        1           99 %",
                 "low, gone  disk.full  /srv     0.5         71 %",
+                "",
+                "Events",
+                "TYPE       SUBJECT  DATA",
+                "disk.seen  /srv     {\"a\":1}",
                 "",
                 "Output",
                 "{",

@@ -10,7 +10,7 @@ use crate::output::{self, Format, Page, Tone, View};
 
 #[derive(Args, Debug)]
 pub(crate) struct TraceArguments {
-    /// The event's identifier, as `wachter events` has it
+    /// The event: its identifier or its number, as `wachter events` has them
     event: String,
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use wachter_api::shapes::Frozen;
 use wachter_bus::Bus;
 use wachter_model::NodeName;
 use wachter_protocol::LocalFile;

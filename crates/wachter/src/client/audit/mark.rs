@@ -7,17 +7,21 @@ use wachter_model::Digest;
 
 use crate::failure::{CommandError, CommandResult, chain};
 
-/// What the chain was after an event, as somebody kept it apart from the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) sequence: u64,
-    chain: Digest,
+/// What somebody kept of a journal, apart from the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// The text of a checkpoint, which the node compares.
+    Checkpoint(String),
+    /// What an earlier check printed.
+    Report(Report),
 }
 
-/// The parts of a report that matter here; it may be of a later version with more.
-#[derive(Deserialize)]
-struct Report {
-    last: u64,
+/// What matters here of a report; a later version may have more.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Report {
+    journal: String,
+    pub(super) last: u64,
+    /// The chain after the last event.
     chain: Digest,
 }
 
@@ -40,30 +44,37 @@ impl Mark {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         if text.trim_start().starts_with('{') {
-            let Report { last, chain } = serde_json::from_str(text)
+            let report = serde_json::from_str(text)
                 .map_err(|error| format!("it is no report of `audit verify`: {error}"))?;
-            return Ok(Self { sequence: last, chain });
+            return Ok(Self::Report(report));
         }
-        let checkpoint = Checkpoint::parse(text).map_err(|error| chain(&error))?;
-        let sequence = checkpoint.last.get();
-        let digest = checkpoint
-            .chain
-            .to_string()
-            .parse()
-            .map_err(|error: wachter_model::ParseDigestError| chain(&error))?;
-        Ok(Self { sequence, chain: digest })
+        Checkpoint::parse(text).map_err(|error| chain(&error))?;
+        Ok(Self::Checkpoint(text.to_owned()))
     }
+}
 
-    /// Whether the journal agrees.
-    pub(super) fn compare(&self, chain: Digest) -> CommandResult {
-        if chain == self.chain {
+impl Report {
+    /// Whether it is of this journal.
+    pub(super) fn is_of(&self, journal: &str) -> CommandResult {
+        if self.journal == journal {
             return Ok(());
         }
         Err(CommandError::refused(format!(
-            "the journal was rewritten: after event {} its chain was {}, and is {} now",
-            self.sequence,
-            self.chain.short(),
-            chain.short()
+            "that is a report of another journal, {}; this is {journal}",
+            self.journal
+        )))
+    }
+
+    /// Whether the journal's chain after that event is what it was.
+    pub(super) fn compare(&self, chain: Option<Digest>) -> CommandResult {
+        if chain == Some(self.chain) {
+            return Ok(());
+        }
+        let now = chain.map_or_else(|| "unknown".to_owned(), |chain| chain.short());
+        Err(CommandError::refused(format!(
+            "the journal was rewritten: after event {} its chain was {}, and is {now} now",
+            self.last,
+            self.chain.short()
         )))
     }
 }
@@ -81,13 +92,18 @@ mod tests {
         let checkpoint = format!(
             "wachter-journal-checkpoint v1\njournal 0192f3a1-5b7e-4c11-8d2a-0f6d7e1c9b55\nfirst 1\nlast 7\ncount 7\ntime 2026-11-22T10:00:00Z\nprevious {zeros}\nchain {ab}\n"
         );
-        let report = format!("{{ \"valid\": true, \"last\": 7, \"chain\": \"{ab}\" }}");
-        let expected = Mark { sequence: 7, chain: ab.parse().unwrap() };
-        for text in [checkpoint.clone(), checkpoint + "-----BEGIN SSH SIGNATURE-----\n", report] {
-            assert_eq!(Mark::parse(text.as_bytes()), Ok(expected), "{text}");
+        let signed = format!("{checkpoint}-----BEGIN SSH SIGNATURE-----\n");
+        for text in [checkpoint, signed] {
+            assert_eq!(Mark::parse(text.as_bytes()), Ok(Mark::Checkpoint(text.clone())));
         }
-        assert!(expected.compare(ab.parse().unwrap()).is_ok());
-        assert!(expected.compare(zeros.parse().unwrap()).is_err());
+        let text =
+            format!("{{ \"valid\": true, \"journal\": \"a\", \"last\": 7, \"chain\": \"{ab}\" }}");
+        let Ok(Mark::Report(report)) = Mark::parse(text.as_bytes()) else { panic!("{text}") };
+        assert!(report.is_of("a").is_ok() && report.is_of("b").is_err());
+        assert!(report.compare(ab.parse().ok()).is_ok());
+        for other in [zeros.parse().ok(), None] {
+            assert!(report.compare(other).unwrap_err().message.contains("was rewritten"));
+        }
         for (text, words) in [("", "not a checkpoint"), ("{}", "no report"), ("\u{feff}", "line 1")]
         {
             let error = Mark::parse(text.as_bytes()).unwrap_err();
