@@ -4,10 +4,11 @@ use serde_json::Value;
 use wachter_api::shapes::{EventsQuery, FollowQuery, StoredEvent};
 use wachter_api::{FollowEvents, GetStatus, ListEvents, Nothing};
 use wachter_model::TopicFilter;
+use wachter_runtime::dispatch::RUN_FINISHED;
 
 use super::moment::Moment;
 use super::node::{Node, next};
-use super::words::time;
+use super::words::{time, took};
 use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::output::{self, Cell, Column, Format, Page, Table, View, interrupted};
 
@@ -110,10 +111,38 @@ fn table(events: &[StoredEvent]) -> Table {
             text(event, "type").into(),
             text(event, "subject").into(),
             text(event, "id").into(),
-            Cell::plain(&data(event)),
+            Cell::plain(&summary(event)),
         ]);
     }
     table
+}
+
+/// How much of an event's data stands in a list; `--output json` has all of it.
+const LONGEST_SUMMARY: usize = 200;
+
+/// What an event says, for a list.
+fn summary(event: &Value) -> String {
+    let words = match (text(event, "type"), outcome(event)) {
+        (RUN_FINISHED, Some(outcome)) => match event.pointer("/data/message") {
+            Some(Value::String(message)) => format!("{outcome}: {message}"),
+            _ => outcome,
+        },
+        _ => data(event),
+    };
+    match words.char_indices().nth(LONGEST_SUMMARY) {
+        Some((end, _)) => format!("{}...", &words[..end]),
+        None => words,
+    }
+}
+
+/// Of an event that tells of a run: how it ended, and how long it took.
+pub(super) fn outcome(event: &Value) -> Option<String> {
+    let outcome = event.pointer("/data/outcome")?.as_str()?;
+    let microseconds = event.pointer("/data/usage/wall_microseconds").and_then(Value::as_u64);
+    Some(match microseconds {
+        Some(microseconds) => format!("{outcome} in {}", took(microseconds / 1_000)),
+        None => outcome.to_owned(),
+    })
 }
 
 /// An attribute of an event as text; nothing where it has none.
@@ -140,6 +169,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn says_in_a_list_what_an_event_is_about() {
+        let check = |event: Value, expected: &str| assert_eq!(summary(&event), expected);
+        let run = |message: Value| {
+            json!({ "type": "run.finished", "data": {
+                "outcome": "failed", "usage": { "wall_microseconds": 1_500_000 }, "message": message,
+            } })
+        };
+        check(run(json!("no space")), "failed in 1.5 s: no space");
+        check(run(json!(null)), "failed in 1.5 s");
+        check(json!({ "type": "run.finished", "data": 1 }), "1");
+        check(json!({ "type": "a", "data": { "outcome": "failed" } }), "{\"outcome\":\"failed\"}");
+        check(json!({ "type": "a", "data": "é".repeat(201) }), &("é".repeat(200) + "..."));
+    }
 
     #[test]
     fn lists_events() {

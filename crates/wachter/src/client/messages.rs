@@ -14,8 +14,8 @@ pub(crate) struct SendArguments {
     /// The event's topic, such as `scan.requested`
     topic: Topic,
     /// What it says: JSON, @FILE, or `-` for stdin
-    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
-    data: Option<String>,
+    #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
+    content: Option<String>,
     /// What it is about
     #[arg(long)]
     subject: Option<String>,
@@ -32,8 +32,8 @@ pub(crate) struct RequestArguments {
     /// The question's topic
     topic: Topic,
     /// What it says: JSON, @FILE, or `-` for stdin
-    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
-    data: Option<String>,
+    #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
+    content: Option<String>,
     /// What it is about
     #[arg(long)]
     subject: Option<String>,
@@ -43,8 +43,8 @@ pub(crate) struct RequestArguments {
 }
 
 pub(super) async fn send(arguments: SendArguments, node: &Node, format: Format) -> CommandResult {
-    let SendArguments { topic, data, subject, key, id } = arguments;
-    let data = data.as_deref().map(json_argument).transpose()?.unwrap_or_default();
+    let SendArguments { topic, content, subject, key, id } = arguments;
+    let data = content.as_deref().map(json_argument).transpose()?.unwrap_or_default();
     let event = Send { kind: topic, subject, data, partition_key: key, id };
     let sent = node.call::<SendEvent>(&Nothing {}, &event).await?;
     let sentence = if sent.duplicate {
@@ -60,8 +60,8 @@ pub(super) async fn request(
     node: &Node,
     format: Format,
 ) -> CommandResult {
-    let RequestArguments { topic, data, subject, timeout } = arguments;
-    let data = data.as_deref().map(json_argument).transpose()?.unwrap_or_default();
+    let RequestArguments { topic, content, subject, timeout } = arguments;
+    let data = content.as_deref().map(json_argument).transpose()?.unwrap_or_default();
     let question = Ask { kind: topic, subject, data, timeout: Some(timeout.as_millis()) };
     let answer = node.call::<AskQuestion>(&Nothing {}, &question).await?;
     output::result(format, &answer, events::data(&answer.event))

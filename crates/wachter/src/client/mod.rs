@@ -94,3 +94,75 @@ pub(crate) async fn carry_out(
         ClientCommand::Thaw => freeze::thaw(&node, &host, format).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::Arguments;
+
+    /// Each command with all that it takes: what is declared has to be what is read.
+    #[test]
+    fn every_command_line_is_read() {
+        let right = [
+            "status --watch",
+            "modules --data /data",
+            "agents --watch",
+            "agents show hello",
+            "agents run hello --input a=1 -i @file --dry-run --wait",
+            "agents pause hello --reason drill",
+            "agents resume hello",
+            "agents routes --event -",
+            "runs --agent a --module b --outcome failed --since 2d --limit 5",
+            "runs 0192f3a1-5b7e-7c11-8d2a-0f6d7e1c9b55",
+            "events --topic a.*,b.> --topic c --since 1h -n 5 -f",
+            "logs --level warn --since 2026-11-22 --limit 5 --follow",
+            "send a.b {} --subject s --key k --id i --data /data",
+            "send a.b -1",
+            "request a.b - --subject s --timeout 5s",
+            "trace 7",
+            "changes --since 1h",
+            "dead-letters list --subscription a -n 5",
+            "dead-letters show 1",
+            "dead-letters retry 1",
+            "dead-letters drop 1",
+            "replay a --from 1 --to 2 --effects",
+            "replay a --since 1h",
+            "subscriptions",
+            "audit verify --checkpoint file --from 1 --to 2",
+            "audit export --from 1 --to 2",
+            "freeze --reason drill",
+            "thaw",
+            "config get log.level",
+            "config reload",
+            "sync",
+            "rollback --to 1",
+            "pin 1 --for 1h",
+            "pin --for 1h",
+            "unpin",
+            "apply file",
+        ];
+        let read = |line: &str| {
+            let words = ["wachter"].into_iter().chain(line.split(' '));
+            Arguments::try_parse_from(words.chain(["--output", "json"]))
+        };
+        for line in right {
+            assert!(read(line).is_ok(), "{line}: {:?}", read(line).err());
+        }
+        let wrong = [
+            ("runs 7", "a run is named by a UUID"),
+            ("runs 0192f3a1-5b7e-7c11-8d2a-0f6d7e1c9b55 --agent a", "cannot be used with"),
+            ("events --topic .a", "invalid value"),
+            ("events --since yesterday", "write how long ago"),
+            ("logs --level loud", "possible values"),
+            ("replay a", "--since"),
+            ("replay a --from 1 --since 1h", "cannot be used with"),
+            ("freeze", "--reason"),
+            ("request a.b --timeout 5", "is not a duration"),
+        ];
+        for (line, words) in wrong {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.contains(words), "{line}: {error}");
+        }
+    }
+}

@@ -2,7 +2,7 @@ use clap::Args;
 use wachter_api::shapes::TraceNode;
 use wachter_api::{Nothing, TraceEvent};
 
-use super::events::{text, time_of};
+use super::events::{outcome, text, time_of};
 use super::node::Node;
 use super::words::took;
 use crate::failure::CommandResult;
@@ -72,10 +72,11 @@ fn words(node: &TraceNode, is_root: bool) -> String {
     let mut words =
         if is_root { format!("{} UTC", time_of(event)) } else { since(node.milliseconds) };
     words.push_str(&format!("  {}", text(event, "type")));
-    for part in [text(event, "subject").to_owned(), outcome(event), text(event, "id").to_owned()] {
+    let outcome = outcome(event).unwrap_or_default();
+    for part in [text(event, "subject"), &outcome, text(event, "id")] {
         if !part.is_empty() {
             words.push_str("  ");
-            words.push_str(&part);
+            words.push_str(part);
         }
     }
     if node.asked {
@@ -87,17 +88,6 @@ fn words(node: &TraceNode, is_root: bool) -> String {
 fn since(milliseconds: i64) -> String {
     let sign = if milliseconds < 0 { '-' } else { '+' };
     format!("{sign}{}", took(milliseconds.unsigned_abs()))
-}
-
-/// Of an event that tells of a run: how it ended, and how long it took.
-fn outcome(event: &serde_json::Value) -> String {
-    let outcome = event.pointer("/data/outcome").and_then(serde_json::Value::as_str);
-    let micros = event.pointer("/data/usage/wall_microseconds").and_then(serde_json::Value::as_u64);
-    match (outcome, micros) {
-        (Some(outcome), Some(micros)) => format!("{outcome} in {}", took(micros / 1_000)),
-        (Some(outcome), None) => outcome.to_owned(),
-        (None, _) => String::new(),
-    }
 }
 
 #[cfg(test)]
