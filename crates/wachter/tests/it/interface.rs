@@ -103,8 +103,6 @@ fn agents_and_runs() {
     ends(&failed, 4, "told to by the input");
     let dry = site.json(&["agents", "run", "greeter", "--wait", "--dry-run"]);
     assert_eq!(dry["dry_run"], true);
-    let wrong = site.wachter(&["agents", "run", "greeter", "--input", "greting=Hi"]);
-    assert!([2, 3].contains(&wrong.code) && wrong.stderr.contains("greting"), "{}", wrong.stderr);
     let sent = site.json(&["agents", "run", "greeter"]);
     until("the run that nobody waits for", || {
         let trace = site.json(&["trace", sent["id"].as_str().unwrap()]);
