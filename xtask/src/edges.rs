@@ -105,6 +105,11 @@ const QUARANTINES: &[Quarantine] = &[
         reason: "HTTP is served at the rim only",
     },
     Quarantine {
+        outside: "rusqlite",
+        only: &["wachter-bus", TESTKIT],
+        reason: "one crate knows how the journal is kept",
+    },
+    Quarantine {
         outside: "wasmtime",
         only: &["wachter-modules"],
         reason: "the engine runs inside the jail, never in the node",
@@ -248,6 +253,7 @@ mod tests {
         check("wachter-bus", "axum-extra", Normal, Some("at the rim"));
         check("wachter-sandbox", "hyper-util", Normal, Some("at the rim"));
         check("wachter-sandbox", "hyperfine", Normal, None);
+        check("wachter-runtime", "rusqlite", Normal, Some("only wachter-bus, wachter-testkit may"));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use wachter_model::{EmittedEvent, Finding, Level, RunId, Topic};
 use wachter_protocol::module::host::{View, ViewError};
-use wachter_protocol::module::{LogLine, Message, Metric, ModuleIdentity, Progress, Request};
+use wachter_protocol::module::{
+    IdempotencyKey, LogLine, Message, Metric, ModuleIdentity, Progress, Request,
+};
 
 use crate::output::{Output, shortened};
 
@@ -38,6 +40,15 @@ impl<S> Context<S> {
     #[must_use]
     pub const fn run(&self) -> RunId {
         self.request.run
+    }
+
+    /// What the run is for: the same again when a run is repeated because the one before it failed or
+    /// was cut off, after the module's effects or before. Hand it to whoever must do nothing twice, or
+    /// keep it beside what was done.
+    #[must_use]
+    pub fn idempotency_key(&self) -> IdempotencyKey {
+        let key = self.request.idempotency_key;
+        key.unwrap_or_else(|| IdempotencyKey::of_run(self.request.run))
     }
 
     /// The module's name and version, as the node knows it.

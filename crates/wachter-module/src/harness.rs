@@ -6,7 +6,7 @@ use wachter_model::{EmittedEvent, Finding, RunId};
 use wachter_protocol::MODULE_PROTOCOL;
 use wachter_protocol::module::host::View;
 use wachter_protocol::module::{
-    HostViews, Message, Metric, ModuleIdentity, ModuleResult, Request, parse_line,
+    HostViews, IdempotencyKey, Message, Metric, ModuleIdentity, ModuleResult, Request, parse_line,
 };
 
 use crate::Module;
@@ -41,10 +41,12 @@ impl Harness {
     #[must_use]
     pub fn new() -> Self {
         let name = "under-test".parse().expect("lower-case letters and a hyphen are a name");
+        let run = RunId::new();
         Self {
             request: Request {
                 protocol: MODULE_PROTOCOL,
-                run: RunId::new(),
+                run,
+                idempotency_key: Some(IdempotencyKey::of_run(run)),
                 module: ModuleIdentity { name, version: "0.0.0".to_owned() },
                 input: Value::Null,
                 event: None,
@@ -67,6 +69,13 @@ impl Harness {
     #[must_use]
     pub fn event(mut self, event: Value) -> Self {
         self.request.event = Some(event);
+        self
+    }
+
+    /// Makes it another try at what `earlier` was for.
+    #[must_use]
+    pub const fn again(mut self, earlier: &Self) -> Self {
+        self.request.idempotency_key = earlier.request.idempotency_key;
         self
     }
 

@@ -184,6 +184,10 @@ mod tests {
                 ),
                 "metric" => context.metric("temperature_celsius", f64::NAN, []),
                 "log" => context.error("é".repeat(100_000)),
+                "key" => {
+                    let key = context.idempotency_key().to_string();
+                    return Ok(Report::unchanged().output(json!(key)));
+                }
                 "deadline" => {
                     return Ok(Report::unchanged()
                         .output(json!([context.remaining() > Duration::ZERO, context.stopped()])));
@@ -215,6 +219,15 @@ mod tests {
         let failed = act("fail").after(&second).run(&Puppet);
         let third = act("").after(&failed).run(&Puppet);
         assert_eq!(third.result.output, json!({ "count": 3 }), "a failed run leaves the state");
+    }
+
+    #[test]
+    fn another_try_has_the_same_key() {
+        let (first, other) = (act("key"), act("key"));
+        let key = |harness: &Harness| harness.run(&Puppet).result.output;
+        assert_eq!(key(&first), key(&first.clone()));
+        assert_eq!(key(&other.clone().again(&first)), key(&first));
+        assert_ne!(key(&other), key(&first));
     }
 
     #[test]

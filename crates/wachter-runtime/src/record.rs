@@ -4,7 +4,7 @@ use serde_json::Value;
 use wachter_model::{AgentName, Digest, EmittedEvent, Finding, ModuleName, RunId};
 use wachter_protocol::GrantId;
 use wachter_protocol::launcher::Usage;
-use wachter_protocol::module::Metric;
+use wachter_protocol::module::{IdempotencyKey, Metric};
 use wachter_sandbox::{RunReport, Verdict};
 
 /// What is kept of a run.
@@ -14,6 +14,9 @@ pub struct RunRecord {
     pub version: u32,
     /// The run.
     pub run: RunId,
+    /// What it was for, the same for every try; records of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<IdempotencyKey>,
     /// Why it was.
     pub cause: Cause,
     /// The module.
@@ -105,6 +108,7 @@ impl RunRecord {
         Self {
             version: 1,
             run: report.run,
+            idempotency_key: Some(request.idempotency_key),
             cause: request.cause.clone(),
             module: request.manifest.name.clone(),
             module_digest: request.digest,

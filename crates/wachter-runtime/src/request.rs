@@ -1,7 +1,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use wachter_model::{Digest, RunId};
-use wachter_protocol::module::{ModuleIdentity, Request};
+use wachter_protocol::module::{IdempotencyKey, ModuleIdentity, Request};
 use wachter_protocol::{Egress, Grant, MODULE_PROTOCOL, Manifest};
 use wachter_sandbox::{HostRoot, RunOrder, sample};
 
@@ -12,6 +12,8 @@ use crate::Cause;
 pub struct RunRequest {
     /// Which run it is to be.
     pub run: RunId,
+    /// What it is for, however often it is tried.
+    pub idempotency_key: IdempotencyKey,
     /// Why.
     pub cause: Cause,
     /// The module's digest.
@@ -45,6 +47,7 @@ pub fn order(request: &RunRequest, egress: &Egress, now: Timestamp) -> RunOrder 
         request: Request {
             protocol: MODULE_PROTOCOL,
             run: request.run,
+            idempotency_key: Some(request.idempotency_key),
             module: ModuleIdentity {
                 name: request.manifest.name.clone(),
                 version: request.manifest.version.clone(),

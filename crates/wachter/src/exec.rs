@@ -9,10 +9,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Level, RunId};
+use wachter_protocol::module::IdempotencyKey;
 use wachter_protocol::{Egress, Excess, Grant};
 use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
 
+use crate::client;
 use crate::doctor::Folder;
 use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::node;
@@ -40,7 +42,6 @@ pub(crate) struct Runnable {
     pub(crate) request: RunRequest,
     pub(crate) launcher: LauncherOptions,
     pub(crate) egress: Egress,
-    /// Where its record is kept.
     /// Whether the node's journal is told of it.
     journalled: bool,
     /// Holds what exists for the time of the run only.
@@ -61,12 +62,12 @@ pub(crate) async fn carry_out(
     runnable.request.input = input;
     runnable.request.dry_run = arguments.dry_run;
     let record = watch(&runnable, arguments.verbose).await?;
-    if runnable.journalled {
-        // TODO
-    }
     match format {
         Format::Json => output::json(&record)?,
         Format::Human => print(&record)?,
+    }
+    if runnable.journalled {
+        client::record(&host, &record).await?;
     }
     if record.succeeded() {
         return Ok(());
@@ -103,9 +104,11 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
         arguments
             .extend(["--local-file".into(), std::path::absolute(local_file)?.into_os_string()]);
     }
+    let run = RunId::new();
     Ok(Runnable {
         request: RunRequest {
-            run: RunId::new(),
+            run,
+            idempotency_key: IdempotencyKey::of_run(run),
             cause: Cause::AdHoc,
             digest,
             manifest: module.manifest,
@@ -127,9 +130,11 @@ fn from_release(name: &str, options: &HostOptions) -> Result<Runnable, CommandEr
     let host = options.host()?;
     let deployed = node::Deployed::read(&host.data)?;
     let (digest, manifest, grant) = deployed.module(name, &host)?;
+    let run = RunId::new();
     Ok(Runnable {
         request: RunRequest {
-            run: RunId::new(),
+            run,
+            idempotency_key: IdempotencyKey::of_run(run),
             cause: Cause::AdHoc,
             digest,
             manifest,

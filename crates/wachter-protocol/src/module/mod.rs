@@ -18,9 +18,11 @@
 //! [`MAX_STATE`].
 
 pub mod host;
+mod idempotency;
 mod message;
 mod request;
 
+pub use idempotency::IdempotencyKey;
 pub use message::{
     LogLine, Message, MessageError, Metric, ModuleResult, Outcome, Progress, parse_line,
 };

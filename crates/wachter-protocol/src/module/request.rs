@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wachter_model::{ModuleName, RunId};
 
+use super::IdempotencyKey;
 use crate::HostView;
 
 /// What a module reads from stdin: everything it needs to know, in one JSON object.
@@ -16,6 +17,10 @@ pub struct Request {
     pub protocol: u32,
     /// This execution.
     pub run: RunId,
+    /// What the run is for: the same again where the run before it was cut off or failed, for whoever
+    /// must do nothing twice. A node always sends one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<IdempotencyKey>,
     /// The module itself.
     pub module: ModuleIdentity,
     /// What the agent or the caller hands in, as the module's input schema has it.

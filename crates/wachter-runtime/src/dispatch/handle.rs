@@ -1,13 +1,9 @@
-use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
-use wachter_config::Agent;
-use wachter_model::AgentName;
+use wachter_model::{AgentName, Event};
 
-use super::{Dispatcher, NodeEvent};
-use crate::RunRecord;
-use crate::schedule::{AgentState, Change};
+use super::{AgentReport, Explanation};
 
-/// Asks and tells a [`Dispatcher`]; cheap to clone.
+/// Asks and tells a [`Dispatcher`](super::Dispatcher); cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle(mpsc::Sender<Command>);
 
@@ -20,41 +16,22 @@ pub enum HandleError {
     /// The dispatcher is not at work: the node stops, or waits for its launcher.
     #[error("the node is not running agents at present; `wachter status` says why")]
     Away,
-}
-
-/// An agent, and how it does.
-#[derive(Clone, Debug)]
-pub struct AgentReport {
-    /// The agent.
-    pub agent: Agent,
-    /// How it does, in a word.
-    pub state: AgentState,
-    /// Why, where that needs one.
-    pub reason: Option<String>,
-    /// When its schedule wakes it next.
-    pub next: Option<Timestamp>,
-    /// Runs under way.
-    pub running: usize,
-    /// Work that waits.
-    pub queued: usize,
-    /// Runs since the node started.
-    pub runs: u64,
-    /// Those that did not succeed.
-    pub failures: u64,
-    /// Events whose condition could not be worked out.
-    pub condition_errors: u64,
-    /// The last run.
-    pub last: Option<Box<RunRecord>>,
+    /// It would not have survived a restart, so it was not done.
+    #[error("the journal does not take it ({0}); see `wachter status`, and try again")]
+    NotKept(String),
 }
 
 #[derive(Debug)]
 pub(super) enum Command {
     Report(oneshot::Sender<Vec<AgentReport>>),
-    Pause(AgentName, String, oneshot::Sender<Result<(), HandleError>>),
-    Resume(AgentName, oneshot::Sender<Result<(), HandleError>>),
+    Explain(Option<Box<Event>>, oneshot::Sender<Vec<Explanation>>),
+    Pause { agent: AgentName, reason: String, by: String, answer: Answer },
+    Resume { agent: AgentName, by: String, answer: Answer },
     Freeze(oneshot::Sender<()>),
     Thaw(oneshot::Sender<()>),
 }
+
+pub(super) type Answer = oneshot::Sender<Result<(), HandleError>>;
 
 impl Handle {
     pub(super) const fn new(commands: mpsc::Sender<Command>) -> Self {
@@ -78,23 +55,55 @@ impl Handle {
         self.ask(Command::Report).await
     }
 
-    /// Makes an agent wait; runs under way go on. Survives a restart.
+    /// Why an event would reach each agent now, or not; without one, what wakes each. See
+    /// [`explain`](super::explain).
+    ///
+    /// # Errors
+    /// The dispatcher is not at work.
+    pub async fn explain(&self, event: Option<Event>) -> Result<Vec<Explanation>, HandleError> {
+        self.ask(|answer| Command::Explain(event.map(Box::new), answer)).await
+    }
+
+    /// Makes an agent wait; runs under way go on. Survives a restart, a change of the agent, and its
+    /// absence from the configuration.
     ///
     /// # Errors
     /// See [`HandleError`].
     pub async fn pause(&self, agent: AgentName, reason: String) -> Result<(), HandleError> {
-        self.ask(|answer| Command::Pause(agent, reason, answer)).await?
+        self.pause_by(agent, reason, String::new()).await
     }
 
-    /// Lets an agent go on.
+    /// The same, and keeps who it was.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn pause_by(
+        &self,
+        agent: AgentName,
+        reason: String,
+        by: String,
+    ) -> Result<(), HandleError> {
+        self.ask(|answer| Command::Pause { agent, reason, by, answer }).await?
+    }
+
+    /// Lets an agent go on. That it was not paused is no error.
     ///
     /// # Errors
     /// See [`HandleError`].
     pub async fn resume(&self, agent: AgentName) -> Result<(), HandleError> {
-        self.ask(|answer| Command::Resume(agent, answer)).await?
+        self.resume_by(agent, String::new()).await
     }
 
-    /// Begins no run that has effects.
+    /// The same, and keeps who it was.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn resume_by(&self, agent: AgentName, by: String) -> Result<(), HandleError> {
+        self.ask(|answer| Command::Resume { agent, by, answer }).await?
+    }
+
+    /// Begins no run that has effects. It is the caller who remembers that over a restart: see
+    /// [`DispatcherOptions::frozen`](super::DispatcherOptions::frozen).
     ///
     /// # Errors
     /// The dispatcher is not at work.
@@ -108,76 +117,5 @@ impl Handle {
     /// The dispatcher is not at work.
     pub async fn thaw(&self) -> Result<(), HandleError> {
         self.ask(Command::Thaw).await
-    }
-}
-
-impl Dispatcher {
-    pub(super) async fn carry_out(
-        &mut self,
-        command: Command,
-        observe: &mut impl FnMut(NodeEvent),
-    ) {
-        // Who asked may have gone away in the meantime.
-        match command {
-            Command::Report(answer) => drop(answer.send(self.report())),
-            Command::Pause(agent, reason, answer) => {
-                let _ = answer.send(self.pause(&agent, reason).await);
-            }
-            Command::Resume(agent, answer) => {
-                let _ = answer.send(self.resume(&agent, observe).await);
-            }
-            Command::Freeze(answer) => {
-                self.admission.freeze();
-                let _ = answer.send(());
-            }
-            Command::Thaw(answer) => {
-                let started = self.admission.thaw();
-                self.start_all(started, observe).await;
-                self.offer_again(observe).await;
-                let _ = answer.send(());
-            }
-        }
-    }
-
-    fn report(&self) -> Vec<AgentReport> {
-        let report = |(name, worker): (&AgentName, &super::Worker)| AgentReport {
-            agent: worker.agent.as_ref().clone(),
-            state: worker.standing.state(),
-            reason: worker.standing.reason().map(str::to_owned),
-            next: self.timetable.next_of(name),
-            running: self.admission.running_of(name),
-            queued: self.admission.queued_of(name).count(),
-            runs: worker.counts.runs,
-            failures: worker.counts.failures,
-            condition_errors: worker.condition_errors(),
-            last: worker.counts.last.clone(),
-        };
-        self.workers.iter().map(report).collect()
-    }
-
-    async fn pause(&mut self, name: &AgentName, reason: String) -> Result<(), HandleError> {
-        let worker =
-            self.workers.get_mut(name).ok_or_else(|| HandleError::Unknown(name.clone()))?;
-        worker.apply(Change::Paused(reason));
-        self.timetable.pause(name);
-        self.admission.pause(name.clone());
-        self.keep_times(std::slice::from_ref(name)).await;
-        Ok(())
-    }
-
-    async fn resume(
-        &mut self,
-        name: &AgentName,
-        observe: &mut impl FnMut(NodeEvent),
-    ) -> Result<(), HandleError> {
-        let worker =
-            self.workers.get_mut(name).ok_or_else(|| HandleError::Unknown(name.clone()))?;
-        worker.apply(Change::Resumed);
-        self.timetable.resume(name, Timestamp::now());
-        let started = self.admission.resume(name);
-        self.keep_times(std::slice::from_ref(name)).await;
-        self.start_all(started, observe).await;
-        self.offer_again(observe).await;
-        Ok(())
     }
 }

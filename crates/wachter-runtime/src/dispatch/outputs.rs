@@ -38,7 +38,8 @@ impl Maker<'_> {
     }
 }
 
-/// All that an accepted run brings: events, and the module's new state.
+/// All that an accepted run brings: events, and the module's new state, for which the old one must be
+/// what the run has read.
 ///
 /// # Errors
 /// Something that the module emitted cannot stand in an event.
@@ -47,7 +48,7 @@ pub(super) fn of_success(
     agent: &AgentName,
     cause: &Event,
     record: &RunRecord,
-    state: Option<&Value>,
+    state: Option<(&Value, Expect)>,
     now: Timestamp,
 ) -> Result<Outputs, AttributeError> {
     let mut maker = Maker { sources, agent, run: record.run, cause, now, count: 0 };
@@ -63,11 +64,11 @@ pub(super) fn of_success(
         let builder = maker.event(&finding.kind)?.json(&json!(finding));
         events.push(builder.subject(&finding.subject).partition_key(&finding.subject).build()?);
     }
-    let keys = state.map(|state| KeyChange {
+    let keys = state.map(|(state, expect)| KeyChange {
         bucket: STATE_BUCKET.to_owned(),
         key: agent.to_string(),
         value: Some(state.to_string().into_bytes()),
-        expect: Expect::Anything,
+        expect,
         lasts: None,
     });
     Ok(Outputs { events, keys: keys.into_iter().collect() })

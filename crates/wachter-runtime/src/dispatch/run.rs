@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use wachter_bus::{AckError, Bus, Delivery, Outputs, Seq};
+use wachter_bus::{AckError, Bus, Delivery, Expect, Outputs, Seq};
 use wachter_config::{Agent, Spread};
-use wachter_model::chain;
+use wachter_model::{AgentName, Event, RunId, chain};
 
+use super::DispatcherOptions;
 use super::outputs::{self, STATE_BUCKET};
 use super::wake::{Sources, Wake};
 use crate::{RunRecord, RunRequest};
@@ -39,12 +39,23 @@ pub struct Ran {
 #[error("the launcher is gone")]
 pub struct RunnerGone;
 
+/// A run that is over.
+pub(super) struct Ended {
+    pub(super) run: RunId,
+    pub(super) agent: AgentName,
+    /// What woke the agent.
+    pub(super) cause: Arc<Event>,
+    pub(super) settled: Settled,
+    /// Whether its module is known to remember something from run to run.
+    pub(super) keeps_state: bool,
+}
+
 /// How a delivery ended.
 #[derive(Debug)]
 pub(super) enum Settled {
     /// The run is over and kept.
     Finished(Box<RunRecord>),
-    /// The run is over and could not be kept: why. It is done again.
+    /// The run is over and could not be kept: why. It is done again, under the same key.
     NotKept(String),
     /// It was not carried out: the launcher went away. It is done again.
     Gone,
@@ -82,47 +93,69 @@ pub(super) struct Admitted {
     pub(super) replaced: Arc<AtomicBool>,
 }
 
+/// Where a run's work goes.
+struct Rim {
+    options: DispatcherOptions,
+    sources: Sources,
+    /// What the state must be for it to be changed: what the run has read.
+    state: Expect,
+}
+
 impl Admitted {
     /// Runs the module and settles the delivery.
-    pub(super) async fn carry_out(mut self, bus: Bus, sources: Sources, runner: Runner) -> Settled {
-        let state = bus.key(STATE_BUCKET, self.agent.name.as_str()).await;
-        self.request.state = match state {
-            Ok(entry) => {
-                let state = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
-                state.unwrap_or(Value::Null)
+    pub(super) async fn carry_out(self, options: DispatcherOptions, sources: Sources) -> Ended {
+        let (run, agent) = (self.request.run, self.agent.name.clone());
+        let cause = Arc::clone(self.delivery.event());
+        let mut rim = Rim { options, sources, state: Expect::Absent };
+        let (settled, keeps_state) = self.settle(&mut rim).await;
+        let keeps_state = keeps_state || rim.state != Expect::Absent;
+        Ended { run, agent, cause, settled, keeps_state }
+    }
+
+    /// Says how it ended, and whether there is a state now.
+    async fn settle(mut self, rim: &mut Rim) -> (Settled, bool) {
+        match rim.options.bus.key(STATE_BUCKET, self.agent.name.as_str()).await {
+            Ok(Some(entry)) => {
+                self.request.state = serde_json::from_slice(&entry.value).unwrap_or(Value::Null);
+                rim.state = Expect::Revision(entry.revision);
             }
+            Ok(None) => {}
             Err(error) => {
                 self.delivery.nak(None, format!("its state cannot be read: {}", chain(&error)));
-                return Settled::NotKept(chain(&error));
+                return (Settled::NotKept(chain(&error)), false);
             }
-        };
-        let mut running = runner(self.request.clone(), self.cancel.clone());
+        }
+        let clock = Arc::clone(&rim.options.clock);
+        let mut running = (rim.options.runner)(self.request.clone(), self.cancel.clone());
         let ran = loop {
             tokio::select! {
                 ran = &mut running => break ran,
-                () = tokio::time::sleep(LEASE / 4) => {
+                () = clock.wait_until(clock.elapsed() + LEASE / 4) => {
                     // If it is held no more, settling says so.
                     let _ = self.delivery.extend(LEASE);
                 }
             }
         };
         match ran {
-            Ok(ran) if ran.record.succeeded() => self.keep(&bus, &sources, ran).await,
-            Ok(ran) => self.give_back(&bus, &sources, ran.record).await,
+            Ok(ran) if ran.record.succeeded() => {
+                // A dry run has no state to speak of: nothing was done.
+                let state = ran.state.filter(|_| !ran.record.dry_run);
+                let keeps_state = state.is_some();
+                (self.keep(rim, ran.record, state).await, keeps_state)
+            }
+            Ok(ran) => (self.give_back(rim, ran.record).await, false),
             Err(RunnerGone) => {
                 self.delivery.nak(Some(Duration::ZERO), "the launcher went away");
-                Settled::Gone
+                (Settled::Gone, false)
             }
         }
     }
 
-    async fn keep(mut self, bus: &Bus, sources: &Sources, ran: Ran) -> Settled {
-        let Ran { mut record, state } = ran;
-        let (name, now) = (&self.agent.name, Timestamp::now());
-        // A dry run has no state to speak of: nothing was done.
-        let state = state.filter(|_| !record.dry_run);
+    async fn keep(mut self, rim: &Rim, mut record: RunRecord, state: Option<Value>) -> Settled {
+        let (name, now) = (&self.agent.name, rim.options.clock.now());
+        let state = state.as_ref().map(|state| (state, rim.state));
         let outputs =
-            outputs::of_success(sources, name, self.delivery.event(), &record, state.as_ref(), now);
+            outputs::of_success(&rim.sources, name, self.delivery.event(), &record, state, now);
         let refused = match outputs {
             Ok(outputs) => match self.delivery.ack(outputs).await {
                 Ok(_) => {
@@ -130,6 +163,12 @@ impl Admitted {
                     return Settled::Finished(Box::new(record));
                 }
                 Err(AckError::Refused(reason)) => chain(&reason),
+                Err(AckError::Conflict(_)) => {
+                    // Another run of the agent was quicker, and this one has not seen what it left.
+                    let reason = "another run changed its state meanwhile";
+                    self.delivery.nak(Some(Duration::ZERO), reason);
+                    return Settled::NotKept(reason.to_owned());
+                }
                 Err(error) => {
                     let reason = chain(&error);
                     self.delivery.nak(None, reason.clone());
@@ -141,13 +180,14 @@ impl Admitted {
         // What the module emitted is no event; that is its failure, and it will be no other way again.
         record.outcome = "failed".to_owned();
         record.message = Some(format!("what it emitted cannot be taken: {refused}"));
-        self.give_back(bus, sources, record).await
+        self.give_back(rim, record).await
     }
 
     /// Keeps the record, and has the event delivered again as `retry` says. A tick is not given up
     /// into the dead letters: the next one comes by itself.
-    async fn give_back(mut self, bus: &Bus, sources: &Sources, record: RunRecord) -> Settled {
-        let (name, now) = (&self.agent.name, Timestamp::now());
+    async fn give_back(mut self, rim: &Rim, record: RunRecord) -> Settled {
+        let (bus, sources): (&Bus, _) = (&rim.options.bus, &rim.sources);
+        let (name, now) = (&self.agent.name, rim.options.clock.now());
         let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
         let event = match outputs::of_failure(sources, name, self.delivery.event(), &record, now) {
             Ok(event) => event,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use wachter_config::Agent;
+use wachter_config::{Agent, Scope};
 use wachter_model::{
     AgentName, AttributeError, Event, EventId, EventKind, NodeName, Source, Topic,
 };
@@ -32,6 +32,13 @@ impl Sources {
     #[must_use]
     pub fn scheduler(&self) -> Source {
         self.part("scheduler")
+    }
+
+    /// The scheduler of all nodes together: they agree on the names of its ticks, so that a tick that
+    /// two of them tell is one event.
+    #[must_use]
+    pub fn fleet_scheduler(&self) -> Source {
+        "/fleet/scheduler".parse().expect("is a path")
     }
 
     /// Its interface, on behalf of a person.
@@ -81,6 +88,7 @@ pub struct RunRequested {
 /// is not run again.
 pub(super) fn tick_event(
     sources: &Sources,
+    scope: Option<Scope>,
     tick: &Tick,
     now: Timestamp,
 ) -> Result<Event, AttributeError> {
@@ -88,7 +96,11 @@ pub(super) fn tick_event(
         Reason::Missed { count } => count,
         Reason::First | Reason::Regular | Reason::Deferred => 0,
     };
-    Event::builder(sources.scheduler(), &topic(AGENT_DUE))
+    let source = match scope {
+        Some(Scope::Fleet) => sources.fleet_scheduler(),
+        Some(Scope::Node) | None => sources.scheduler(),
+    };
+    Event::builder(source, &topic(AGENT_DUE))
         .id(tick.key().parse::<EventId>()?)
         .kind(EventKind::Command)
         .target(tick.agent.as_str())
@@ -129,11 +141,15 @@ pub(super) enum Wake {
 }
 
 impl Wake {
-    /// Of an event that its subscription handed out. A command counts only from the node itself.
+    /// Of an event that its subscription handed out. A command counts only from the node itself;
+    /// a tick also from the schedule that nodes have in common, since it says no more than the time.
     pub(super) fn of(event: &Event, sources: &Sources) -> Option<Self> {
         let ours = |source: Source| event.kind() == EventKind::Command && *event.source() == source;
         match event.event_type() {
-            AGENT_DUE => ours(sources.scheduler()).then_some(Self::Due),
+            AGENT_DUE => {
+                let due = ours(sources.scheduler()) || ours(sources.fleet_scheduler());
+                due.then_some(Self::Due)
+            }
             AGENT_REQUESTED if ours(sources.interface()) => {
                 let request =
                     event.data().to_json().and_then(|data| serde_json::from_value(data).ok());
@@ -148,10 +164,13 @@ impl Wake {
 /// What the module is told: the agent's input, and over it what was asked for.
 pub(super) fn input(agent: &Agent, wake: &Wake) -> Value {
     let mut input = agent.with.clone();
-    if let (Value::Object(own), Wake::Requested(RunRequested { input: Value::Object(asked), .. })) =
-        (&mut input, wake)
-    {
-        own.extend(asked.clone());
+    if let Wake::Requested(RunRequested { input: Value::Object(asked), .. }) = wake {
+        match &mut input {
+            Value::Object(own) => own.extend(asked.clone()),
+            // An agent that is told nothing has nothing to lay it over.
+            _ if asked.is_empty() => {}
+            other => *other = Value::Object(asked.clone()),
+        }
     }
     input
 }

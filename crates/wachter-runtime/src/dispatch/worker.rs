@@ -1,30 +1,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use wachter_bus::{
-    Bus, Delivery, Order, Retry, Subscription, SubscriptionName, SubscriptionOptions,
-};
-use wachter_config::{Agent, Scope, Spread};
+use wachter_bus::{Clock, Delivery, Subscription};
+use wachter_config::{Agent, Overlap, Scope, Spread};
 use wachter_model::{AgentName, Digest, Event, NodeName, RunId, chain};
 use wachter_protocol::{Grant, Manifest};
 
-use super::condition;
-use super::run::{Failures, LEASE};
-use super::wake::{Sources, Wake};
-use crate::schedule::{
-    Change, Priority, RestartOptions, Restarts, Standing, Times, Work, has_effects,
-};
+use super::listening::Listening;
+use super::run::Failures;
+use super::wake::Wake;
+use super::{Pause, condition};
+use crate::schedule::{Priority, RestartOptions, Restarts, Standing, Times, Work, has_effects};
 use crate::{Deployment, ModuleStanding, RunRecord};
-
-/// Deliveries of an agent that may wait here beside those that run; the others stay in the journal.
-const AHEAD: usize = 8;
-
-/// How often an event may be delivered besides its failures: nodes stop, launchers die.
-const INTERRUPTIONS: u32 = 10;
 
 /// An agent at work: its subscription, and how it does.
 pub(super) struct Worker {
@@ -32,11 +21,14 @@ pub(super) struct Worker {
     pub(super) standing: Standing,
     pub(super) counts: Counts,
     pub(super) failures: Failures,
-    restarts: Restarts,
-    name: SubscriptionName,
+    pub(super) pause: Option<Pause>,
+    /// When it is in the order of reviews.
+    pub(super) review_at: Option<Timestamp>,
+    pub(super) restarts: Restarts,
+    /// How many failures in a row were told last.
+    told: u32,
     errors: Arc<AtomicU64>,
-    /// Ends when this is dropped.
-    _listening: Listening,
+    listening: Listening,
 }
 
 /// What an agent did since the node started.
@@ -54,68 +46,54 @@ pub(super) struct ReadyModule {
     pub(super) grant: Grant,
 }
 
-/// Ends with who holds it; a delivery on its way is given back.
-struct Listening(JoinHandle<()>);
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// What became of the row of an agent's failures.
+pub(super) enum Row {
+    /// There is none: it succeeded, or was ended by us.
+    None,
+    /// It is not long enough to be told.
+    Short,
+    /// It is so long that it is held back.
+    Degraded { failures: u32, next: Timestamp, tell: bool },
 }
 
 impl Worker {
-    /// Makes the subscription what the agent says, and begins to listen. `old` is the agent as it was
-    /// before: how it does goes on.
-    pub(super) async fn declare(
+    /// Of an agent, and the subscription that was made for it.
+    pub(super) fn new(
         agent: &Agent,
-        node: &NodeName,
-        sources: &Sources,
-        bus: &Bus,
+        errors: Arc<AtomicU64>,
+        subscription: Subscription,
         deliveries: mpsc::Sender<(AgentName, Delivery)>,
-        restarts: RestartOptions,
-        old: Option<Self>,
-    ) -> Result<Self, String> {
-        let name: SubscriptionName =
-            format!("agents/{}", agent.name).parse().map_err(|error| format!("{error}"))?;
-        let errors = old.as_ref().map(|old| Arc::clone(&old.errors)).unwrap_or_default();
-        let spread = Spread::of_node(node, &agent.name);
-        let limit = usize::try_from(agent.concurrency.limit.get()).unwrap_or(usize::MAX);
-        let options = SubscriptionOptions {
-            filter: condition::filter(agent, sources, &errors),
-            order: Order::Any,
-            in_flight: limit.saturating_add(AHEAD),
-            ack_within: LEASE,
-            // Failures are counted where they happen; this bounds what a node that dies each time
-            // can do to an event.
-            retry: Retry {
-                attempts: agent.retry.attempts().saturating_add(INTERRUPTIONS),
-                ..Retry::default()
-            },
-            ..SubscriptionOptions::new(name.clone())
-        };
-        let subscription = bus.subscribe(options).await.map_err(|error| chain(&error))?;
-        let listening = tokio::spawn(listen(agent.name.clone(), subscription, deliveries));
-        let restarts = Restarts::new(restarts, spread);
-        let (standing, counts, failures, restarts) = match old {
-            Some(old) => (old.standing, old.counts, old.failures, old.restarts),
-            None => (Standing::default(), Counts::default(), Failures::default(), restarts),
-        };
-        let agent = Arc::new(agent.clone());
-        let listening = Listening(listening);
-        Ok(Self {
-            agent,
-            standing,
-            counts,
-            failures,
+        restarts: Restarts,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let listening = Listening::new(agent.name.clone(), subscription, deliveries, clock);
+        Self {
+            agent: Arc::new(agent.clone()),
+            standing: Standing::default(),
+            counts: Counts::default(),
+            failures: Failures::default(),
+            pause: None,
+            review_at: None,
             restarts,
-            name,
+            told: 0,
             errors,
-            _listening: listening,
-        })
+            listening,
+        }
     }
 
-    pub(super) fn subscription(&self) -> SubscriptionName {
-        self.name.clone()
+    /// Becomes another agent of the same name; how it does goes on, and so does its subscription.
+    pub(super) fn become_another(&mut self, agent: &Agent) {
+        self.agent = Arc::new(agent.clone());
+    }
+
+    /// Has it take deliveries, or none.
+    pub(super) fn listen(&self, open: bool) {
+        self.listening.open(open);
+    }
+
+    /// What counts conditions that could not be worked out.
+    pub(super) fn errors(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.errors)
     }
 
     /// Conditions that could not be worked out.
@@ -133,32 +111,24 @@ impl Worker {
         Some(Times::new(schedule, self.agent.window.clone(), spread))
     }
 
-    /// Why it may not run, where it may not.
-    pub(super) fn held(&self, deployment: &Deployment) -> Option<String> {
-        self.module(deployment).err()
-    }
-
-    /// Its module, for a run that begins now.
-    pub(super) fn ready(
-        &mut self,
-        deployment: &Deployment,
-    ) -> Result<(Arc<Agent>, ReadyModule, Failures), String> {
-        let (digest, manifest, grant) = self.module(deployment)?;
-        let module = ReadyModule { digest, manifest: manifest.clone(), grant: grant.clone() };
-        self.apply(Change::Began);
-        Ok((Arc::clone(&self.agent), module, self.failures.clone()))
-    }
-
-    fn module<'d>(
-        &self,
-        deployment: &'d Deployment,
-    ) -> Result<(Digest, &'d Manifest, &'d Grant), String> {
+    /// Its module, for a run that begins now, or why it may not run.
+    pub(super) fn module(&self, deployment: &Deployment) -> Result<ReadyModule, String> {
         match deployment.modules.get(&self.agent.module).map(|module| &module.standing) {
-            Some(ModuleStanding::Ready { digest, manifest, grant }) => {
-                Ok((*digest, manifest, grant))
-            }
+            Some(ModuleStanding::Ready { digest, manifest, grant }) => Ok(ReadyModule {
+                digest: *digest,
+                manifest: manifest.as_ref().clone(),
+                grant: grant.as_ref().clone(),
+            }),
             Some(ModuleStanding::Refused(reason)) => Err(reason.clone()),
             None => Err(format!("there is no module `{}`", self.agent.module)),
+        }
+    }
+
+    /// Why its module may not run, where it may not.
+    pub(super) fn stopped_by(&self, deployment: &Deployment) -> Option<String> {
+        match deployment.modules.get(&self.agent.module) {
+            Some(module) => module.reason().map(str::to_owned),
+            None => Some(format!("there is no module `{}`", self.agent.module)),
         }
     }
 
@@ -189,57 +159,48 @@ impl Worker {
         has_effects(self.agent.role)
     }
 
-    /// Whether it failed so often that its next try is later.
-    pub(super) fn is_held_back(&mut self, now: Timestamp) -> bool {
-        let held = self.restarts.next_try(now) > now;
-        if !held && !self.restarts.is_degraded(now) {
-            self.apply(Change::Recovered);
-        }
-        held
+    /// Whether two of its runs can be under way at one time.
+    pub(super) fn is_parallel(&self) -> bool {
+        let concurrency = &self.agent.concurrency;
+        concurrency.limit.get() > 1
+            || concurrency.key.is_some()
+            || concurrency.overlap == Overlap::Allow
+    }
+
+    /// Whether it fails so often that a person should know.
+    pub(super) fn is_degraded(&self, now: Timestamp) -> bool {
+        self.restarts.is_degraded(now)
+    }
+
+    /// Goes by other settings from the next failure on.
+    pub(super) fn configure(&mut self, restarts: RestartOptions) {
+        self.restarts.configure(restarts);
     }
 
     /// A run is over.
-    pub(super) fn ended(&mut self, record: &RunRecord, now: Timestamp) {
-        self.apply(Change::Ended);
+    pub(super) fn count(&mut self, record: &RunRecord, now: Timestamp) -> Row {
         self.counts.runs += 1;
         self.counts.last = Some(Box::new(record.clone()));
         if record.succeeded() {
             self.restarts.succeeded();
-            self.apply(Change::Recovered);
-            return;
+            self.told = 0;
+            return Row::None;
         }
         self.counts.failures += 1;
+        // Who ended it was not the module.
+        if record.outcome == "cancelled" {
+            return Row::Short;
+        }
         let next = self.restarts.failed(now);
-        if self.restarts.is_degraded(now) {
-            let failures = self.restarts.failures();
-            self.apply(Change::CrashLooped(format!(
-                "failed {failures} times in a row; the next try is at {next}"
-            )));
+        let failures = self.restarts.failures();
+        if !self.restarts.is_degraded(now) {
+            self.told = 0;
+            return Row::Short;
         }
-    }
-
-    /// Takes note of a change; one that is none is passed over.
-    pub(super) fn apply(&mut self, change: Change) {
-        // What cannot have happened changes nothing: it was recovered, and recovers.
-        let _ = self.standing.apply(change);
-    }
-}
-
-async fn listen(
-    agent: AgentName,
-    subscription: Subscription,
-    deliveries: mpsc::Sender<(AgentName, Delivery)>,
-) {
-    loop {
-        match subscription.next().await {
-            Ok(delivery) => {
-                if deliveries.send((agent.clone(), delivery)).await.is_err() {
-                    return;
-                }
-            }
-            Err(wachter_bus::ReadError::Closed) => return,
-            // The bus says by itself that it cannot be read, and tries again.
-            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        let tell = failures >= self.told.saturating_mul(2);
+        if tell {
+            self.told = failures;
         }
+        Row::Degraded { failures, next, tell }
     }
 }

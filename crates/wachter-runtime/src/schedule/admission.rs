@@ -1,7 +1,8 @@
 //! What may start now.
 //!
 //! Work stands in lanes, one for each agent and key. Within a lane it goes first come, first served,
-//! and as many are under way as its limit says; no agent has more under way than the node gives one,
+//! and as many are under way as its limit says, or one of those agents whose runs build on each
+//! other; no agent has more under way than the node gives one,
 //! however many keys it has. Heads of lanes compete for what the node has to
 //! give: by rank, which is the number of their offer, moved forward by [`OVERTAKEN`] for each step of
 //! priority. So work is overtaken by what was offered up to that much later, and by nothing after: no
@@ -43,6 +44,8 @@ pub struct Admission {
     heads: BTreeSet<(u64, u64, Lane)>,
     agents: BTreeMap<AgentName, Agent>,
     paused: BTreeSet<AgentName>,
+    /// Whose runs go one at a time, whatever their limit.
+    alone: BTreeSet<AgentName>,
     frozen: bool,
     queued: usize,
     offers: u64,
@@ -85,6 +88,7 @@ impl Admission {
             heads: BTreeSet::new(),
             agents: BTreeMap::new(),
             paused: BTreeSet::new(),
+            alone: BTreeSet::new(),
             frozen: false,
             queued: 0,
             offers: 0,
@@ -151,6 +155,18 @@ impl Admission {
         self.start_what_may()
     }
 
+    /// Has the runs of an agent go one at a time from now on, whatever their limit: each needs what the
+    /// one before it left. Those under way go on.
+    pub fn run_alone(&mut self, agent: AgentName) {
+        self.alone.insert(agent);
+    }
+
+    /// Forgets what was said of an agent. What waits and is under way stays.
+    pub fn forget(&mut self, agent: &AgentName) {
+        self.paused.remove(agent);
+        self.alone.remove(agent);
+    }
+
     /// Starts nothing that has effects, takes no such work in, and keeps what waits. What only looks
     /// or tells goes on; so do runs that are under way.
     pub fn freeze(&mut self) {
@@ -187,6 +203,18 @@ impl Admission {
     #[must_use]
     pub fn running_of(&self, agent: &AgentName) -> usize {
         self.agents.get(agent).map_or(0, |agent| agent.running)
+    }
+
+    /// How many runs of an agent are under way, by their key.
+    #[must_use]
+    pub fn running_by_key(&self, agent: &AgentName) -> BTreeMap<Option<String>, usize> {
+        let mut counts = BTreeMap::new();
+        for Running { lane: (of, key), .. } in self.running.values() {
+            if of == agent {
+                *counts.entry(key.clone()).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// How much work waits.
@@ -241,6 +269,7 @@ impl Admission {
         !held
             && self.running.len() < self.limits.running
             && self.running_of(&work.agent) < self.limits.running_per_agent
+            && (self.running_of(&work.agent) == 0 || !self.alone.contains(&work.agent))
             && !self.is_crowded(work, &lane(work))
     }
 

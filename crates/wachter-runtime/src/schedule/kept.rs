@@ -17,12 +17,26 @@ pub struct AgentTimes {
     pub(super) first: bool,
     /// Whether a person paused it.
     pub(super) paused: bool,
+    /// How often the clock was corrected: see [`Tick::era`](super::Tick::era).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) era: u32,
 }
 
 impl AgentTimes {
-    pub(super) fn new(trigger: String, last: Timestamp, first: bool, paused: bool) -> Self {
-        Self { version: Version, trigger, last, first, paused }
+    pub(super) fn new(
+        trigger: String,
+        last: Timestamp,
+        first: bool,
+        paused: bool,
+        era: u32,
+    ) -> Self {
+        Self { version: Version, trigger, last, first, paused, era }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The version of this format: 1. Another is refused when it is read.
@@ -58,7 +72,7 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        let kept = AgentTimes::new("every 30s".into(), Timestamp::UNIX_EPOCH, false, true);
+        let kept = AgentTimes::new("every 30s".into(), Timestamp::UNIX_EPOCH, false, true, 0);
         let text = serde_json::to_string(&kept).unwrap();
         assert_eq!(
             text,

@@ -38,6 +38,11 @@ impl Restarts {
         Self { options, spread, failures: 0, last: None, next: None }
     }
 
+    /// Goes by other options from the next failure on.
+    pub fn configure(&mut self, options: RestartOptions) {
+        self.options = options;
+    }
+
     /// Counts a failure; says when the next try may be.
     pub fn failed(&mut self, now: Timestamp) -> Timestamp {
         if self.is_quiet(now) {
@@ -74,6 +79,14 @@ impl Restarts {
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// From when on the row is forgotten, if nothing fails until then; `None` where there is no row.
+    #[must_use]
+    pub fn quiet_at(&self) -> Option<Timestamp> {
+        let since = self.next.map(|(next, _)| next).or(self.last)?;
+        let within = SignedDuration::try_from(self.options.within.to_std()).ok()?;
+        since.checked_add(within).ok()
     }
 
     fn is_quiet(&self, now: Timestamp) -> bool {

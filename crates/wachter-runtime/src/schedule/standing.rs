@@ -125,6 +125,18 @@ impl Standing {
         self.stopped.as_deref().or(self.paused.as_deref()).or(self.degraded.as_deref())
     }
 
+    /// Why it is in this state, whatever else it is; `None` where it is not, and of a state that needs
+    /// no reason.
+    #[must_use]
+    pub fn reason_of(&self, state: AgentState) -> Option<&str> {
+        match state {
+            AgentState::Stopped => self.stopped.as_deref(),
+            AgentState::Paused => self.paused.as_deref(),
+            AgentState::Degraded => self.degraded.as_deref(),
+            AgentState::Idle | AgentState::Running => None,
+        }
+    }
+
     /// Runs under way, which go on whatever the state.
     #[must_use]
     pub fn runs(&self) -> u32 {

@@ -20,6 +20,9 @@ pub struct Tick {
     pub scheduled_for: Timestamp,
     /// Why it is now.
     pub reason: Reason,
+    /// How often the clock was set back by more than is waited for. The times that it then shows again
+    /// are other ticks than those that had them before.
+    pub era: u32,
 }
 
 /// Why a tick is handed out.
@@ -53,6 +56,9 @@ impl Tick {
     /// What names this tick among all: an event that is published under it is published once.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{}@{}", self.agent, self.scheduled_for)
+        match self.era {
+            0 => format!("{}@{}", self.agent, self.scheduled_for),
+            era => format!("{}@{}+{era}", self.agent, self.scheduled_for),
+        }
     }
 }

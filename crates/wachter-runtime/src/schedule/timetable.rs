@@ -32,6 +32,8 @@ struct Entry {
     /// Whether it has yet to run at all.
     first: bool,
     paused: bool,
+    /// How often its last tick was taken back, since the clock was wrong.
+    era: u32,
     /// Its place in the order of wakes.
     wake: Option<Timestamp>,
 }
@@ -76,13 +78,13 @@ impl Timetable {
         let trigger = times.trigger();
         let known = self.forget(&agent).or(kept);
         let mut entry = match known {
-            Some(AgentTimes { trigger: of, last, first, paused, .. }) => {
+            Some(AgentTimes { trigger: of, last, first, paused, era, .. }) => {
                 let last = if of == trigger { last } else { last.max(now) };
-                Entry { times, trigger, last, first, paused, wake: None }
+                Entry { times, trigger, last, first, paused, era, wake: None }
             }
             None => {
                 let first = matches!(times.schedule().trigger(), Trigger::Every(_));
-                Entry { times, trigger, last: now, first, paused: false, wake: None }
+                Entry { times, trigger, last: now, first, paused: false, era: 0, wake: None }
             }
         };
         entry.correct(now);
@@ -205,13 +207,14 @@ impl Timetable {
 
 impl Entry {
     fn kept(&self) -> AgentTimes {
-        AgentTimes::new(self.trigger.clone(), self.last, self.first, self.paused)
+        AgentTimes::new(self.trigger.clone(), self.last, self.first, self.paused, self.era)
     }
 
     /// Goes on from `now` where the clock was wrong by more than is waited for.
     fn correct(&mut self, now: Timestamp) {
         if self.last.duration_since(now) > Timetable::REWIND {
             self.last = now;
+            self.era += 1;
         }
     }
 
@@ -235,7 +238,9 @@ impl Entry {
         if self.times.open_from(now) != Some(now) {
             return;
         }
-        let tick = |scheduled_for, reason| Tick { agent: agent.clone(), scheduled_for, reason };
+        let era = self.era;
+        let tick =
+            |scheduled_for, reason| Tick { agent: agent.clone(), scheduled_for, reason, era };
         if self.first {
             // The tick of the interval that now is in, so that nodes agree on its name.
             let latest = self.times.latest(now).unwrap_or(now);

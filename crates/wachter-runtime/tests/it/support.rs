@@ -96,7 +96,7 @@ pub(crate) fn deployment(agents: &[(&str, &str)], may_run: bool) -> Arc<Deployme
 
 fn record(request: &RunRequest, outcome: &str, message: Option<&str>) -> RunRecord {
     let value = json!({
-        "version": 1, "run": request.run, "cause": request.cause, "module": "probe",
+        "version": 1, "run": request.run, "idempotency_key": request.idempotency_key, "cause": request.cause, "module": "probe",
         "module_digest": request.digest, "grant": request.grant.id(),
         "input_digest": Digest::of(b""), "dry_run": request.dry_run,
         "started": Timestamp::now(), "outcome": outcome, "message": message, "changed": false,
@@ -143,12 +143,12 @@ impl Node {
         let deployment = deployment(agents, true);
         let scheduler = deployment.catalogue.settings().scheduler.clone();
         let (begun, seen) = (Arc::default(), Arc::<Mutex<Vec<NodeEvent>>>::default());
-        let options = DispatcherOptions {
-            node: node_name(),
-            bus: bus.clone(),
-            runner: runner(act, Arc::clone(&begun)),
+        let options = DispatcherOptions::new(
+            node_name(),
+            bus.clone(),
+            runner(act, Arc::clone(&begun)),
             scheduler,
-        };
+        );
         let shutdown = CancellationToken::new();
         let dispatcher = Dispatcher::new(options, shutdown.clone());
         let handle = dispatcher.handle();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Digest, RunId};
-use wachter_protocol::module::{HostViews, ModuleIdentity, Request};
+use wachter_protocol::module::{HostViews, IdempotencyKey, ModuleIdentity, Request};
 use wachter_protocol::{Egress, Grant, Manifest, Profile};
 use wachter_sandbox::{Launcher, LauncherOptions, RunOrder, RunReport, Update, carry_out};
 
@@ -119,9 +119,11 @@ pub(crate) fn order(manifest: &Manifest, digest: Digest, grant: Grant) -> RunOrd
 
 /// What a module is told when there is nothing to tell.
 fn request(manifest: &Manifest) -> Request {
+    let run = RunId::new();
     Request {
         protocol: 1,
-        run: RunId::new(),
+        run,
+        idempotency_key: Some(IdempotencyKey::of_run(run)),
         module: ModuleIdentity { name: manifest.name.clone(), version: "1.0.0".into() },
         input: serde_json::Value::Null,
         event: None,

@@ -25,7 +25,7 @@ pub(crate) struct EventsArguments {
     limit: Option<u32>,
     /// Go on with new events as they come, until Ctrl-C
     #[arg(long, short)]
-    follow: bool,
+    pub(super) follow: bool,
 }
 
 pub(super) async fn carry_out(

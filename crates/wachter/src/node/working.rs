@@ -75,28 +75,24 @@ async fn with_launcher(
     launcher: Launcher,
     shutdown: &CancellationToken,
 ) -> Result<(), RunnerGone> {
+    let runner = runner(launcher.clone(), work.local.clone());
+    let scheduler = work.settings.borrow().scheduler.clone();
     let options = DispatcherOptions {
-        node: work.node.clone(),
-        bus: work.bus.clone(),
-        runner: runner(launcher.clone(), work.local.clone()),
-        scheduler: work.settings.borrow().scheduler.clone(),
+        frozen: work.freezer.frozen().is_some(),
+        ..DispatcherOptions::new(work.node.clone(), work.bus.clone(), runner, scheduler)
     };
     let dispatcher = Dispatcher::new(options, shutdown.clone());
     let handle = dispatcher.handle();
     let (reloaded, deployments) = watch::channel(None);
     let format = work.format;
     let working = dispatcher.run(deployments, move |event| tell(&event, format));
-    let freezing = async {
-        if work.freezer.frozen().is_some() {
-            // Only a dispatcher that is gone does not take it.
-            let _ = handle.freeze().await;
-        }
-        work.agents.send_replace(Some(handle.clone()));
+    let reloading = async {
+        work.agents.send_replace(Some(handle));
         reload(&launcher, work.deployments.clone(), &reloaded).await
     };
     tokio::select! {
         worked = working => worked,
-        gone = freezing => Err(gone),
+        gone = reloading => Err(gone),
         () = launcher.gone() => Err(RunnerGone),
     }
 }

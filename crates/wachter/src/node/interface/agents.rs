@@ -31,7 +31,7 @@ async fn list(node: Arc<Node>, _: Call<ListAgents>) -> Result<Vec<Agent>, Proble
         match handle.report().await {
             Ok(reports) => return Ok(reports.iter().map(reported).collect()),
             // It went away in between.
-            Err(HandleError::Away | HandleError::Unknown(_)) => {}
+            Err(HandleError::Away | HandleError::Unknown(_) | HandleError::NotKept(_)) => {}
         }
     }
     let deployment = node.deployment.borrow().clone();

@@ -38,7 +38,7 @@ pub(super) fn unpublished(error: &PublishError) -> Problem {
 pub(super) fn unhandled(error: &HandleError) -> Problem {
     let kind = match error {
         HandleError::Unknown(_) => ProblemKind::NotFound,
-        HandleError::Away => ProblemKind::Unavailable,
+        HandleError::Away | HandleError::NotKept(_) => ProblemKind::Unavailable,
     };
     Problem::new(kind, error.to_string())
 }

@@ -46,6 +46,8 @@ class Context:
     missing  what the node could not see of the host: one sentence each
     event    the event that caused the run as CloudEvents JSON, or None
     dry_run  nothing may be changed: say what would be
+    idempotency_key
+             what the run is for: the same text when a run that failed or was cut off is repeated
     deadline when the node stops the run, a datetime in UTC
     """
 
@@ -59,6 +61,7 @@ class Context:
         self.missing = host.get("missing") or []
         self.event = request.get("event")
         self.dry_run = bool(request.get("dry_run"))
+        self.idempotency_key = request.get("idempotency_key")
         self.deadline = _time(request["deadline"])
         self._output = output
 

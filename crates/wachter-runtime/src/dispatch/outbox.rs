@@ -1,0 +1,132 @@
+//! What is to be in the journal: ticks, and what the node has to say of its agents.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use wachter_bus::{Expect, KeyChange};
+use wachter_model::{AgentName, Event};
+
+use super::turn::PAUSE;
+use super::{Dispatcher, wake};
+use crate::NodeEvent;
+
+/// The bucket of schedules: where each agent's stood, by agent.
+pub(super) const TIMES_BUCKET: &str = "agent-times";
+
+/// What may wait for a journal that takes nothing. Ticks are not asked for meanwhile, so it fills by
+/// what people do alone.
+const MOST: usize = 4_096;
+/// What is published in one batch.
+const BATCH: usize = 512;
+
+/// What the journal has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    events: Vec<Event>,
+    /// Whose times are to be kept, once the events are safe.
+    times: BTreeSet<AgentName>,
+    /// Whether some of the events are ticks.
+    ticks: bool,
+    retry_at: Option<Duration>,
+}
+
+impl Outbox {
+    /// Has the times of an agent kept.
+    pub(super) fn keep_times(&mut self, agent: &AgentName) {
+        self.times.insert(agent.clone());
+    }
+
+    /// When the journal is tried again, while it takes nothing.
+    pub(super) fn retry_at(&self) -> Option<Duration> {
+        self.retry_at
+    }
+}
+
+impl Dispatcher {
+    /// Has an event published, as soon as the journal takes it.
+    pub(super) fn publish(&mut self, agent: &AgentName, event: Event) {
+        if self.outbox.events.len() < MOST {
+            self.outbox.events.push(event);
+        } else {
+            let reason = "too much waits for the journal already".to_owned();
+            self.notes.push(NodeEvent::NotKept { agent: agent.clone(), reason });
+        }
+    }
+
+    /// Publishes what is due and what there is to say, and then keeps what follows from it: who dies
+    /// in between tells it again, ticks under the same names.
+    pub(super) async fn tell(&mut self) {
+        let elapsed = self.options.clock.elapsed();
+        if self.outbox.retry_at.is_some_and(|at| at > elapsed) {
+            return;
+        }
+        if !self.outbox.ticks {
+            self.take_ticks();
+        }
+        while !self.outbox.events.is_empty() {
+            let rest = self.outbox.events.split_off(BATCH.min(self.outbox.events.len()));
+            let batch = std::mem::replace(&mut self.outbox.events, rest);
+            // Waiting for room in the queue would keep people from being answered.
+            let published = match self.options.bus.try_publish(batch) {
+                Ok(publishing) => publishing.await,
+                Err(error) => Err(error),
+            };
+            if let Err(mut error) = published {
+                // The journal says by itself why it takes nothing.
+                error.batch.append(&mut self.outbox.events);
+                self.outbox.events = error.batch;
+                self.outbox.retry_at = Some(elapsed + PAUSE);
+                return;
+            }
+        }
+        self.outbox.ticks = false;
+        self.outbox.retry_at = None;
+        self.keep(elapsed).await;
+    }
+
+    fn take_ticks(&mut self) {
+        let now = self.now();
+        let due = self.timetable.due(now);
+        for tick in &due.ticks {
+            let scope = self.workers.get(&tick.agent).map(|worker| worker.agent.scope);
+            if let Ok(event) = wake::tick_event(&self.sources, scope, tick, now) {
+                self.outbox.events.push(event);
+                self.outbox.ticks = true;
+            }
+            self.outbox.times.insert(tick.agent.clone());
+        }
+        self.outbox.times.extend(due.passed.into_iter().map(|passed| passed.agent));
+    }
+
+    async fn keep(&mut self, elapsed: Duration) {
+        let times = std::mem::take(&mut self.outbox.times);
+        let kept = times.iter().filter_map(|name| {
+            let kept = serde_json::to_vec(&self.timetable.kept(name)?).ok()?;
+            Some(set_key(TIMES_BUCKET, name, Some(kept)))
+        });
+        let mut changes: Vec<KeyChange> = kept.collect();
+        if let Some(registry) = &mut self.registry {
+            changes.extend(registry.changes());
+        }
+        if changes.is_empty() {
+            return;
+        }
+        if self.options.bus.change_keys(changes).await.is_err() {
+            self.outbox.times = times;
+            self.outbox.retry_at = Some(elapsed + PAUSE);
+        } else if let Some(registry) = &mut self.registry {
+            registry.kept();
+        }
+    }
+}
+
+/// A change of what is kept under an agent's name, whatever it was.
+pub(super) fn set_key(bucket: &str, agent: &AgentName, value: Option<Vec<u8>>) -> KeyChange {
+    KeyChange {
+        bucket: bucket.to_owned(),
+        key: agent.to_string(),
+        value,
+        expect: Expect::Anything,
+        lasts: None,
+    }
+}
