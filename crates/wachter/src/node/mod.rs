@@ -26,9 +26,9 @@ use wachter_runtime::dispatch::Sources;
 use wachter_sandbox::LauncherOptions;
 
 pub(crate) use deployed::{Deployed, DeployedModule};
-pub(crate) use offline::Offline;
 pub(crate) use followed::held;
 pub(crate) use freeze::{read_frozen, remove_frozen, write_frozen};
+pub(crate) use offline::Offline;
 
 use self::announce::Announcer;
 use self::context::Node;
