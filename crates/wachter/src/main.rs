@@ -1,7 +1,7 @@
 //! `wachter`: the node and its commands. Wiring, words and exit codes; what is decided is decided in
 //! the libraries.
 
-mod apply;
+mod client;
 mod configuration;
 mod credential;
 mod data_lock;
@@ -52,7 +52,8 @@ const EXIT_CODES: &str = "Exit codes:
   1  it could not be done: a file, the network, the launcher
   2  the command line is wrong
   3  it was refused: a signature, a grant, a check did not hold
-  4  a run was begun and did not succeed";
+  4  a run was begun and did not succeed
+  5  no node answers: none runs here, or it went away in the middle";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -83,13 +84,9 @@ enum Command {
     /// Follow new releases again
     Unpin,
     /// Take a release from a Git bundle, through the same checks
-    Apply(apply::ApplyArguments),
-    /// Show what the node is doing, which release is in force, and what holds it there
-    Status,
-    /// Show what was run, newest first
-    Runs(status::RunsArguments),
-    /// Show the modules of the present release
-    Modules,
+    Apply(sync::ApplyArguments),
+    #[command(flatten)]
+    Client(client::ClientCommand),
     /// Run a module once, by its name or from its folder
     Exec(exec::ExecArguments),
     /// Make and try modules
@@ -130,7 +127,7 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Init(arguments) => init::carry_out(&arguments, &host),
         Command::Sign(arguments) => sign::carry_out(&arguments, output),
         Command::Check(arguments) => configuration::check(&arguments, output),
-        Command::Config(arguments) => configuration::config(&arguments, output),
+        Command::Config(arguments) => configuration::config(arguments, &host, output),
         Command::Diff(arguments) => configuration::diff(&arguments, output),
         Command::Release(arguments) => release::carry_out(&arguments, &host, output),
         Command::Verify(arguments) => verify::carry_out(arguments, &host, output),
@@ -140,10 +137,8 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Rollback(arguments) => sync::rollback(&arguments, &host, output),
         Command::Pin(arguments) => sync::pin(&arguments, &host, output),
         Command::Unpin => sync::unpin(&host, output),
-        Command::Apply(arguments) => apply::carry_out(arguments, &host, output),
-        Command::Status => status::status(&host, output),
-        Command::Runs(arguments) => status::runs(&arguments, &host, output),
-        Command::Modules => status::modules(&host, output),
+        Command::Apply(arguments) => sync::apply(arguments, &host, output),
+        Command::Client(command) => block_on(client::carry_out(command, host, output)),
         Command::Exec(arguments) => block_on(exec::carry_out(arguments, host, output)),
         Command::Module(arguments) => module::carry_out(arguments, host, output),
         Command::Schema(arguments) => schema::carry_out(&arguments, output),

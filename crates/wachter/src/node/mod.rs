@@ -6,7 +6,7 @@ mod context;
 mod deployed;
 mod followed;
 mod following;
-pub(crate) mod freeze;
+mod freeze;
 mod interface;
 mod journal;
 mod log;
@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use wachter_runtime::dispatch::Sources;
 use wachter_sandbox::LauncherOptions;
 
-pub(crate) use deployed::Deployed;
+pub(crate) use deployed::{Deployed, DeployedModule};
+pub(crate) use followed::held;
+pub(crate) use freeze::{read_frozen, remove_frozen, write_frozen};
 
 use self::announce::Announcer;
 use self::context::Node;

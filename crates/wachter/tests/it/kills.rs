@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use wachter_api::shapes::Send;
-use wachter_api::{Client, ListSubscriptions, Nothing, SendEvent};
+use wachter_api::shapes::{EventsQuery, Send};
+use wachter_api::{Client, ListEvents, ListSubscriptions, Nothing, SendEvent};
 use wachter_bus::{Bus, EventFilter, Options, Query, Seq};
 
 use crate::site::{Node, Site};
@@ -49,6 +49,10 @@ fn nothing_acknowledged_is_lost_by_kills() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut acknowledged = BTreeSet::new();
+    // An agent hears of what comes after it was declared.
+    let mut first = world.site.start();
+    runtime.block_on(quiescence(world.socket())).unwrap();
+    first.kill_after(Duration::ZERO);
     for round in 0..rounds {
         random ^= random << 13;
         random ^= random >> 7;
@@ -66,7 +70,12 @@ fn nothing_acknowledged_is_lost_by_kills() {
     }
     assert!(acknowledged.len() > rounds as usize, "hardly anything was published");
     let mut node = world.site.start();
-    runtime.block_on(quiescence(world.socket()));
+    if let Err(standing) = runtime.block_on(quiescence(world.socket())) {
+        let log = fs::read_to_string(world.site.path("node.log")).unwrap();
+        let end: Vec<&str> =
+            log.lines().rev().filter(|line| !line.contains("hello")).take(30).collect();
+        panic!("the events were never all handled: {standing}\n{}", end.join("\n"));
+    }
     node.signal("-TERM");
     assert!(node.child.wait().unwrap().success());
     drop(node);
@@ -75,17 +84,19 @@ fn nothing_acknowledged_is_lost_by_kills() {
 
 struct World {
     site: Site,
+    /// Elsewhere: nothing beside the node's own files can be granted.
+    effects: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
         let site = Site::new();
-        let effects = site.path("effects");
-        fs::create_dir(&effects).unwrap();
-        fs::set_permissions(&effects, fs::Permissions::from_mode(0o777)).unwrap();
-        fs::write(effects.join("done"), "").unwrap();
-        fs::set_permissions(effects.join("done"), fs::Permissions::from_mode(0o666)).unwrap();
-        let effects = effects.display();
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let done = folder.path().join("done");
+        fs::write(&done, "").unwrap();
+        fs::set_permissions(&done, fs::Permissions::from_mode(0o666)).unwrap();
+        let effects = folder.path().display();
         site.ok(&["module", "new", "probe", "--language", "shell"]);
         site.write("modules/probe/main.sh", SCRIPT);
         let manifest = site.path("infra/modules/probe/module.yaml");
@@ -105,7 +116,7 @@ impl World {
         let grant = format!("  probe: {{ filesystem: {{ write: [{effects}] }} }}\n");
         fs::write(&local, format!("{}\n{grant}", text.trim_end())).unwrap();
         site.release();
-        Self { site }
+        Self { site, effects: folder }
     }
 
     fn socket(&self) -> PathBuf {
@@ -142,7 +153,7 @@ impl World {
     }
 
     fn judge_effects(&self, done: &BTreeMap<String, u32>, kills: usize) {
-        let text = fs::read_to_string(self.site.path("effects/done")).unwrap();
+        let text = fs::read_to_string(self.effects.path().join("done")).unwrap();
         let mut keys = BTreeMap::<&str, (&str, usize)>::new();
         for line in text.lines() {
             let (id, key) = line.split_once(' ').unwrap();
@@ -189,32 +200,34 @@ async fn publish(socket: PathBuf, round: u32) -> Vec<String> {
     publishers.join_all().await.into_iter().flatten().collect()
 }
 
-/// Waits until the agent has had all its events.
-async fn quiescence(socket: PathBuf) {
+/// Waits until the agent has had all its events; or says how it stands.
+async fn quiescence(socket: PathBuf) -> Result<(), String> {
     let client = Client::new(&socket);
     let until = Instant::now() + Duration::from_secs(120);
     loop {
-        if let Ok(all) = client.call::<ListSubscriptions>(&Nothing {}, &Nothing {}).await
-            && let Some(probe) = all.iter().find(|one| one.name == "agents/probe")
+        let all = client.call::<ListSubscriptions>(&Nothing {}, &Nothing {}).await;
+        let probe = all.iter().flatten().find(|one| one.name == "agents/probe");
+        if let Some(probe) = probe
             && probe.in_flight == 0
-            && client_is_idle(&client, probe.floor).await
+            && none_after(&client, probe.floor).await
         {
-            return;
+            return Ok(());
         }
-        assert!(Instant::now() < until, "the events were never all handled");
+        if Instant::now() > until {
+            return Err(format!("{all:?}"));
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 /// Whether no event for the agent stands after `floor`.
-async fn client_is_idle(client: &Client, floor: u64) -> bool {
-    use wachter_api::shapes::EventsQuery;
+async fn none_after(client: &Client, floor: u64) -> bool {
     let query = EventsQuery {
         topic: Some("probe.sent".to_owned()),
         after: Some(floor),
         ..EventsQuery::default()
     };
-    let rest = client.call::<wachter_api::ListEvents>(&query, &Nothing {}).await;
+    let rest = client.call::<ListEvents>(&query, &Nothing {}).await;
     rest.is_ok_and(|rest| rest.is_empty())
 }
 

@@ -48,7 +48,7 @@ pub(super) fn undone(error: &CommandError, otherwise: ProblemKind) -> Problem {
     let kind = match error.kind {
         ExitKind::Refused => ProblemKind::Refused,
         ExitKind::Usage => ProblemKind::Invalid,
-        ExitKind::Failed | ExitKind::RunFailed => otherwise,
+        ExitKind::Failed | ExitKind::RunFailed | ExitKind::NoNode => otherwise,
     };
     Problem::new(kind, &*error.message)
 }
