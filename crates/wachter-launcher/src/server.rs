@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use wachter_model::{RunId, chain};
@@ -29,9 +29,10 @@ use crate::jail::user::User;
 use crate::jail::{self, Report, system};
 use crate::passwd;
 use crate::scratch;
+use crate::supervision::Heartbeat;
 
 /// Between two attempts at removing a group that the kernel still holds.
-const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why there is nothing to follow.
 const ENDED_BEFORE: &str = "the run was ended before it began; try again";
@@ -56,6 +57,7 @@ pub(crate) struct Server {
     pub(crate) next: u64,
     /// Groups that could not be removed yet.
     pub(crate) leftovers: Vec<RunGroup>,
+    pub(crate) heartbeat: Heartbeat,
 }
 
 /// A run under way.
@@ -97,6 +99,7 @@ impl Server {
                 }
             }
             self.leftovers.retain(|group| !group.remove());
+            self.heartbeat.beat(Instant::now());
         }
         // The last node is gone: so are its runs.
         while let Some((_, check)) = self.checks.pop_first() {
@@ -111,7 +114,7 @@ impl Server {
             if self.leftovers.is_empty() {
                 break;
             }
-            let _ = rustix::event::poll(&mut [], Some(&PAUSE));
+            std::thread::sleep(PAUSE);
         }
         self.host.cgroups.remove();
     }
@@ -125,9 +128,11 @@ impl Server {
             listener.chain(connections).chain(runs).chain(checks).unzip();
         let mut polled: Vec<PollFd<'_>> =
             descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        let pause = (!self.leftovers.is_empty()).then_some(&PAUSE);
+        let attempt = (!self.leftovers.is_empty()).then_some(PAUSE);
+        let pause = attempt.into_iter().chain(self.heartbeat.pause(Instant::now())).min();
+        let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
         // Interrupted: nothing is ready, and the loop comes round again.
-        if rustix::event::poll(&mut polled, pause).is_err() {
+        if rustix::event::poll(&mut polled, pause.as_ref()).is_err() {
             return Vec::new();
         }
         polled
@@ -522,7 +527,7 @@ impl Run {
 }
 
 /// The launcher's log is its stderr, which systemd keeps.
-fn eprintln_line(text: &str) {
+pub(crate) fn eprintln_line(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "wachter-launcher: {text}");
 }

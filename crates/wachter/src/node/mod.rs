@@ -4,6 +4,7 @@
 mod ask;
 mod deployed;
 mod status;
+mod supervisor;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use wachter_sandbox::{Launcher, LauncherOptions};
 pub(crate) use ask::look;
 pub(crate) use deployed::Deployed;
 pub(crate) use status::NodeStatus;
+use supervisor::Supervisor;
 
 use crate::data_lock::{self, Locked, NODE};
 use crate::failure::{CommandError, CommandResult};
@@ -49,6 +51,7 @@ pub(crate) async fn carry_out(
         )),
         other => other.into_error(),
     })?;
+    let supervisor = Supervisor::from_environment();
     let shutdown = CancellationToken::new();
     let store = RunStore::new(&host.data);
     store.complete()?;
@@ -58,13 +61,28 @@ pub(crate) async fn carry_out(
     let status = Arc::new(Mutex::new(status));
     let follower = Arc::new(Mutex::new(Follower::open(host)?));
     let (deploy, deployments) = watch::channel(None);
-    let outlets = Outlets { deploy, egress: set_egress, status: Arc::clone(&status) };
+    let outlets = Outlets {
+        deploy,
+        egress: set_egress,
+        status: Arc::clone(&status),
+        supervisor: supervisor.clone(),
+    };
     let following = follow(follower, outlets, hang_up, shutdown.clone());
     let agents =
         keep_agents(launcher_options, store, egress, deployments, status, shutdown.clone(), format);
     let stopped = stop_on_signal(shutdown.clone())?;
     output::talk("the node is running; end it with Ctrl-C");
-    let (followed, kept) = tokio::join!(following, agents);
+    supervisor.ready();
+    let ending = async {
+        shutdown.cancelled().await;
+        supervisor.stopping();
+        std::future::pending::<std::convert::Infallible>().await
+    };
+    let (followed, kept) = tokio::select! {
+        ended = async { tokio::join!(following, agents) } => ended,
+        never = supervisor.watchdog(|| true) => match never {},
+        never = ending => match never {},
+    };
     stopped.abort();
     followed.and(kept)
 }
@@ -108,6 +126,7 @@ struct Outlets {
     deploy: watch::Sender<Option<Arc<Deployment>>>,
     egress: watch::Sender<wachter_protocol::Egress>,
     status: Arc<Mutex<NodeStatus>>,
+    supervisor: Supervisor,
 }
 
 /// Looks for releases at intervals, when told to by SIGHUP, and more and more rarely while that fails.
@@ -117,8 +136,8 @@ async fn follow(
     mut hang_up: Signal,
     shutdown: CancellationToken,
 ) -> CommandResult {
-    let Outlets { deploy, egress, status } = outlets;
-    let (mut failures, mut said) = (0u32, Vec::new());
+    let Outlets { deploy, egress, status, supervisor } = outlets;
+    let (mut failures, mut said, mut reloading) = (0u32, Vec::new(), false);
     let mut interval = follower.lock().await.local().repository.interval.to_std();
     loop {
         let (began, looker) = (Timestamp::now(), Arc::clone(&follower));
@@ -153,6 +172,7 @@ async fn follow(
                 said = now;
                 if let Some(deployment) = looked.deployment.take() {
                     output::talk(format_args!("release {} is in force", deployment.sequence));
+                    supervisor.status(&format!("release {} is in force", deployment.sequence));
                     for (name, module) in &deployment.modules {
                         if let Some(reason) = module.reason() {
                             output::talk(format_args!("module {name} may not run: {reason}"));
@@ -173,11 +193,17 @@ async fn follow(
             }
         }
         write(status).await?;
+        if std::mem::take(&mut reloading) {
+            supervisor.ready();
+        }
         tidy(&follower, &shutdown).await?;
         let pause = interval.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE.max(interval));
         tokio::select! {
             () = tokio::time::sleep(with_jitter(pause)) => {}
-            _ = hang_up.recv() => {}
+            _ = hang_up.recv() => {
+                reloading = true;
+                supervisor.reloading();
+            }
             () = shutdown.cancelled() => return Ok(()),
         }
     }
