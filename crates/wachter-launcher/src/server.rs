@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use wachter_model::{RunId, chain};
@@ -32,7 +32,7 @@ use crate::scratch;
 use crate::supervision::Heartbeat;
 
 /// Between two attempts at removing a group that the kernel still holds.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// Why there is nothing to follow.
 const ENDED_BEFORE: &str = "the run was ended before it began; try again";
@@ -114,7 +114,7 @@ impl Server {
             if self.leftovers.is_empty() {
                 break;
             }
-            std::thread::sleep(PAUSE);
+            let _ = rustix::event::poll(&mut [], Some(&PAUSE));
         }
         self.host.cgroups.remove();
     }
@@ -129,8 +129,9 @@ impl Server {
         let mut polled: Vec<PollFd<'_>> =
             descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         let attempt = (!self.leftovers.is_empty()).then_some(PAUSE);
-        let pause = attempt.into_iter().chain(self.heartbeat.pause(Instant::now())).min();
-        let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
+        let beat = self.heartbeat.pause(Instant::now());
+        let beat = beat.and_then(|pause| Timespec::try_from(pause).ok());
+        let pause = attempt.into_iter().chain(beat).min();
         // Interrupted: nothing is ready, and the loop comes round again.
         if rustix::event::poll(&mut polled, pause.as_ref()).is_err() {
             return Vec::new();

@@ -2,15 +2,15 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use wachter_gitops::{Rollback, State};
 use wachter_runtime::RunStore;
 
 use crate::data_lock;
-use crate::failure::CommandResult;
+use crate::failure::{CommandError, CommandResult};
 use crate::node::{Deployed, NodeStatus};
 use crate::output::{self, Format};
-use crate::place::HostOptions;
+use crate::place::{Host, HostOptions};
 
 #[derive(Args, Debug)]
 pub(crate) struct RunsArguments {
@@ -19,24 +19,37 @@ pub(crate) struct RunsArguments {
     limit: usize,
 }
 
-pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
-    let host = options.host()?;
+/// Everything that `status` shows.
+///
+/// # Errors
+/// The state is damaged, or the lock cannot be looked at.
+pub(crate) fn value(host: &Host) -> Result<Value, CommandError> {
     let status = NodeStatus::read(&host.data);
     let running = data_lock::node(&host.data)?;
     let deployed = Deployed::read(&host.data).ok();
     let state = State::read(&host.data)?;
     let accepted: Vec<u64> = state.history.iter().map(|release| release.sequence).collect();
+    Ok(json!({
+        "running": running.is_some(),
+        "status": status,
+        "deployed": deployed,
+        "accepted": accepted,
+        "pin": state.pin,
+        "rollback": state.rollback,
+        "accepted_absent": host.local.confinement.accept_absent,
+    }))
+}
+
+pub(crate) fn status(options: &HostOptions, format: Format) -> CommandResult {
+    let host = options.host()?;
     if format == Format::Json {
-        return output::json(&json!({
-            "running": running.is_some(),
-            "status": status,
-            "deployed": deployed,
-            "accepted": accepted,
-            "pin": state.pin,
-            "rollback": state.rollback,
-            "accepted_absent": host.local.confinement.accept_absent,
-        }));
+        return output::json(&value(&host)?);
     }
+    let status = NodeStatus::read(&host.data);
+    let running = data_lock::node(&host.data)?;
+    let deployed = Deployed::read(&host.data).ok();
+    let state = State::read(&host.data)?;
+    let accepted: Vec<u64> = state.history.iter().map(|release| release.sequence).collect();
     let line = |name: &str, value: String| output::data(format_args!("{name:12} {value}"));
     match (running, &status) {
         (Some(holder), Some(status)) => line(

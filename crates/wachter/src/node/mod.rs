@@ -3,6 +3,7 @@
 
 mod ask;
 mod deployed;
+pub(crate) mod layout;
 mod status;
 mod supervisor;
 
@@ -52,6 +53,7 @@ pub(crate) async fn carry_out(
         other => other.into_error(),
     })?;
     let supervisor = Supervisor::from_environment();
+    layout::prepare(&host.data)?;
     let shutdown = CancellationToken::new();
     let store = RunStore::new(&host.data);
     store.complete()?;
