@@ -5,6 +5,7 @@
 //! but for `generate`; no step reports success for a check that was not made.
 
 mod bench;
+mod boot_test;
 mod debian;
 mod demo;
 mod dist;
@@ -23,6 +24,7 @@ mod setup;
 mod tests_step;
 mod tools;
 mod transcript;
+mod units;
 mod verify;
 mod workspace;
 
@@ -45,6 +47,7 @@ Commands:
   generate   write the generated files
   dist       build what is shipped into target/dist
   docs       run the examples of the documentation
+  boot-test  boot a machine with systemd, and see it keep node and launcher
 
 Options of test and verify:
   --list         print the steps and end
@@ -61,6 +64,7 @@ Options of bench:
 enum Command {
     Help,
     Bench { quick: bool },
+    BootTest,
     Demo,
     Dist,
     Test(verify::Choice),
@@ -90,6 +94,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Help => Ok(true),
         Command::Bench { quick } => bench::run(&workspace, quick).map(|()| true),
+        Command::BootTest => boot_test::run(&workspace).map(|()| true),
         Command::Demo => demo::run(&workspace).map(|()| true),
         Command::Dist => dist::run(&workspace).map(|()| true),
         Command::Test(choice) => {
@@ -133,6 +138,7 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     match name.as_deref() {
         None => Ok(Command::Help),
         Some("bench") => Ok(Command::Bench { quick }),
+        Some("boot-test") => Ok(Command::BootTest),
         Some("demo") => Ok(Command::Demo),
         Some("dist") => Ok(Command::Dist),
         Some("test") => Ok(Command::Test(choice)),
@@ -158,6 +164,7 @@ mod tests {
             Command::Generate => "generate".to_owned(),
             Command::Docs => "docs".to_owned(),
             Command::Bench { quick } => format!("bench {quick}"),
+            Command::BootTest => "boot-test".to_owned(),
             Command::Demo => "demo".to_owned(),
             Command::Dist => "dist".to_owned(),
         });
@@ -175,6 +182,7 @@ mod tests {
         check(&[], Ok("help"));
         check(&["verify", "--help"], Ok("help"));
         check(&["setup"], Ok("setup"));
+        check(&["boot-test"], Ok("boot-test"));
         check(
             &["verify", "--only", "tests", "--only=docs"],
             Ok(r#"verify Choice { list: false, only: ["tests", "docs"], skip: [] }"#),
