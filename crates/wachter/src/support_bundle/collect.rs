@@ -59,7 +59,7 @@ impl Bundle {
     /// Collects what there is. Nothing that is absent or broken is an error.
     pub(super) async fn collect(options: &HostOptions, now: Timestamp) -> Self {
         let host = options.host();
-        let known = host.as_ref().map(|host| own_secrets(host)).unwrap_or_default();
+        let known = host.as_ref().map(own_secrets).unwrap_or_default();
         let nodename = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let name = host.as_ref().ok().and_then(Host::node).map(|node| node.to_string());
         let mut bundle = Self {

@@ -9,6 +9,7 @@
 //! - Text that holds nothing of the kind stays as it is, byte for byte.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use base64ct::{Base64Unpadded, Encoding};
 use regex::{Captures, Regex};
@@ -49,9 +50,15 @@ fn patterns() -> [String; 10] {
     ]
 }
 
+static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let compiled = patterns().into_iter().map(|pattern| {
+        Regex::new(&pattern).expect("the patterns are constants that a test compiles")
+    });
+    compiled.collect()
+});
+
 /// Takes secrets out.
 pub(super) struct Redactor {
-    patterns: Vec<Regex>,
     /// Longest first, so that one which holds another goes whole.
     known: Vec<String>,
 }
@@ -64,10 +71,7 @@ impl Redactor {
             .flat_map(|value| [Base64Unpadded::encode_string(value.as_bytes()), value])
             .collect();
         known.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        let patterns = patterns().into_iter().map(|pattern| {
-            Regex::new(&pattern).expect("the patterns are constants that a test compiles")
-        });
-        Self { patterns: patterns.collect(), known }
+        Self { known }
     }
 
     /// The text without secrets.
@@ -78,7 +82,7 @@ impl Redactor {
                 text = Cow::Owned(text.replace(value.as_str(), MARK));
             }
         }
-        for pattern in &self.patterns {
+        for pattern in PATTERNS.iter() {
             let replaced = pattern.replace_all(&text, replacement);
             if let Cow::Owned(replaced) = replaced {
                 text = Cow::Owned(replaced);

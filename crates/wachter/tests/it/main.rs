@@ -13,3 +13,5 @@ mod node;
 mod one_node;
 mod separation;
 mod site;
+mod supervised;
+mod support;
