@@ -23,6 +23,7 @@ mod passwd;
 mod scratch;
 mod server;
 mod store;
+mod supervision;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -34,6 +35,7 @@ use arguments::{Arguments, Command, Connection};
 use authority::{Authority, Mode};
 use jail::plan::Base;
 use jail::system_calls::Filters;
+use wachter_packet::ServiceManager;
 use wachter_protocol::{LocalFile, Mechanism};
 
 fn main() -> ExitCode {
@@ -101,9 +103,15 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         checks: BTreeMap::new(),
         next: 0,
         leftovers: Vec::new(),
+        heartbeat: supervision::Heartbeat::none(),
     };
     match connection {
-        Taken::Listener(listener) => server.listener = Some(listener),
+        Taken::Listener(listener) => {
+            server.listener = Some(listener);
+            let profile = server.host.profile.to_string();
+            server.heartbeat =
+                supervision::Heartbeat::ready(ServiceManager::from_environment(), &profile);
+        }
         Taken::Connection(connection) => server.connect(connection),
     }
     server.serve();

@@ -29,6 +29,7 @@ use crate::jail::user::User;
 use crate::jail::{self, Report, system};
 use crate::passwd;
 use crate::scratch;
+use crate::supervision::Heartbeat;
 
 /// Between two attempts at removing a group that the kernel still holds.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
@@ -56,6 +57,7 @@ pub(crate) struct Server {
     pub(crate) next: u64,
     /// Groups that could not be removed yet.
     pub(crate) leftovers: Vec<RunGroup>,
+    pub(crate) heartbeat: Heartbeat,
 }
 
 /// A run under way.
@@ -97,6 +99,7 @@ impl Server {
                 }
             }
             self.leftovers.retain(|group| !group.remove());
+            self.heartbeat.beat(Instant::now());
         }
         // The last node is gone: so are its runs.
         while let Some((_, check)) = self.checks.pop_first() {
@@ -125,9 +128,12 @@ impl Server {
             listener.chain(connections).chain(runs).chain(checks).unzip();
         let mut polled: Vec<PollFd<'_>> =
             descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        let pause = (!self.leftovers.is_empty()).then_some(&PAUSE);
+        let attempt = (!self.leftovers.is_empty()).then_some(PAUSE);
+        let beat = self.heartbeat.pause(Instant::now());
+        let beat = beat.and_then(|pause| Timespec::try_from(pause).ok());
+        let pause = attempt.into_iter().chain(beat).min();
         // Interrupted: nothing is ready, and the loop comes round again.
-        if rustix::event::poll(&mut polled, pause).is_err() {
+        if rustix::event::poll(&mut polled, pause.as_ref()).is_err() {
             return Vec::new();
         }
         polled
@@ -522,7 +528,7 @@ impl Run {
 }
 
 /// The launcher's log is its stderr, which systemd keeps.
-fn eprintln_line(text: &str) {
+pub(crate) fn eprintln_line(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "wachter-launcher: {text}");
 }

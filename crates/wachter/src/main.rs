@@ -2,6 +2,7 @@
 //! the libraries.
 
 mod client;
+mod completions;
 mod configuration;
 mod credential;
 mod data_lock;
@@ -12,6 +13,7 @@ mod follow;
 mod git;
 mod init;
 mod keys;
+mod man;
 mod module;
 mod node;
 mod output;
@@ -23,6 +25,7 @@ mod repository;
 mod schema;
 mod sign;
 mod status;
+mod support_bundle;
 mod sync;
 mod trust;
 mod verify;
@@ -95,6 +98,12 @@ enum Command {
     Schema(schema::SchemaArguments),
     /// Show what this host can enforce, and how to get more
     Doctor(doctor::DoctorArguments),
+    /// Collect what helps to find out what is wrong, without secrets, into one file
+    SupportBundle(support_bundle::BundleArguments),
+    /// Print what makes a shell complete these commands
+    Completions(completions::CompletionsArguments),
+    /// Write the manual pages of these commands
+    Man(man::ManArguments),
     /// Fetch in a confined process of its own; started by the node
     #[command(hide = true)]
     FetchWorker,
@@ -143,6 +152,11 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Module(arguments) => module::carry_out(arguments, host, output),
         Command::Schema(arguments) => schema::carry_out(&arguments, output),
         Command::Doctor(arguments) => block_on(doctor::carry_out(arguments, host, output)),
+        Command::SupportBundle(arguments) => {
+            block_on(support_bundle::carry_out(arguments, host, output))
+        }
+        Command::Completions(arguments) => completions::carry_out(&arguments),
+        Command::Man(arguments) => man::carry_out(&arguments, output),
         Command::FetchWorker => Ok(()),
     }
 }

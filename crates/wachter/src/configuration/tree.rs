@@ -78,13 +78,22 @@ impl Tree {
         host: Option<NodeName>,
         labels: BTreeMap<String, String>,
     ) -> Result<Catalogue, Problems> {
-        Catalogue::load(&Sources {
+        Catalogue::load(&self.sources(host, labels))
+    }
+
+    /// What the repository alone says.
+    pub(crate) fn sources(
+        &self,
+        host: Option<NodeName>,
+        labels: BTreeMap<String, String>,
+    ) -> Sources<'_> {
+        Sources {
             files: self.files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect(),
             host,
             labels,
             modules: self.modules.clone(),
             ..Sources::default()
-        })
+        }
     }
 }
 

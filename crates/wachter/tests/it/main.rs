@@ -15,3 +15,5 @@ mod node;
 mod one_node;
 mod separation;
 mod site;
+mod supervised;
+mod support;
