@@ -9,6 +9,8 @@ use wachter_model::{Digest, ModuleName, NodeName, chain};
 use wachter_protocol::{Allowance, Excess, Grant, Manifest};
 use wachter_trust::{ModuleDigests, TrustFile};
 
+use crate::secret_files;
+
 /// A file of an accepted release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseFile {
@@ -120,8 +122,8 @@ pub fn configured_module(read: impl Fn(&str) -> Option<String>) -> wachter_confi
 const MODULES: &str = "modules/";
 
 impl Deployment {
-    /// Works a release out and puts its modules into `data/modules/<digest>/`, from where the launcher
-    /// takes them.
+    /// Works a release out and puts its modules into `data/modules/<digest>/` and the files of its
+    /// secrets into `data/secrets/`, from where the launcher takes them.
     ///
     /// A module that is wrong costs itself; a configuration that is wrong costs the release, since
     /// half of it could be worse than the one before.
@@ -193,6 +195,9 @@ impl Deployment {
                 errors.filter(|problem| problem.severity == ProblemSeverity::Error).collect(),
             )
         })?;
+        // Last: a release that is passed over changes nothing.
+        secret_files::keep(data, files)
+            .map_err(|source| DeploymentError::Write { path: data.join("secrets"), source })?;
         Ok(Self { sequence, trust_serial: trust.serial(), modules, catalogue })
     }
 }

@@ -16,6 +16,7 @@ mod folder;
 mod record;
 mod request;
 pub mod schedule;
+mod secret_files;
 mod store;
 
 pub use agents::{Agents, AgentsOptions, NodeEvent};

@@ -20,6 +20,7 @@ mod place;
 mod reference;
 mod release;
 mod repository;
+mod secret;
 mod sign;
 mod status;
 mod sync;
@@ -71,6 +72,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Show and change who is trusted
     Trust(trust::TrustArguments),
+    /// Keep secrets in the managed repository, encrypted
+    Secret(secret::SecretArguments),
     /// Run the node: follow the repository and keep its agents going
     Run(node::RunArguments),
     /// Look for a new release now, or have the node that runs do it, and say what came of it
@@ -132,6 +135,7 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Release(arguments) => release::carry_out(&arguments, &host, output),
         Command::Verify(arguments) => verify::carry_out(arguments, &host, output),
         Command::Trust(arguments) => trust::carry_out(&arguments, &host, output),
+        Command::Secret(arguments) => secret::carry_out(&arguments, &host, output),
         Command::Run(arguments) => block_on(node::carry_out(arguments, host, output)),
         Command::Sync(arguments) => sync::sync(arguments, &host, output),
         Command::Rollback(arguments) => sync::rollback(&arguments, &host, output),

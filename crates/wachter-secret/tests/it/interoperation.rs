@@ -1,7 +1,7 @@
 use std::io::{Read as _, Write as _};
 
 use proptest::prelude::*;
-use wachter_secret::{Identity, OpenError, open, seal};
+use wachter_secret::{Identity, OpenError, open, recipients, seal};
 
 fn theirs() -> age::x25519::Identity {
     age::x25519::Identity::generate()
@@ -48,6 +48,7 @@ fn files_go_both_ways() {
         for identity in [&first, &second] {
             assert!(open_with_theirs(&file, identity) == text, "{size}");
             assert!(*open(file.as_bytes(), &[ours(identity)]).unwrap() == text, "{size}");
+            assert_eq!(recipients(file.as_bytes()), Some(2));
             for armor in [false, true] {
                 let file = seal_with_theirs(&text, &[&first, &second], armor);
                 assert!(*open(&file, &[ours(identity)]).unwrap() == text, "{size}");

@@ -11,5 +11,6 @@ mod credentials;
 mod exec;
 mod node;
 mod one_node;
+mod secrets;
 mod separation;
 mod site;
