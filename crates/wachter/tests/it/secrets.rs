@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::site::Site;
 
@@ -37,6 +38,20 @@ permissions: { secrets: [password], exec: [/usr/bin], filesystem: { write: [FOLD
 emits: [told.all]
 ";
 
+/// While it is there, a run goes on; the run says in it that it has told all.
+struct Mark(TempDir);
+
+impl Mark {
+    fn path(&self) -> PathBuf {
+        self.0.path().join("mark")
+    }
+
+    fn set(&self) {
+        fs::write(self.path(), "").unwrap();
+        fs::set_permissions(self.path(), fs::Permissions::from_mode(0o666)).unwrap();
+    }
+}
+
 impl Site {
     fn run_with_input(&self, arguments: &[&str], input: &str) -> String {
         let path = self.path("input");
@@ -47,17 +62,12 @@ impl Site {
         said.stdout
     }
 
-    /// While it is there, a run goes on; the run says in it that it has told all.
-    fn mark(&self) -> PathBuf {
-        self.path("marks/mark")
-    }
-
     /// Gives this host an identity, and the module a secret.
-    fn with_secret(&self) {
-        let folder = self.path("marks");
-        fs::create_dir(&folder).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-        let folder = folder.display().to_string();
+    fn with_secret(&self) -> Mark {
+        // What lies beside the local file can never be granted.
+        let mark = Mark(tempfile::tempdir().unwrap());
+        fs::set_permissions(mark.0.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let folder = mark.0.path().display().to_string();
         let identity = self.json(&["secret", "identity"]);
         let path = identity["file"].as_str().unwrap();
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -76,12 +86,13 @@ impl Site {
         assert!(self.ok(&["trust", "show"]).contains(&format!("recipient   web-1 {recipient}")));
         self.run_with_input(&["secret", "set", "password"], VALUE);
         self.write("modules/hello/module.yaml", &MANIFEST.replace("FOLDER", &folder));
-        let mark = self.mark().display().to_string();
-        self.write("modules/hello/main.sh", &TELLTALE.replace("MARK", &mark));
+        let script = TELLTALE.replace("MARK", &mark.path().display().to_string());
+        self.write("modules/hello/main.sh", &script);
         self.write(
             "config/agents/hello.yaml",
             "name: hello\nmodule: hello\non: { schedule: { every: 1s } }\n",
         );
+        mark
     }
 }
 
@@ -126,8 +137,12 @@ fn processes_with_traces() -> Vec<String> {
 fn a_value_is_known_to_the_run_and_to_nobody_else() {
     for profile in [None, Some("no-namespaces")] {
         let site = Site::new();
-        site.with_secret();
+        let mark = site.with_secret();
         if let Some(profile) = profile {
+            // Where root gives runs a user of their own and they see the host's paths, they must be able to
+            // come to what they run.
+            fs::create_dir(site.path("data")).unwrap();
+            fs::set_permissions(site.path("data"), fs::Permissions::from_mode(0o711)).unwrap();
             let path = site.path("node.yaml");
             let text = fs::read_to_string(&path).unwrap();
             let absent: Vec<String> =
@@ -142,13 +157,13 @@ fn a_value_is_known_to_the_run_and_to_nobody_else() {
         }
         site.release();
         assert!(files_with_traces(&site.path("infra")).is_empty(), "{profile:?}");
-        fs::write(site.mark(), "").unwrap();
-        fs::set_permissions(site.mark(), fs::Permissions::from_mode(0o666)).unwrap();
+        mark.set();
         let mut node = site.start();
         // While a run that has said all is under way.
-        let until = Instant::now() + Duration::from_secs(60);
-        while fs::read(site.mark()).unwrap().is_empty() {
-            assert!(Instant::now() < until, "no run has told all");
+        let until = Instant::now() + Duration::from_secs(30);
+        while fs::read(mark.path()).unwrap().is_empty() {
+            let log = fs::read_to_string(site.path("node.log")).unwrap();
+            assert!(Instant::now() < until, "no run has told all: {log}");
             std::thread::park_timeout(Duration::from_millis(20));
         }
         assert_eq!(processes_with_traces(), Vec::<String>::new(), "{profile:?}");
@@ -156,7 +171,7 @@ fn a_value_is_known_to_the_run_and_to_nobody_else() {
         // With namespaces nobody else can see the files at all.
         let in_memory = files_with_traces(Path::new("/dev/shm"));
         assert_eq!(in_memory.is_empty(), profile.is_none(), "{profile:?}: {in_memory:?}");
-        fs::remove_file(site.mark()).unwrap();
+        fs::remove_file(mark.path()).unwrap();
         node.hear("hello succeeded");
         let runs = site.json(&["runs"]);
         let run =
@@ -189,7 +204,7 @@ fn a_value_is_known_to_the_run_and_to_nobody_else() {
 #[test]
 fn what_cannot_be_opened_is_refused_and_the_next_release_puts_it_right() {
     let site = Site::new();
-    site.with_secret();
+    let _mark = site.with_secret();
     site.release();
     site.ok(&["sync"]);
     let refused = |words: &str| {
@@ -266,7 +281,7 @@ fn authors_are_told_what_is_missing() {
     fs::write(&large, "x".repeat(65_537)).unwrap();
     fails(&["secret", "set", "password", "--file", &large], 2, "more than 65536 bytes");
     // A manifest asks for what is not there.
-    site.write("modules/hello/module.yaml", MANIFEST);
+    site.write("modules/hello/module.yaml", &MANIFEST.replace("FOLDER", "/srv"));
     let missing = "modules/hello/module.yaml: it asks for the secret `password`, and \
                    config/secrets/password.age is missing; make it with `wachter secret set password`";
     fails(&["check"], 3, missing);
