@@ -436,6 +436,33 @@ mod tests {
     }
 
     #[test]
+    fn the_relay_can_pass_on_and_nothing_else() {
+        use super::super::filter::tests::answer;
+        let filters = Filters::compile().unwrap();
+        let architecture = by_a_library(Surroundings::Alone)[1].k;
+        let allowed = |number: i64, arguments| {
+            let number = u32::try_from(number).unwrap();
+            answer(filters.relay.instructions(), architecture, number, arguments) == 0x7fff_0000
+        };
+        let most = if cfg!(target_arch = "x86_64") { 13 } else { 12 };
+        assert_eq!((0..600).filter(|number| allowed(*number, [0; 6])).count(), most);
+        for number in [libc::SYS_read, libc::SYS_write, libc::SYS_ppoll, libc::SYS_mmap] {
+            assert!(allowed(number, [0; 6]), "{number}");
+        }
+        for number in [
+            libc::SYS_openat,
+            libc::SYS_socket,
+            libc::SYS_sendmsg,
+            libc::SYS_execve,
+            libc::SYS_clone,
+        ] {
+            assert!(!allowed(number, [0; 6]), "{number}");
+        }
+        let executable = libc::PROT_EXEC.unsigned_abs().into();
+        assert!(!allowed(libc::SYS_mmap, [0, 0, executable, 0, 0, 0]));
+    }
+
+    #[test]
     fn conditions_can_hold() {
         for when in
             allowed(Surroundings::Connected).iter().flat_map(|rule| rule.any_of.iter().flatten())

@@ -263,7 +263,7 @@ async fn much_goes_through_and_too_much_ends_the_run() {
         assert_eq!(report.verdict, Verdict::Succeeded, "{profile}");
         assert_eq!(report.result.unwrap().output, json!("y".repeat(1_000_000)), "{profile}");
         assert_eq!(log.iter().map(String::len).sum::<usize>(), 6_000_000, "{profile}");
-        let sealed = Sealed::new(profile, "cat /dev/zero >&2");
+        let sealed = Sealed::new(profile, r"tr '\0' z < /dev/zero >&2");
         let (report, _) = sealed.run().await;
         let too_much = Verdict::Failed(Failure::Output(OutputError::TooMuch));
         assert_eq!(report.verdict, too_much, "{profile}");

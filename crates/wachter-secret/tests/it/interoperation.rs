@@ -1,7 +1,7 @@
 use std::io::{Read as _, Write as _};
 
 use proptest::prelude::*;
-use wachter_secret::{Identity, OpenError, open, recipients, seal};
+use wachter_secret::{Identity, Named, OpenError, open, recipients, seal};
 
 fn theirs() -> age::x25519::Identity {
     age::x25519::Identity::generate()
@@ -77,7 +77,11 @@ proptest! {
         let identity = [Identity::generate().unwrap()];
         for head in ["", "age-encryption.org/v1\n", "age-encryption.org/v1\n-> X25519 ", "-----BEGIN AGE ENCRYPTED FILE-----\n"] {
             for rest in [bytes.as_slice(), text.as_bytes()] {
-                prop_assert!(open(&[head.as_bytes(), rest].concat(), &identity).is_err());
+                let file = [head.as_bytes(), rest].concat();
+                prop_assert!(open(&file, &identity).is_err());
+                // For how many it would be is told without opening it.
+                let _ = recipients(&file);
+                prop_assert!(Named::of(&file, "a").is_err());
             }
         }
     }

@@ -13,14 +13,16 @@ use crate::credential::read_identities;
 use crate::failure::{CommandError, CommandResult};
 use crate::keys;
 use crate::output::{self, Format};
-use crate::place::HostOptions;
+use crate::place::{Host, HostOptions};
 
 pub(super) fn carry_out(
     arguments: &IdentityArguments,
     host: &HostOptions,
     format: Format,
 ) -> CommandResult {
-    let local = host.host().ok().map(|host| host.local);
+    let known = host.host().ok();
+    let node = known.as_ref().and_then(Host::node).map(|node| node.to_string());
+    let local = known.map(|known| known.local);
     let path = place(arguments, host, local.as_ref())?;
     let new = match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
@@ -48,7 +50,6 @@ pub(super) fn carry_out(
             path.display()
         ));
     }
-    let node = local.and_then(|local| local.node).map(|node| node.to_string());
     output::talk(format_args!(
         "next: in the managed repository, `wachter trust add-recipient {} {recipient}`, then `wachter secret rotate`",
         node.as_deref().unwrap_or("NAME")

@@ -61,12 +61,13 @@ pub(super) fn carry_out(arguments: &ListArguments, format: Format) -> CommandRes
 }
 
 fn state(row: &Row) -> String {
+    let of = |count: usize| format!("for {count} recipient{}", if count == 1 { "" } else { "s" });
     match (&row.file, row.recipients) {
         (None, _) => "missing".to_owned(),
         (Some(_), None) => "damaged".to_owned(),
-        (Some(_), Some(count)) if count == row.trusted => format!("for {count} recipients"),
+        (Some(_), Some(count)) if count == row.trusted => of(count),
         (Some(_), Some(count)) => {
-            format!("for {count} recipients, the trust file has {}", row.trusted)
+            format!("{}, the trust file has {}", of(count), row.trusted)
         }
     }
 }
