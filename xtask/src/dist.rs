@@ -10,8 +10,9 @@ use crate::say;
 use crate::workspace::Workspace;
 
 /// The most bytes of the executable that may be root: little more than it has, so that it can only
-/// shrink. The aim is 2 MiB; a quarter of it is the reader of YAML, made once for each type that is read.
-const LAUNCHER_MOST: u64 = 2_600_000;
+/// shrink. The aim is 2 MiB; a quarter of it is the reader of YAML, made once for each type that is read. It has
+/// 2,679,544 since it opens secrets and takes them out of output.
+const LAUNCHER_MOST: u64 = 2_700_000;
 
 /// The targets of the launcher; the one of this machine is used. A static executable is a third smaller
 /// with musl than with glibc, and asks no name service.

@@ -23,6 +23,7 @@ mod reference;
 mod release;
 mod repository;
 mod schema;
+mod secret;
 mod sign;
 mod status;
 mod support_bundle;
@@ -76,6 +77,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Show and change who is trusted
     Trust(trust::TrustArguments),
+    /// Keep secrets in the managed repository, encrypted
+    Secret(secret::SecretArguments),
     /// Run the node: follow the repository and keep its agents going
     Run(node::RunArguments),
     /// Look for a new release now, or have the node that runs do it, and say what came of it
@@ -141,6 +144,7 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Release(arguments) => release::carry_out(&arguments, &host, output),
         Command::Verify(arguments) => verify::carry_out(arguments, &host, output),
         Command::Trust(arguments) => trust::carry_out(&arguments, &host, output),
+        Command::Secret(arguments) => secret::carry_out(&arguments, &host, output),
         Command::Run(arguments) => block_on(node::carry_out(arguments, host, output)),
         Command::Sync(arguments) => sync::sync(arguments, &host, output),
         Command::Rollback(arguments) => sync::rollback(&arguments, &host, output),

@@ -13,6 +13,7 @@ mod interface;
 mod kills;
 mod node;
 mod one_node;
+mod secrets;
 mod separation;
 mod site;
 mod supervised;
