@@ -14,6 +14,7 @@ use wachter_protocol::{Egress, Excess, Grant};
 use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
 
+use crate::client;
 use crate::doctor::Folder;
 use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::node;
@@ -41,7 +42,6 @@ pub(crate) struct Runnable {
     pub(crate) request: RunRequest,
     pub(crate) launcher: LauncherOptions,
     pub(crate) egress: Egress,
-    /// Where its record is kept.
     /// Whether the node's journal is told of it.
     journalled: bool,
     /// Holds what exists for the time of the run only.
@@ -62,12 +62,12 @@ pub(crate) async fn carry_out(
     runnable.request.input = input;
     runnable.request.dry_run = arguments.dry_run;
     let record = watch(&runnable, arguments.verbose).await?;
-    if runnable.journalled {
-        // TODO
-    }
     match format {
         Format::Json => output::json(&record)?,
         Format::Human => print(&record)?,
+    }
+    if runnable.journalled {
+        client::record(&host, &record).await?;
     }
     if record.succeeded() {
         return Ok(());

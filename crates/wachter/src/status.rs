@@ -134,6 +134,8 @@ impl Seen {
         }
     }
 
+    /// What is in its warnings is not said twice: that effects are stopped, that it cannot fetch or
+    /// write, that events are lost.
     fn running(&self, status: &Status, agents: &[Agent], page: &mut Page, now: Timestamp) {
         page.field(
             "node",
@@ -144,7 +146,6 @@ impl Seen {
                 status.process
             ),
         );
-        frozen(status.frozen.as_ref(), page);
         match &status.release {
             Some(release) => {
                 release_line(release.sequence, &release.signers, release.accepted_at, page);
@@ -174,28 +175,12 @@ impl Seen {
             "journal",
             &format!("events {} to {}, {}", journal.first, journal.last, size(journal.bytes)),
         );
-        if let Some(trouble) = &journal.trouble {
-            page.toned_field("journal", trouble, Tone::Bad);
-        }
-        if journal.lost > 0 {
-            page.toned_field(
-                "journal",
-                &format!(
-                    "{} events cannot be read any more; see `wachter audit verify`",
-                    journal.lost
-                ),
-                Tone::Bad,
-            );
-        }
         page.field("at work", &format!("{} running, {} queued", status.running, status.queued));
         for warning in &status.warnings {
             page.toned_field("warning", warning, Tone::Warning);
         }
         for refused in &status.refused {
             page.toned_field("refused", refused, Tone::Bad);
-        }
-        if let Some(error) = &status.fetch_error {
-            page.toned_field("fetch", &format!("failed: {error}"), Tone::Bad);
         }
         if !agents.is_empty() {
             page.gap();
@@ -271,9 +256,9 @@ fn size(bytes: u64) -> String {
 fn table(agents: &[Agent]) -> Table {
     let mut table = Table::new([
         Column::whole("AGENT"),
-        Column::whole("RUNS"),
+        Column::whole("RUNS").spare(1),
         Column::whole("FAILED"),
-        Column::whole("LAST"),
+        Column::whole("LAST").spare(2),
         Column::whole("OUTCOME"),
         Column::whole("STATE"),
         Column::cut("MESSAGE"),
@@ -384,12 +369,9 @@ mod tests {
                 "profile      unprivileged",
                 "not enforced cgroup, seccomp (not accepted)",
                 "journal      events 1 to 900, 1464KiB",
-                "journal      no space",
-                "journal      2 events cannot be read any more; see `wachter audit verify`",
                 "at work      1 running, 0 queued",
                 "warning      2 events were given up",
                 "refused      release 3 refused: nobody signed it",
-                "fetch        failed: no route",
                 "",
                 "AGENT  RUNS  FAILED  LAST                 OUTCOME    STATE  MESSAGE",
                 "hello  3     1       2026-11-22 09:59:00  succeeded  idle   hi",

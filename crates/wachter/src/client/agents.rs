@@ -116,12 +116,12 @@ fn table(agents: &[Agent]) -> Table {
     let mut table = Table::new([
         Column::whole("AGENT"),
         Column::whole("STATE"),
-        Column::whole("RUNNING"),
-        Column::whole("QUEUED"),
-        Column::whole("RUNS"),
-        Column::whole("FAILED"),
-        Column::whole("LAST (UTC)"),
-        Column::whole("NEXT (UTC)"),
+        Column::whole("RUNNING").spare(2),
+        Column::whole("QUEUED").spare(1),
+        Column::whole("RUNS").spare(4),
+        Column::whole("FAILED").spare(5),
+        Column::whole("LAST (UTC)").spare(3),
+        Column::whole("NEXT (UTC)").spare(6),
         Column::cut("WHY, OR WHAT THE LAST RUN SAID"),
     ]);
     for agent in agents {

@@ -172,7 +172,7 @@ pub(super) async fn changes(
 fn table(changes: &[Change]) -> Table {
     let mut table = Table::new([
         Column::whole("TIME (UTC)"),
-        Column::whole("SEQUENCE"),
+        Column::whole("SEQUENCE").spare(1),
         Column::whole("KIND"),
         Column::whole("BY"),
         Column::cut("WHAT"),

@@ -91,10 +91,10 @@ pub(super) async fn carry_out(
 fn table(letters: &[DeadLetter]) -> Table {
     let mut table = Table::new([
         Column::whole("ID"),
-        Column::whole("GIVEN UP (UTC)"),
+        Column::whole("GIVEN UP (UTC)").spare(3),
         Column::whole("SUBSCRIPTION"),
-        Column::whole("SEQUENCE"),
-        Column::whole("ATTEMPTS"),
+        Column::whole("SEQUENCE").spare(2),
+        Column::whole("ATTEMPTS").spare(1),
         Column::whole("TYPE"),
         Column::cut("REASON"),
     ]);

@@ -25,7 +25,7 @@ pub(crate) struct EventsArguments {
     limit: Option<u32>,
     /// Go on with new events as they come, until Ctrl-C
     #[arg(long, short)]
-    follow: bool,
+    pub(super) follow: bool,
 }
 
 pub(super) async fn carry_out(
@@ -100,8 +100,8 @@ fn table(events: &[StoredEvent]) -> Table {
         Column::whole("SEQUENCE").at_least(8),
         Column::whole("TIME (UTC)").at_least(19),
         Column::whole("TYPE").at_least(18),
-        Column::whole("SUBJECT").at_least(14),
-        Column::whole("ID").at_least(36),
+        Column::whole("SUBJECT").at_least(14).spare(2),
+        Column::whole("ID").at_least(36).spare(1),
         Column::cut("DATA"),
     ]);
     for StoredEvent { sequence, event } in events {

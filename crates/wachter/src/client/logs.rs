@@ -27,7 +27,7 @@ pub(crate) struct LogsArguments {
     limit: Option<u32>,
     /// Go on with new lines as they come, until Ctrl-C
     #[arg(long, short)]
-    follow: bool,
+    pub(super) follow: bool,
 }
 
 /// The levels by their names.

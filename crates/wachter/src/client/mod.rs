@@ -12,6 +12,7 @@ mod messages;
 mod modules;
 mod moment;
 mod node;
+mod record;
 mod replay;
 mod runs;
 mod trace;
@@ -22,9 +23,11 @@ use clap::Subcommand;
 pub(crate) use agents::state;
 pub(crate) use configuration::{GetArguments, get as get_configuration, reload};
 pub(crate) use node::Node;
+pub(crate) use record::record;
 pub(crate) use words::time;
 
-use crate::failure::CommandResult;
+use crate::failure::{CommandError, CommandResult};
+use crate::node::Offline;
 use crate::output::Format;
 use crate::place::HostOptions;
 use crate::status;
@@ -70,6 +73,41 @@ pub(crate) async fn carry_out(
     host: HostOptions,
     format: Format,
 ) -> CommandResult {
+    let offline = if command.looks_back() { offline(&host).await? } else { None };
+    let outcome = ask(command, host, format).await;
+    if let Some(offline) = offline {
+        offline.close().await;
+    }
+    outcome
+}
+
+/// The interface over the data of this host's node, where that does not run.
+async fn offline(host: &HostOptions) -> Result<Option<Offline>, CommandError> {
+    // Who may not read the local file asks the node, or hears that there is none.
+    match host.host() {
+        Ok(host) => Offline::serve(host, false).await,
+        Err(_) => Ok(None),
+    }
+}
+
+impl ClientCommand {
+    /// Whether it is about what was journalled, which is there without a node too.
+    fn looks_back(&self) -> bool {
+        match self {
+            Self::Events(arguments) => !arguments.follow,
+            Self::Logs(arguments) => !arguments.follow,
+            Self::Runs(_)
+            | Self::Trace(_)
+            | Self::Changes(_)
+            | Self::DeadLetters(_)
+            | Self::Subscriptions
+            | Self::Audit(_) => true,
+            _ => false,
+        }
+    }
+}
+
+async fn ask(command: ClientCommand, host: HostOptions, format: Format) -> CommandResult {
     let node = Node::new(&host);
     match command {
         ClientCommand::Status(arguments) => {

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use wachter_api::{Client, ClientError, Lines, Nothing, ProblemKind, Single, Streaming};
 
 use crate::data_lock;
@@ -48,8 +49,9 @@ impl Node {
         query: &E::Query,
         body: &E::Body,
     ) -> Result<E::Answer, CommandError> {
-        let asked = self.client.call_at::<E>(parameter, query, body).await;
-        asked.map_err(|error| failure(&error))
+        let asking =
+            self.once_started(async |client| client.call_at::<E>(parameter, query, body).await);
+        asking.await.map_err(Unanswered::into_error)
     }
 
     /// Asks for what comes line by line.
@@ -60,37 +62,68 @@ impl Node {
     where
         E::Body: Default,
     {
-        self.client.stream::<E>(query).await.map_err(|error| failure(&error))
+        let asking = self.once_started(async |client| client.stream::<E>(query).await);
+        asking.await.map_err(Unanswered::into_error)
     }
 
-    /// Asks the node if there is one; none where nobody has its data. A node that is starting is
-    /// waited for.
+    /// Asks the node if there is one; none where nobody has its data.
     pub(crate) async fn ask<E: Single>(
         &self,
         query: &E::Query,
         body: &E::Body,
     ) -> Result<Option<E::Answer>, CommandError> {
-        let until = tokio::time::Instant::now() + STARTING;
+        match self.once_started(async |client| client.call::<E>(query, body).await).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Unanswered::NoNode { data_known: true, .. }) => Ok(None),
+            Err(unanswered) => Err(unanswered.into_error()),
+        }
+    }
+
+    /// A node that has its data and does not listen yet is waited for.
+    async fn once_started<T>(
+        &self,
+        ask: impl AsyncFn(&Client) -> Result<T, ClientError>,
+    ) -> Result<T, Unanswered> {
+        let until = Instant::now() + STARTING;
         loop {
-            match self.client.call::<E>(query, body).await {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(error @ ClientError::NotRunning { .. }) => {
-                    // Who does not know where the data are has none to work on instead.
-                    let Ok(data) = data_of(&self.options) else { return Err(failure(&error)) };
-                    let Some(holder) = data_lock::node(&data)? else { return Ok(None) };
-                    if tokio::time::Instant::now() > until {
-                        return Err(CommandError::new(
-                            ExitKind::NoNode,
-                            format!(
-                                "the node (process {}) does not answer; see its log, and start it again",
-                                holder.process
-                            ),
-                        ));
-                    }
-                    tokio::time::sleep(AGAIN).await;
-                }
-                Err(error) => return Err(failure(&error)),
+            let error = match ask(&self.client).await {
+                Ok(answer) => return Ok(answer),
+                Err(error @ ClientError::NotRunning { .. }) => error,
+                Err(error) => return Err(Unanswered::Other(failure(&error))),
+            };
+            let Ok(data) = data_of(&self.options) else {
+                return Err(Unanswered::NoNode { error: failure(&error), data_known: false });
+            };
+            // Who may not look at the lock is no user of this data either.
+            let Ok(Some(holder)) = data_lock::node(&data) else {
+                return Err(Unanswered::NoNode { error: failure(&error), data_known: true });
+            };
+            if Instant::now() > until {
+                return Err(Unanswered::Other(CommandError::new(
+                    ExitKind::NoNode,
+                    format!(
+                        "the node (process {}) does not answer; see its log, and start it again",
+                        holder.process
+                    ),
+                )));
             }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// No node has the data, as far as it is known where those are.
+    NoNode { error: CommandError, data_known: bool },
+    /// Anything else.
+    Other(CommandError),
+}
+
+impl Unanswered {
+    fn into_error(self) -> CommandError {
+        match self {
+            Self::NoNode { error, .. } | Self::Other(error) => error,
         }
     }
 }

@@ -70,12 +70,12 @@ pub(super) fn table(runs: &[Run]) -> Table {
     let mut table = Table::new([
         Column::whole("STARTED (UTC)"),
         Column::whole("AGENT"),
-        Column::whole("MODULE"),
+        Column::whole("MODULE").spare(4),
         Column::whole("OUTCOME"),
-        Column::whole("CHANGED"),
-        Column::whole("TIME"),
-        Column::whole("FINDINGS"),
-        Column::whole("RUN"),
+        Column::whole("CHANGED").spare(1),
+        Column::whole("TIME").spare(3),
+        Column::whole("FINDINGS").spare(2),
+        Column::whole("RUN").spare(5),
         Column::cut("MESSAGE"),
     ]);
     for run in runs {

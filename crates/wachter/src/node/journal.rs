@@ -12,6 +12,9 @@ use wachter_trust::{FileKey, Namespace, Signer as _};
 use crate::failure::CommandError;
 use crate::keys;
 
+/// The folder of the journal, in the data folder.
+pub(crate) const FOLDER: &str = "journal";
+
 /// The private key of the node, in its data folder; its public half is beside it with `.pub`.
 const KEY: &str = "node-key";
 
@@ -44,7 +47,7 @@ pub(crate) fn open(data: &Path, settings: &JournalSettings) -> Result<Bus, Comma
 }
 
 fn options(data: &Path, settings: &JournalSettings) -> Options {
-    let defaults = Options::new(data.join("journal"));
+    let defaults = Options::new(data.join(FOLDER));
     let bytes =
         |size: wachter_model::ByteSize| usize::try_from(size.as_bytes()).unwrap_or(usize::MAX);
     Options {

@@ -10,6 +10,7 @@ mod freeze;
 mod interface;
 mod journal;
 mod log;
+mod offline;
 mod orders;
 mod working;
 
@@ -27,6 +28,7 @@ use wachter_sandbox::LauncherOptions;
 pub(crate) use deployed::{Deployed, DeployedModule};
 pub(crate) use followed::held;
 pub(crate) use freeze::{read_frozen, remove_frozen, write_frozen};
+pub(crate) use offline::Offline;
 
 use self::announce::Announcer;
 use self::context::Node;
@@ -63,12 +65,7 @@ pub(crate) async fn carry_out(
     })?;
     let shutdown = CancellationToken::new();
     let stopped = stop_on_signal(shutdown.clone())?;
-    let name = host.node().ok_or_else(|| {
-        CommandError::failed(format!(
-            "the name of this host cannot be that of a node; give it one by `node: NAME` in {}",
-            host.local_file.display()
-        ))
-    })?;
+    let name = host.node().ok_or_else(|| unnamed(&host))?;
     let launcher_options = launcher_options(&host, &options, "launcher")?;
     let (data, socket) = (host.data.clone(), host.socket());
     let local = Arc::new(host.local.clone());
@@ -162,6 +159,14 @@ pub(crate) async fn carry_out(
     // Waits for the disk: the last thing that is done.
     tokio::task::spawn_blocking(move || bus.close()).await?;
     followed.and(worked)
+}
+
+/// The host has no name that a node could have.
+fn unnamed(host: &Host) -> CommandError {
+    CommandError::failed(format!(
+        "the name of this host cannot be that of a node; give it one by `node: NAME` in {}",
+        host.local_file.display()
+    ))
 }
 
 /// The launcher of this host, with a state folder of this name.

@@ -17,6 +17,8 @@ pub(crate) struct Column {
     cut: bool,
     /// How wide it is at least, for rows that come one by one.
     least: usize,
+    /// Where the terminal is too narrow for all, columns are left out, the lowest of these first.
+    spare: Option<u8>,
 }
 
 /// What stands in one place.
@@ -34,12 +36,17 @@ const NARROWEST: usize = 8;
 impl Column {
     /// Is never cut: a name or a number that somebody may want to copy.
     pub(crate) fn whole(name: &str) -> Self {
-        Self { name: name.to_owned(), cut: false, least: 0 }
+        Self { name: name.to_owned(), cut: false, least: 0, spare: None }
     }
 
     /// May be cut.
     pub(crate) fn cut(name: &str) -> Self {
-        Self { name: name.to_owned(), cut: true, least: 0 }
+        Self { name: name.to_owned(), cut: true, least: 0, spare: None }
+    }
+
+    /// May be left out altogether, before those with a higher number.
+    pub(crate) fn spare(self, order: u8) -> Self {
+        Self { spare: Some(order), ..self }
     }
 
     /// At least so wide.
@@ -87,44 +94,68 @@ impl Table {
 
     /// With its heading.
     pub(super) fn lines(&self, view: &View) -> Vec<String> {
-        let widths = self.widths(view, true);
+        let layout = self.layout(view, true);
         let head: Vec<Cell> =
             self.columns.iter().map(|column| Cell::toned(&column.name, Tone::Strong)).collect();
-        std::iter::once(&head).chain(&self.rows).map(|row| line(row, &widths, view)).collect()
+        std::iter::once(&head).chain(&self.rows).map(|row| line(row, &layout, view)).collect()
     }
 
     /// The rows alone, as wide as they are and as the columns are at least.
     pub(super) fn rows_alone(&self, view: &View) -> Vec<String> {
-        let widths = self.widths(view, false);
-        self.rows.iter().map(|row| line(row, &widths, view)).collect()
+        let layout = self.layout(view, false);
+        self.rows.iter().map(|row| line(row, &layout, view)).collect()
     }
 
-    /// As wide as needed; where that is too much, the widest of those that may be cut give way.
-    fn widths(&self, view: &View, head: bool) -> Vec<usize> {
+    /// Which columns are shown, and how wide: as wide as needed. Where that is too much, those that are
+    /// spare are left out, until the rest fits with what may be cut of it; the widest of that gives way.
+    fn layout(&self, view: &View, head: bool) -> Vec<(usize, usize)> {
         let natural = |(index, column): (usize, &Column)| {
             let cells = self.rows.iter().filter_map(|row| row.get(index));
             let cells = cells.map(|cell| measure_text_width(&cell.text));
             let name = if head { measure_text_width(&column.name) } else { 0 };
-            cells.chain([name, column.least]).max().unwrap_or(0)
+            (index, cells.chain([name, column.least]).max().unwrap_or(0))
         };
-        let mut widths: Vec<usize> = self.columns.iter().enumerate().map(natural).collect();
-        let Some(most) = view.width else { return widths };
-        let gaps = GAP * widths.len().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > most {
-            let widest = (0..widths.len())
-                .filter(|index| self.columns[*index].cut && widths[*index] > NARROWEST)
-                .max_by_key(|index| widths[*index]);
-            let Some(widest) = widest else { break };
-            widths[widest] -= 1;
+        let mut layout: Vec<_> = self.columns.iter().enumerate().map(natural).collect();
+        let Some(most) = view.width else { return layout };
+        let cuttable = |(index, width): &(usize, usize)| {
+            if self.columns[*index].cut { (*width).min(NARROWEST) } else { *width }
+        };
+        // Rows that come one by one have to lose the same columns, however wide each is.
+        let least = |column: &(usize, usize)| match head {
+            true => cuttable(column),
+            false => cuttable(&(column.0, self.columns[column.0].least)),
+        };
+        while with_gaps(layout.iter().map(least)) > most {
+            let spare = (0..layout.len())
+                .filter_map(|place| Some((self.columns[layout[place].0].spare?, place)))
+                .min();
+            let Some((_, place)) = spare else { break };
+            layout.remove(place);
         }
-        widths
+        while with_gaps(layout.iter().map(|(_, width)| *width)) > most {
+            let widest = layout
+                .iter_mut()
+                .filter(|(index, width)| self.columns[*index].cut && *width > NARROWEST)
+                .max_by_key(|(_, width)| *width);
+            let Some((_, width)) = widest else { break };
+            *width -= 1;
+        }
+        layout
     }
 }
 
-fn line(cells: &[Cell], widths: &[usize], view: &View) -> String {
+fn with_gaps(widths: impl ExactSizeIterator<Item = usize>) -> usize {
+    let gaps = GAP * widths.len().saturating_sub(1);
+    widths.sum::<usize>() + gaps
+}
+
+fn line(cells: &[Cell], layout: &[(usize, usize)], view: &View) -> String {
+    let none = Cell::default();
+    let cells: Vec<(&Cell, usize)> =
+        layout.iter().map(|(index, width)| (cells.get(*index).unwrap_or(&none), *width)).collect();
     let mut line = String::new();
-    let last = cells.iter().rposition(|cell| !cell.text.is_empty());
-    let shown = cells.iter().zip(widths).take(last.map_or(0, |last| last + 1));
+    let last = cells.iter().rposition(|(cell, _)| !cell.text.is_empty());
+    let shown = cells.iter().take(last.map_or(0, |last| last + 1));
     for (index, (cell, width)) in shown.enumerate() {
         if index > 0 {
             line.push_str(&" ".repeat(GAP));
@@ -178,6 +209,41 @@ mod tests {
                 "b            \u{1b}[31mshort\u{1b}[0m",
             ],
         );
+    }
+
+    #[test]
+    fn leaves_out_what_is_spare() {
+        let mut table = Table::new([
+            Column::whole("NAME"),
+            Column::whole("FIRST").spare(1),
+            Column::whole("SECOND").spare(2).at_least(9),
+            Column::cut("WHAT"),
+        ]);
+        table.row(["a".into(), "1".into(), "2".into(), "more than enough words".into()]);
+        let check = |width: usize, head: &str, row: &str, alone: &str| {
+            let view = View::plain(Some(width));
+            assert_eq!(table.lines(&view), [head, row]);
+            assert_eq!(table.rows_alone(&view), [alone]);
+        };
+        check(
+            99,
+            "NAME  FIRST  SECOND     WHAT",
+            "a     1      2          more than enough words",
+            "a  1  2          more than enough words",
+        );
+        check(
+            32,
+            "NAME  FIRST  SECOND     WHAT",
+            "a     1      2          more th…",
+            "a  1  2          more than enou…",
+        );
+        check(
+            31,
+            "NAME  SECOND     WHAT",
+            "a     2          more than enou…",
+            "a  1  2          more than eno…",
+        );
+        check(20, "NAME  WHAT", "a     more than eno…", "a  1  2          mo…");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod authoring_trust;
 mod crashes;
 mod credentials;
 mod exec;
+mod interface;
 mod kills;
 mod node;
 mod one_node;
