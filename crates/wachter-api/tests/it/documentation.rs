@@ -22,7 +22,7 @@ fn the_page_lists_every_endpoint() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/api.md");
     let page = std::fs::read_to_string(path).unwrap();
     let (before, rest) = page.split_once(BEGIN).expect("the page has the mark");
-    let after = rest.trim_start_matches(|character| character == '\n');
+    let after = rest.trim_start_matches('\n');
     let after = after.split_once("\n\n").map_or("", |(_, after)| after);
     let after = if after.is_empty() { String::new() } else { format!("\n{after}") };
     let written = format!("{before}{BEGIN}\n{}{after}", table());
