@@ -240,8 +240,11 @@ async fn take_in(
         let name = wachter_model::Digest::of(refused.as_bytes()).to_string();
         outlets.announcer.tell_once(announce::RELEASE_REFUSED, "", &data, &name).await;
     }
-    let changed = deployment.is_some();
     let deployment = deployment.map(Arc::new);
+    let sequence = |deployment: &Option<Arc<Deployment>>| {
+        deployment.as_ref().map(|deployment| deployment.sequence)
+    };
+    let changed = deployment.is_some() && sequence(&deployment) != sequence(&before);
     if let Some(deployment) = &deployment {
         followed::say(deployment);
         outlets.deployment.send_replace(Some(Arc::clone(deployment)));

@@ -333,7 +333,7 @@ fn a_token_turns_up_nowhere_while_a_node_works() {
                 format!("{}{}", said.stdout, said.stderr).as_bytes(),
             );
         }
-        assert!(site.path("data/status.json").exists() && site.path("node.log").exists());
+        assert!(site.path("data/journal/journal.db").exists() && site.path("node.log").exists());
         guarded.check_files(&site.path(""));
     }
 }

@@ -77,8 +77,9 @@ fn process() {
                 let mut count = Count::of(&bus, worker).await;
                 loop {
                     let mut delivery = subscription.next().await.unwrap();
-                    handle(&mut delivery, &mut count).await;
-                    room.add_permits(1);
+                    if handle(&mut delivery, &mut count).await {
+                        room.add_permits(1);
+                    }
                 }
             });
         }
@@ -86,8 +87,8 @@ fn process() {
     });
 }
 
-/// Fails some events some times, and settles the others.
-async fn handle(delivery: &mut Delivery, count: &mut Count) {
+/// Fails some events some times, and settles the others. Returns whether it comes no more.
+async fn handle(delivery: &mut Delivery, count: &mut Count) -> bool {
     let (seq, key, failures) = (delivery.seq(), delivery.idempotency_key(), delivery.failures());
     say(&format!("delivered {seq} {key} {failures}"));
     let fails = match seq.get() {
@@ -101,6 +102,7 @@ async fn handle(delivery: &mut Delivery, count: &mut Count) {
             Outputs { events: vec![record(delivery, "failed", number)], keys: Vec::new() };
         delivery.nak_with(outputs, None, "on purpose").await.unwrap();
         say(&format!("failed {seq} {key} {number}"));
+        number == ATTEMPTS
     } else {
         let done = record(delivery, "done", failures);
         let outputs = Outputs { events: vec![done], keys: vec![count.next()] };
@@ -109,6 +111,7 @@ async fn handle(delivery: &mut Delivery, count: &mut Count) {
         count.expect = Expect::Revision(settled.revisions[0]);
         say(&format!("settled {seq} {key} {failures}"));
         say(&format!("counted {} {} 0", count.value, count.worker));
+        true
     }
 }
 

@@ -65,6 +65,9 @@ async fn nothing_acknowledged_is_lost_and_only_what_was_in_flight_comes_again() 
         bus.close();
         copy(keep.path(), folder.path());
         let _ = std::fs::remove_file(folder.path().join("journal.db-shm"));
+        if number % 100 == 99 {
+            println!("{} kills: {:?}", number + 1, said.totals);
+        }
     }
     let bus = Bus::open(child::options(folder.path())).unwrap();
     journal::drain(&bus, &said).await;

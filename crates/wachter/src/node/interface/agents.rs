@@ -64,19 +64,19 @@ async fn run(node: Arc<Node>, call: Call<RunAgent>) -> Result<Sent, Problem> {
 }
 
 async fn pause(node: Arc<Node>, call: Call<PauseAgent>) -> Result<Agent, Problem> {
-    let by = &call.caller.name;
+    let by = call.caller.name.clone();
     let reason = match call.body.reason.as_deref().map(str::trim) {
         Some(reason) if !reason.is_empty() => format!("{reason} (paused by {by})"),
         _ => format!("paused by {by}"),
     };
     let (handle, name) = at_work(&node, &call.parameter::<String>()?)?;
-    handle.pause(name.clone(), reason).await.map_err(|error| unhandled(&error))?;
+    handle.pause_by(name.clone(), reason, by).await.map_err(|error| unhandled(&error))?;
     one(&handle, name).await
 }
 
 async fn resume(node: Arc<Node>, call: Call<ResumeAgent>) -> Result<Agent, Problem> {
     let (handle, name) = at_work(&node, &call.parameter::<String>()?)?;
-    handle.resume(name.clone()).await.map_err(|error| unhandled(&error))?;
+    handle.resume_by(name.clone(), call.caller.name).await.map_err(|error| unhandled(&error))?;
     one(&handle, name).await
 }
 
@@ -111,7 +111,7 @@ fn reported(report: &AgentReport) -> Agent {
             schedule::AgentState::Paused => AgentState::Paused,
             schedule::AgentState::Stopped => AgentState::Stopped,
         },
-        reason: report.reason.clone(),
+        reason: report.reason.clone().or_else(|| report.waits_for.map(|hold| hold.to_string())),
         next: report.next,
         running: number(report.running),
         queued: number(report.queued),
@@ -147,7 +147,7 @@ fn stopped(agent: &wachter_config::Agent) -> Agent {
 }
 
 /// What wakes an agent, in words.
-pub(super) fn wakes_on(agent: &wachter_config::Agent) -> Vec<String> {
+fn wakes_on(agent: &wachter_config::Agent) -> Vec<String> {
     let schedule = agent.on.schedule.as_ref().map(|schedule| match schedule.trigger() {
         Trigger::Every(every) => format!("every {}", every.interval()),
         Trigger::Cron { cron, timezone } => format!("cron {cron} ({timezone})"),

@@ -9,7 +9,6 @@ use wachter_bus::{Bus, Chain, Checkpoint, DamageKind, Query, ReadError, Replay, 
 use wachter_model::{Digest, chain};
 
 use super::problems::unreadable;
-use super::status::first_kept;
 use super::with;
 use crate::node::context::Node;
 
@@ -103,7 +102,8 @@ impl Export {
             .iter()
             .filter_map(|checkpoint| Some((checkpoint.last.get(), digest_of(checkpoint.chain)?)))
             .collect();
-        let gone = first_kept(bus).await?.get() - 1;
+        let dropped = checkpoints.iter().filter(|checkpoint| checkpoint.dropped.is_some());
+        let gone = dropped.map(|checkpoint| checkpoint.last.get()).max().unwrap_or(0);
         let begin = known
             .range(gone..from.max(gone + 1))
             .next_back()

@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use wachter_api::shapes::ReplayReport;
 use wachter_api::{Call, Problem, ProblemKind, ReplayEvents, Server};
-use wachter_bus::{Bus, EventFilter, Query, Seq, Start};
-use wachter_config::AgentRole;
+use wachter_bus::{Bus, EventFilter, Predicate, Query, Seq, Start};
+use wachter_config::{Agent, AgentRole};
+use wachter_expression::EventBindings;
+use wachter_model::{Event, EventKind};
+use wachter_runtime::dispatch::{AGENT_DUE, AGENT_REQUESTED, Sources};
 
 use super::dead_letters::subscription;
 use super::look_back::sound;
 use super::problems::{unknown, unwritten};
-use super::routes::reaching;
 use super::with;
 use crate::node::context::Node;
 
@@ -54,7 +56,7 @@ async fn replay(node: Arc<Node>, call: Call<ReplayEvents>) -> Result<ReplayRepor
             ),
         ));
     }
-    let filter = agent.map(|agent| reaching(agent, &node.sources)).unwrap_or_default();
+    let filter = agent.map(|agent| meant(agent, &node.sources)).unwrap_or_default();
     let events = count(&node.bus, filter, start).await?;
     let found = node.bus.reset(name.clone(), start).await.map_err(|error| unwritten(&error))?;
     if !found {
@@ -71,6 +73,34 @@ const fn has_effects(role: AgentRole) -> bool {
         | AgentRole::Analysis
         | AgentRole::Monitoring
         | AgentRole::Notification => false,
+    }
+}
+
+/// What an agent's subscription lets through.
+fn meant(agent: &Agent, sources: &Sources) -> EventFilter {
+    let commanders = [(AGENT_DUE, sources.scheduler()), (AGENT_REQUESTED, sources.interface())];
+    let commands = commanders.iter().map(|(topic, _)| topic.parse());
+    let commands = commands.map(|topic| topic.expect("every topic is a filter"));
+    let topics = agent.on.events.iter().cloned().chain(commands).collect();
+    let (name, condition) = (agent.name.clone(), agent.on.condition.clone());
+    let wanted = move |event: &Event| match commanders
+        .iter()
+        .find(|(topic, _)| *topic == event.event_type())
+    {
+        Some((_, commander)) => {
+            event.kind() == EventKind::Command
+                && event.target() == Some(name.as_str())
+                && event.source() == commander
+        }
+        None => condition
+            .as_ref()
+            .is_none_or(|condition| condition.is_true(&EventBindings::new(event)).unwrap_or(false)),
+    };
+    EventFilter {
+        topics,
+        target: Some(agent.name.to_string()),
+        predicate: Some(Predicate::new(wanted)),
+        ..EventFilter::default()
     }
 }
 

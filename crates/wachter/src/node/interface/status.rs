@@ -1,13 +1,12 @@
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use wachter_api::shapes::{Health, Journal, Launcher, Release, Status};
+use wachter_api::shapes::{Health, Journal, Launcher, Status};
 use wachter_api::{Call, GetHealth, GetStatus, Problem, Server};
-use wachter_bus::{Bus, DamageKind, Seq};
+use wachter_bus::{Bus, DamageKind};
 use wachter_config::{Catalogue, HealthSettings};
 use wachter_model::{ByteSize, chain};
 use wachter_protocol::LocalFile;
@@ -19,7 +18,7 @@ use super::dead_letters;
 use super::problems::unreadable;
 use super::with;
 use crate::node::context::Node;
-use crate::node::followed::Followed;
+use crate::node::followed::{self, Followed};
 
 /// How long the agents have to say how they do: a status that waits says nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,7 +32,7 @@ pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
 async fn status(node: Arc<Node>, _: Call<GetStatus>) -> Result<Status, Problem> {
     let followed = node.followed.borrow().clone();
     let agents = reports(&node).await;
-    let journal = journal(&node.bus, &node.data).await?;
+    let journal = journal(&node.bus).await?;
     let warnings = warnings(&node, &followed, &journal, agents.as_deref()).await?;
     let count = |of: fn(&AgentReport) -> usize| {
         let reports = agents.iter().flatten();
@@ -46,7 +45,7 @@ async fn status(node: Arc<Node>, _: Call<GetStatus>) -> Result<Status, Problem> 
         version: env!("CARGO_PKG_VERSION").to_owned(),
         process: std::process::id(),
         since: node.since,
-        release: release(&followed),
+        release: followed::release(&followed),
         refused: followed.refused,
         last_look: followed.last_look,
         fetch_error: followed.fetch_error,
@@ -77,20 +76,6 @@ pub(super) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn release(followed: &Followed) -> Option<Release> {
-    followed.release.as_ref().map(|release| Release {
-        sequence: release.sequence,
-        commit: release.commit.to_string(),
-        signers: release.signers.clone(),
-        accepted_at: release.accepted_at,
-        not_after: release.not_after,
-        pinned_until: followed
-            .pin
-            .filter(|pin| pin.sequence == release.sequence)
-            .map(|pin| pin.until),
-    })
-}
-
 fn launcher(hello: &Hello, local: &LocalFile) -> Launcher {
     let absent: BTreeSet<_> = hello
         .mechanisms
@@ -106,40 +91,21 @@ fn launcher(hello: &Hello, local: &LocalFile) -> Launcher {
     }
 }
 
-async fn journal(bus: &Bus, data: &Path) -> Result<Journal, Problem> {
+async fn journal(bus: &Bus) -> Result<Journal, Problem> {
     let status = bus.status();
     let damage = bus.known_damage().await.map_err(|error| unreadable(&error))?;
     let unreadable_rows = damage
         .iter()
         .filter(|damage| matches!(damage.kind, DamageKind::Body | DamageKind::Missing))
         .map(|damage| damage.range.len());
-    let folder = data.join("journal");
-    let bytes = tokio::task::spawn_blocking(move || size(&folder)).await;
     Ok(Journal {
-        first: first_kept(bus).await?.get().min(status.last.get()),
+        first: status.first.get(),
         last: status.last.get(),
-        bytes: bytes.ok().and_then(Result::ok).unwrap_or_default(),
+        bytes: status.bytes,
         trouble: status.failing.as_ref().map(|error| chain(error)),
         // What was found on opening, and what was found since then.
         lost: unreadable_rows.sum::<u64>().saturating_add(status.damaged),
     })
-}
-
-/// The place of the oldest event that retention has not dropped.
-pub(super) async fn first_kept(bus: &Bus) -> Result<Seq, Problem> {
-    let checkpoints = bus.checkpoints().await.map_err(|error| unreadable(&error))?;
-    let dropped = checkpoints.iter().filter(|checkpoint| checkpoint.dropped.is_some());
-    let last = dropped.map(|checkpoint| checkpoint.last.get()).max().unwrap_or(0);
-    Ok(Seq::new(last + 1))
-}
-
-/// What the files of a folder come to.
-fn size(folder: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        bytes += entry?.metadata().map_or(0, |metadata| metadata.len());
-    }
-    Ok(bytes)
 }
 
 /// What a person should look at.

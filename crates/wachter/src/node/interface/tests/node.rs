@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use wachter_api::shapes::{AgentState, ConfigurationQuery, Freeze, LogsQuery, Request};
 use wachter_api::{
     FreezeEffects, GetConfiguration, GetHealth, GetOpenApi, GetStatus, ListAgents, ListModules,
-    ListSubscriptions, Nothing, ProblemKind, ROUTES, ReadLogs, RunAgent, ThawEffects,
+    Nothing, ProblemKind, ROUTES, ReadLogs, RunAgent, ThawEffects,
 };
 use wachter_log::Line;
 use wachter_model::Level;
@@ -56,7 +56,7 @@ async fn a_node_without_launcher_or_release_is_unwell() {
 
 #[tokio::test]
 async fn effects_are_stopped_and_let_go_with_or_without_anybody_at_work() {
-    let site = Site::with(&[("fixer", "role: remediation")]).await;
+    let site = Site::with(&[("fixer", "role: remediation"), ("looker", "role: scanner")]).await;
     let freeze = async |reason: &str| {
         let body = Freeze { reason: reason.to_owned() };
         site.call::<FreezeEffects>(&Nothing {}, &body).await
@@ -69,10 +69,13 @@ async fn effects_are_stopped_and_let_go_with_or_without_anybody_at_work() {
     assert_eq!(site.get::<GetStatus>().await.frozen, kept);
     let body = Request::default();
     site.call_at::<RunAgent>("fixer", &Nothing {}, &body).await.unwrap();
-    until("it waits", async || site.get::<ListSubscriptions>().await[0].in_flight == 1).await;
-    assert!(site.events("run.finished").await.is_empty(), "it has effects");
+    site.call_at::<RunAgent>("looker", &Nothing {}, &body).await.unwrap();
+    let finished = site.until_events("run.finished", 1).await;
+    assert_eq!(finished[0].event["subject"], "looker", "the other has effects");
+    let agents = site.get::<ListAgents>().await;
+    assert!(agents[0].reason.as_ref().unwrap().contains("frozen"), "{agents:?}");
     site.get::<ThawEffects>().await;
-    site.until_events("run.finished", 1).await;
+    site.until_events("run.finished", 2).await;
     assert_eq!(read_frozen(&site.node.data).unwrap(), None);
     let told = site.until_events("effects.*", 2).await;
     assert_eq!(told[0].event["type"], "effects.frozen");

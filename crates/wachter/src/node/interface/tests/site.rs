@@ -10,8 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wachter_api::shapes::{EventsQuery, ReleaseReport, Reloaded, StoredEvent};
 use wachter_api::{
-    Client, ClientError, Endpoint, ListEvents, Nothing, Problem, ProblemKind, Roles, ServerLimits,
-    Single,
+    Client, ClientError, ListEvents, Nothing, Problem, ProblemKind, Roles, ServerLimits, Single,
 };
 use wachter_bus::{Bus, Options};
 use wachter_config::Catalogue;
@@ -247,12 +246,8 @@ fn dispatch(
     node: &wachter_model::NodeName,
     deployment: &Deployment,
 ) -> (wachter_runtime::dispatch::Handle, Dispatching) {
-    let options = DispatcherOptions {
-        node: node.clone(),
-        bus: bus.clone(),
-        runner: runner(),
-        scheduler: deployment.catalogue.settings().scheduler.clone(),
-    };
+    let scheduler = deployment.catalogue.settings().scheduler.clone();
+    let options = DispatcherOptions::new(node.clone(), bus.clone(), runner(), scheduler);
     let dispatcher = Dispatcher::new(options, CancellationToken::new());
     let handle = dispatcher.handle();
     let run = |deployments| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
