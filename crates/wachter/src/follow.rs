@@ -191,7 +191,7 @@ impl Follower {
         let (then, now) = (&self.at_start, &self.host.local);
         let data = then.data != now.data && self.host.data_is_local;
         let profile = then.confinement.profile != now.confinement.profile;
-        [("data", data), ("confinement.profile", profile)]
+        [("data", data), ("confinement.profile", profile), ("node", then.node != now.node)]
             .into_iter()
             .filter_map(|(key, changed)| changed.then_some(key))
             .collect()

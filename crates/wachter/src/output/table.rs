@@ -240,10 +240,10 @@ mod tests {
         check(
             31,
             "NAME  SECOND     WHAT",
-            "a     2          more than enou…",
+            "a     2          more than eno…",
             "a  1  2          more than eno…",
         );
-        check(20, "NAME  WHAT", "a     more than eno…", "a  1  2          mo…");
+        check(20, "NAME  WHAT", "a     more than eno…", "a  1  2          more th…");
     }
 
     #[test]
