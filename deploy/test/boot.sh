@@ -27,9 +27,13 @@ for name in wachter wachter-launcher wachter-modules; do
     install -m 755 "$executables/$name" "$work/root/opt/wachter/$name"
     strip "$work/root/opt/wachter/$name"
 done
-for folder in completions man; do
-    [ ! -d "$executables/$folder" ] || cp -r "$executables/$folder" "$work/root/opt/wachter/"
-done
+# As what is shipped has them.
+install -d "$work/root/opt/wachter/completions"
+"$executables/wachter" completions bash >"$work/root/opt/wachter/completions/wachter.bash"
+"$executables/wachter" completions zsh >"$work/root/opt/wachter/completions/_wachter"
+"$executables/wachter" completions fish >"$work/root/opt/wachter/completions/wachter.fish"
+"$executables/wachter" man --directory "$work/root/opt/wachter/man" >/dev/null
+cp "$here/../man/wachter-launcher.8" "$work/root/opt/wachter/man/"
 cp -r "$here/.." "$work/root/opt/wachter/deploy"
 echo wachter-test >"$work/root/etc/hostname"
 cat >"$work/root/etc/systemd/system/boot-test.service" <<'END'
