@@ -56,5 +56,5 @@ rm -rf "$work/root"
 timeout 1200 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 1024 -smp 2 -nodefaults -no-user-config \
     ${WACHTER_QEMU_OPTIONS:-} -display none -serial stdio -no-reboot -kernel "$work/vmlinuz" -initrd "$work/initrd" \
     -append 'root=/dev/vda rw console=ttyS0 quiet systemd.show_status=false' \
-    -drive "file=$work/disk.img,format=raw,if=virtio" </dev/null | tr -d '\r' | tee "$work/console.log" | grep --line-buffered -a boot-test: || true
+    -drive "file=$work/disk.img,format=raw,if=virtio" </dev/null | sed -u 's|\r$||' | tee "$work/console.log" | grep --line-buffered -a boot-test: || true
 grep -qa 'boot-test: all steps succeeded' "$work/console.log" || { echo "see $work/console.log" >&2; exit 1; }
