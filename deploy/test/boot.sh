@@ -27,9 +27,13 @@ for name in wachter wachter-launcher wachter-modules; do
     install -m 755 "$executables/$name" "$work/root/opt/wachter/$name"
     strip "$work/root/opt/wachter/$name"
 done
-for folder in completions man; do
-    [ ! -d "$executables/$folder" ] || cp -r "$executables/$folder" "$work/root/opt/wachter/"
-done
+# As what is shipped has them.
+install -d "$work/root/opt/wachter/completions"
+"$executables/wachter" completions bash >"$work/root/opt/wachter/completions/wachter.bash"
+"$executables/wachter" completions zsh >"$work/root/opt/wachter/completions/_wachter"
+"$executables/wachter" completions fish >"$work/root/opt/wachter/completions/wachter.fish"
+"$executables/wachter" man --directory "$work/root/opt/wachter/man" >/dev/null
+cp "$here/../man/wachter-launcher.8" "$work/root/opt/wachter/man/"
 cp -r "$here/.." "$work/root/opt/wachter/deploy"
 echo wachter-test >"$work/root/etc/hostname"
 cat >"$work/root/etc/systemd/system/boot-test.service" <<'END'
@@ -52,5 +56,5 @@ rm -rf "$work/root"
 timeout 1200 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 1024 -smp 2 -nodefaults -no-user-config \
     ${WACHTER_QEMU_OPTIONS:-} -display none -serial stdio -no-reboot -kernel "$work/vmlinuz" -initrd "$work/initrd" \
     -append 'root=/dev/vda rw console=ttyS0 quiet systemd.show_status=false' \
-    -drive "file=$work/disk.img,format=raw,if=virtio" </dev/null | tr -d '\r' | tee "$work/console.log" | grep --line-buffered -a boot-test: || true
+    -drive "file=$work/disk.img,format=raw,if=virtio" </dev/null | sed -u 's|\r$||' | tee "$work/console.log" | grep --line-buffered -a boot-test: || true
 grep -qa 'boot-test: all steps succeeded' "$work/console.log" || { echo "see $work/console.log" >&2; exit 1; }

@@ -97,8 +97,26 @@ modes() {
         && [ "$(stat -c '%U %G %a' /run/wachter-launcher)" = 'root wachter 750' ]
 }
 
+described() {
+    [ -f /usr/local/share/man/man1/wachter-run.1 ] && [ -f /usr/local/share/man/man8/wachter-launcher.8 ] \
+        && bash -n /usr/local/share/bash-completion/completions/wachter
+}
+bundled() {
+    wachter support-bundle --file /run/bundle.tar.gz && tar -C /run -xzf /run/bundle.tar.gz || return 1
+    grep -q ActiveState=active /run/wachter-support-*/units.txt && grep -q 'is in force' /run/wachter-support-*/journald.txt
+}
+# A folder that a newer version has had: refused with what to do, and left alone.
+newer_refused() {
+    systemctl stop wachter && echo 99 >/var/lib/wachter/schema && ! systemctl start wachter || return 1
+    journalctl --unit wachter --no-pager | grep -q 'written by a newer version of Wachter (layout 99' || return 1
+    systemctl stop wachter
+    [ "$(cat /var/lib/wachter/schema)" = 99 ] && echo 1 >/var/lib/wachter/schema
+    systemctl reset-failed wachter && systemctl start wachter
+}
+
 say "$(systemctl --version | head -n 1), Linux $(uname -r)"
 step 'install' /opt/wachter/deploy/install.sh --from /opt/wachter
+step 'pages and completions are there' described
 step 'units are in order' systemd-analyze verify --man=no /etc/systemd/system/wachter.service /etc/systemd/system/wachter-launcher.service
 step 'make a managed repository' make_repository
 step 'start both' systemctl enable --now wachter-launcher wachter
@@ -115,8 +133,10 @@ step 'kill -9 of the node' killed wachter
 step 'kill -9 of the launcher' killed wachter-launcher
 step 'the watchdog ends a node that hangs' hung wachter
 step 'the watchdog ends a launcher that hangs' hung wachter-launcher
+step 'a newer data folder is refused' newer_refused
 runs=$(succeeded)
 step 'agents run again' until_ 90 more_runs_than "$runs"
+step 'a support bundle' bundled
 for unit in wachter wachter-launcher; do
     say "$(systemd-analyze security "$unit.service" --no-pager | tail -n 1 | tr -d '→')"
 done

@@ -138,7 +138,7 @@ mod tests {
         let page = include_str!("../../../deploy/man/wachter-launcher.8").replace('\\', "");
         let options: Vec<&str> = HELP
             .split_whitespace()
-            .map(|word| word.trim_matches(['(', ')', ',']))
+            .map(|word| word.trim_matches(['(', ')', ',', ':']))
             .filter(|word| word.starts_with("--"))
             .collect();
         assert!(options.len() > 10, "{options:?}");

@@ -15,7 +15,7 @@ use wachter_gitops::{Repository, State};
 use super::{Redactor, journal, node};
 use crate::client::Node;
 use crate::configuration::Tree;
-use crate::failure::CommandError;
+use crate::failure::{CommandError, chain};
 use crate::node::{Offline, layout};
 use crate::place::{Host, HostOptions};
 use crate::{doctor, status};
@@ -116,8 +116,7 @@ impl Bundle {
             configuration(host, now),
         );
         self.add_json("runs.json", "runs, newest first", runs(options).await);
-        let statistics = journal::statistics(&data.join("journal"));
-        self.add_json("journal.json", "sizes of the journal", statistics.map_err(Into::into));
+        self.add_json("journal.json", "sizes of the journal", sizes_of_journal(data));
         self.add("files.txt", "names and sizes in the data folder", files(data));
         self.add_json("host.json", "space, memory and load", machine(data));
         match logs(&data.join("logs")) {
@@ -126,7 +125,10 @@ impl Bundle {
                     self.add(&format!("logs/{name}"), "the end of a log", Ok(text));
                 }
             }
-            Err(error) => self.missing.push(format!("logs: {error}")),
+            Err(error) => {
+                let folder = data.join("logs");
+                self.missing.push(format!("logs: cannot read {}: {error}", folder.display()));
+            }
         }
         match node::ask(&node::socket(data)).await {
             Ok(answers) => {
@@ -264,6 +266,12 @@ fn configuration(host: &Host, now: Timestamp) -> Result<Value, CommandError> {
     Ok(json!({ "release": release.sequence, "values": values, "problems": problems }))
 }
 
+fn sizes_of_journal(data: &Path) -> Result<Value, CommandError> {
+    let folder = data.join("journal");
+    journal::statistics(&folder)
+        .map_err(|error| CommandError::failed(format!("cannot read {}: {error}", folder.display())))
+}
+
 /// What happened, without what went in and came out.
 async fn runs(options: &HostOptions) -> Result<Value, CommandError> {
     let offline = Offline::serve(options.host()?, false).await?;
@@ -326,7 +334,10 @@ fn machine(data: &Path) -> Result<Value, CommandError> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let memory = read("/proc/meminfo");
     let memory: Vec<&str> = memory.lines().take(3).collect();
+    let layout = layout::version(data);
     Ok(json!({
+        "data_layout": layout.as_ref().ok(),
+        "data_layout_error": layout.as_ref().err().map(|error| chain(error)),
         "data_total_bytes": space.f_blocks.saturating_mul(space.f_frsize),
         "data_available_bytes": space.f_bavail.saturating_mul(space.f_frsize),
         "data_available_inodes": space.f_favail,
