@@ -7,12 +7,13 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use wachter_model::{Digest, RunId};
 
 use crate::jail::user::User;
+use crate::scratch;
 use crate::secrets::Secret;
 
 /// Where systems keep files in memory that every user may make.
@@ -44,18 +45,24 @@ pub(crate) fn make(
     Ok(folder)
 }
 
-/// Removes the folder of a run, with all in it overwritten first.
+/// Removes the folder of a run, with its secrets overwritten first. All processes of the run are gone.
 pub(crate) fn remove(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // On a file system in memory this reaches the same pages, unless they were swapped out.
-        if let Ok(status) = entry.metadata()
-            && let Ok(mut file) = fs::OpenOptions::new().write(true).open(entry.path())
-        {
+        let path = entry.path();
+        // Where the owner does without Landlock, a module could have put a link there: to what root can
+        // write.
+        let Ok(status) = entry.metadata() else { continue };
+        if !status.is_file() || status.nlink() != 1 {
+            continue;
+        }
+        let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
+        let file = fs::OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&path);
+        if let Ok(mut file) = file {
+            // On a file system in memory this reaches the same pages, unless they were swapped out.
             let _ = io::copy(&mut io::Read::take(io::repeat(0), status.len()), &mut file);
         }
-        let _ = fs::remove_file(entry.path());
     }
-    let _ = fs::remove_dir(folder);
+    scratch::remove(folder);
 }
 
 /// Removes what a launcher with this state left that was killed. None of its runs is alive.
@@ -125,8 +132,6 @@ fn fill(folder: &Path, user: &User, secrets: &[Secret]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -140,8 +145,14 @@ mod tests {
         assert_eq!((file.mode() & 0o777, file.len()), (0o400, 7));
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
         let opened = fs::File::open(folder.join("a")).unwrap();
+        // What a module that Landlock does not hold could leave there.
+        let outside = state.path().join("outside");
+        fs::write(&outside, "kept").unwrap();
+        std::os::unix::fs::symlink(&outside, folder.join("link")).unwrap();
+        fs::create_dir(folder.join("folder")).unwrap();
         remove(&folder);
         assert!(!folder.exists());
+        assert_eq!(fs::read_to_string(outside).unwrap(), "kept");
         assert_eq!(io::read_to_string(opened).unwrap(), "\0".repeat(7));
         // After a launcher that was killed.
         let folder = make().unwrap();
