@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use wachter_api::shapes::Release;
-use wachter_gitops::{AcceptedRelease, Pin};
+use wachter_gitops::{AcceptedRelease, Pin, Rollback};
 use wachter_runtime::Deployment;
 
 /// What following the repository has come to.
@@ -10,8 +10,12 @@ use wachter_runtime::Deployment;
 pub(crate) struct Followed {
     /// The release that is deployed.
     pub(crate) release: Option<AcceptedRelease>,
+    /// The numbers of all releases that were accepted, oldest first.
+    pub(crate) accepted: Vec<u64>,
     /// What a person holds it on.
     pub(crate) pin: Option<Pin>,
+    /// What a person went back to.
+    pub(crate) rollback: Option<Rollback>,
     /// When the repository was last asked.
     pub(crate) last_look: Option<Timestamp>,
     /// Why it could not be.

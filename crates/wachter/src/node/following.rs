@@ -188,6 +188,8 @@ impl Task {
                 let mut history = state.history.iter();
                 history.find(|release| release.sequence == deployment.sequence).cloned()
             }),
+            accepted: state.history.iter().map(|release| release.sequence).collect(),
+            rollback: state.rollback,
             pin: state.pin.clone(),
             last_look: Some(Timestamp::now()),
             fetch_error: fetch_error.clone(),
