@@ -5,6 +5,7 @@
 //! but for `generate`; no step reports success for a check that was not made.
 
 mod bench;
+mod boot_test;
 mod debian;
 mod demo;
 mod dist;
@@ -24,6 +25,7 @@ mod soak;
 mod tests_step;
 mod tools;
 mod transcript;
+mod units;
 mod verify;
 mod workspace;
 
@@ -47,6 +49,7 @@ Commands:
   dist       build what is shipped into target/dist
   docs       run the examples of the documentation
   soak       run the long tests: kills, backlogs
+  boot-test  boot a machine with systemd, and see it keep node and launcher
 
 Options of test and verify:
   --list         print the steps and end
@@ -66,6 +69,7 @@ Options of soak:
 enum Command {
     Help,
     Bench { quick: bool },
+    BootTest,
     Demo,
     Dist,
     Test(verify::Choice),
@@ -96,6 +100,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Help => Ok(true),
         Command::Bench { quick } => bench::run(&workspace, quick).map(|()| true),
+        Command::BootTest => boot_test::run(&workspace).map(|()| true),
         Command::Demo => demo::run(&workspace).map(|()| true),
         Command::Dist => dist::run(&workspace).map(|()| true),
         Command::Test(choice) => {
@@ -145,6 +150,7 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     match name.as_deref() {
         None => Ok(Command::Help),
         Some("bench") => Ok(Command::Bench { quick }),
+        Some("boot-test") => Ok(Command::BootTest),
         Some("demo") => Ok(Command::Demo),
         Some("dist") => Ok(Command::Dist),
         Some("test") => Ok(Command::Test(choice)),
@@ -172,6 +178,7 @@ mod tests {
             Command::Docs => "docs".to_owned(),
             Command::Soak { rounds } => format!("soak {rounds}"),
             Command::Bench { quick } => format!("bench {quick}"),
+            Command::BootTest => "boot-test".to_owned(),
             Command::Demo => "demo".to_owned(),
             Command::Dist => "dist".to_owned(),
         });
@@ -189,6 +196,7 @@ mod tests {
         check(&[], Ok("help"));
         check(&["verify", "--help"], Ok("help"));
         check(&["setup"], Ok("setup"));
+        check(&["boot-test"], Ok("boot-test"));
         check(
             &["verify", "--only", "tests", "--only=docs"],
             Ok(r#"verify Choice { list: false, only: ["tests", "docs"], skip: [] }"#),

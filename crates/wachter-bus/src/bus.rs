@@ -203,8 +203,7 @@ impl Bus {
         options: SubscriptionOptions,
     ) -> Result<Subscription, WriteError> {
         let hub = Arc::clone(self.hub());
-        let shared = self.ask(|answer| DeclareJob { hub, options, made: None, answer }).await?;
-        Ok(Subscription::new(shared?, Arc::clone(self.hub())))
+        self.ask(|answer| DeclareJob { hub, options, made: None, answer }).await?
     }
 
     /// Removes a subscription, its place and its dead letters. Its members end.

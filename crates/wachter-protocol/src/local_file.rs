@@ -36,6 +36,9 @@ pub struct LocalFile {
     /// What leaves the host.
     #[serde(default)]
     pub egress: Egress,
+    /// How the secrets of the managed repository are opened here.
+    #[serde(default)]
+    pub secrets: Secrets,
     /// What each module may touch.
     #[serde(default)]
     pub grants: BTreeMap<ModuleName, Allowance>,
@@ -190,6 +193,16 @@ impl Default for UserRange {
     fn default() -> Self {
         Self { first: 1_879_048_192, count: 1_024 }
     }
+}
+
+/// How the secrets of the managed repository are opened here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// The file with the age identities that open them, made by `wachter secret identity`. It belongs
+    /// to the user that the launcher runs as, and nobody else can read it.
+    pub identity: Option<AbsolutePath>,
 }
 
 /// Quotas for what leaves the host, for each run.

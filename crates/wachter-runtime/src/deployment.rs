@@ -9,6 +9,8 @@ use wachter_model::{Digest, ModuleName, NodeName, chain};
 use wachter_protocol::{Allowance, Excess, Grant, Manifest};
 use wachter_trust::{ModuleDigests, TrustFile};
 
+use crate::secret_files;
+
 /// A file of an accepted release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseFile {
@@ -137,8 +139,8 @@ impl Deployment {
         Ok(catalogue(config, modules.collect(), host)?.settings().clone())
     }
 
-    /// Works a release out and puts its modules into `data/modules/<digest>/`, from where the launcher
-    /// takes them.
+    /// Works a release out and puts its modules into `data/modules/<digest>/` and the files of its
+    /// secrets into `data/secrets/`, from where the launcher takes them.
     ///
     /// A module that is wrong costs itself; a configuration that is wrong costs the release, since
     /// half of it could be worse than the one before.
@@ -182,6 +184,9 @@ impl Deployment {
             modules.insert(name, module);
         }
         let catalogue = catalogue(config, configured, host)?;
+        // Last: a release that is passed over changes nothing.
+        secret_files::keep(data, files)
+            .map_err(|source| DeploymentError::Write { path: data.join("secrets"), source })?;
         Ok(Self { sequence, trust_serial: trust.serial(), modules, catalogue })
     }
 }

@@ -16,6 +16,7 @@ mod node_event;
 mod record;
 mod request;
 pub mod schedule;
+mod secret_files;
 
 pub use deployment::{
     Deployment, DeploymentError, HostLayers, ModuleStanding, ReleaseFile, StandingModule,

@@ -2,6 +2,7 @@
 //! the libraries.
 
 mod client;
+mod completions;
 mod configuration;
 mod credential;
 mod data_lock;
@@ -12,6 +13,7 @@ mod follow;
 mod git;
 mod init;
 mod keys;
+mod man;
 mod module;
 mod node;
 mod output;
@@ -21,8 +23,10 @@ mod reference;
 mod release;
 mod repository;
 mod schema;
+mod secret;
 mod sign;
 mod status;
+mod support_bundle;
 mod sync;
 mod trust;
 mod verify;
@@ -73,6 +77,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Show and change who is trusted
     Trust(trust::TrustArguments),
+    /// Keep secrets in the managed repository, encrypted
+    Secret(secret::SecretArguments),
     /// Run the node: follow the repository and keep its agents going
     Run(node::RunArguments),
     /// Look for a new release now, or have the node that runs do it, and say what came of it
@@ -95,6 +101,12 @@ enum Command {
     Schema(schema::SchemaArguments),
     /// Show what this host can enforce, and how to get more
     Doctor(doctor::DoctorArguments),
+    /// Collect what helps to find out what is wrong, without secrets, into one file
+    SupportBundle(support_bundle::BundleArguments),
+    /// Print what makes a shell complete these commands
+    Completions(completions::CompletionsArguments),
+    /// Write the manual pages of these commands
+    Man(man::ManArguments),
     /// Fetch in a confined process of its own; started by the node
     #[command(hide = true)]
     FetchWorker,
@@ -132,6 +144,7 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Release(arguments) => release::carry_out(&arguments, &host, output),
         Command::Verify(arguments) => verify::carry_out(arguments, &host, output),
         Command::Trust(arguments) => trust::carry_out(&arguments, &host, output),
+        Command::Secret(arguments) => secret::carry_out(&arguments, &host, output),
         Command::Run(arguments) => block_on(node::carry_out(arguments, host, output)),
         Command::Sync(arguments) => sync::sync(arguments, &host, output),
         Command::Rollback(arguments) => sync::rollback(&arguments, &host, output),
@@ -143,6 +156,11 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Module(arguments) => module::carry_out(arguments, host, output),
         Command::Schema(arguments) => schema::carry_out(&arguments, output),
         Command::Doctor(arguments) => block_on(doctor::carry_out(arguments, host, output)),
+        Command::SupportBundle(arguments) => {
+            block_on(support_bundle::carry_out(arguments, host, output))
+        }
+        Command::Completions(arguments) => completions::carry_out(&arguments),
+        Command::Man(arguments) => man::carry_out(&arguments, output),
         Command::FetchWorker => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use wachter_api::shapes::{Agent, Frozen, Status};
 use wachter_api::{GetStatus, ListAgents, Nothing};
 use wachter_gitops::{Pin, Rollback, State};
@@ -38,6 +38,14 @@ pub(crate) async fn carry_out(
         Format::Json => output::json(&value),
         Format::Human => page.print(),
     }
+}
+
+/// Everything that is shown, as JSON.
+///
+/// # Errors
+/// Neither the node nor its files say anything.
+pub(crate) async fn value(options: &HostOptions) -> Result<Value, CommandError> {
+    Ok(Seen::look(&Node::new(options), options).await?.frame().value)
 }
 
 /// What there is to see: of the node, while one answers, and of its files, where they can be read.

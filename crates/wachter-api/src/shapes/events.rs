@@ -27,7 +27,8 @@ pub struct EventsQuery {
     /// After this place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// At most so many: the newest ones, oldest of them first; 50 where left out, 1,000 at most.
+    /// At most so many: the newest ones, oldest of them first; 50 where left out, 1,000 and 16 MiB at
+    /// most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }

@@ -23,4 +23,4 @@ pub use events::{
 pub use logs::{LogLine, LogsQuery};
 pub use release::{ApplyBundle, Freeze, Frozen, Pin, Release, ReleaseReport, Rollback};
 pub use runs::{FinishedRun, Run, RunsQuery};
-pub use status::{Health, Journal, Launcher, Status};
+pub use status::{Health, Journal, Launcher, RolledBack, Status};

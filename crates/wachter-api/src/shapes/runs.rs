@@ -58,7 +58,7 @@ pub struct RunsQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub since: Option<Timestamp>,
-    /// At most so many, newest first; 20 where left out, 1,000 at most.
+    /// At most so many, newest first; 20 where left out, 1,000 and 16 MiB of records at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }

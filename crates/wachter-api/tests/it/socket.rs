@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::net::UnixListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use wachter_api::shapes::{AuditRecord, Health, LogLine, StoredEvent};
 use wachter_api::{
     Called, Client, ClientError, ExportJournal, FollowEvents, GetHealth, GetRun, GetStatus,
@@ -22,10 +22,15 @@ macro_rules! rest {
 }
 
 fn service(limits: ServerLimits) -> Service {
-    observed(limits, |_| {})
+    observed(limits, Arc::default(), |_| {})
 }
 
-fn observed(limits: ServerLimits, observer: impl Fn(Called) + Send + Sync + 'static) -> Service {
+/// Tells when somebody has begun to wait for [`Synchronize`], which never answers.
+fn observed(
+    limits: ServerLimits,
+    begun: Arc<Notify>,
+    observer: impl Fn(Called) + Send + Sync + 'static,
+) -> Service {
     let server = Server::new(limits, observer)
         .answer::<GetHealth, _, _>(|call| async move {
             assert_eq!(call.caller.user, rustix_user());
@@ -35,7 +40,13 @@ fn observed(limits: ServerLimits, observer: impl Fn(Called) + Send + Sync + 'sta
             let run: wachter_model::RunId = call.parameter()?;
             Err(Problem::not_found(format!("run {run} is unknown")))
         })
-        .answer::<Synchronize, _, _>(|_| async { std::future::pending().await })
+        .answer::<Synchronize, _, _>(move |_| {
+            let begun = Arc::clone(&begun);
+            async move {
+                begun.notify_one();
+                std::future::pending().await
+            }
+        })
         .stream::<FollowEvents, _, _, _>(|call| async move {
             let after = call.query.after.unwrap_or_default();
             let events = (after + 1..=after + 3).map(|sequence| {
@@ -207,7 +218,8 @@ async fn limits_follow_configuration_while_serving() {
 async fn a_call_whose_caller_hangs_up_is_told_too() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&told);
-    let service = observed(ServerLimits::default(), move |called| {
+    let begun = Arc::new(Notify::new());
+    let service = observed(ServerLimits::default(), Arc::clone(&begun), move |called| {
         telling.lock().unwrap().push((called.route.name, called.status));
     });
     serve(service, async |socket| {
@@ -215,8 +227,7 @@ async fn a_call_whose_caller_hangs_up_is_told_too() {
         let request =
             "POST /v1/release/sync HTTP/1.1\r\nhost: wachter\r\ncontent-length: 2\r\n\r\n{}";
         caller.write_all(request.as_bytes()).unwrap();
-        // A second connection is answered after the first was accepted.
-        Client::new(socket).call::<GetHealth>(&Nothing {}, &Nothing {}).await.unwrap();
+        tokio::time::timeout(LONG, begun.notified()).await.unwrap();
         drop(caller);
         let wait = async {
             while told.lock().unwrap().is_empty() {

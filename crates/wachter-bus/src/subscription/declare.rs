@@ -4,17 +4,17 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
-use super::{Cursor, CursorChange, Start, SubscriptionName, SubscriptionOptions};
+use super::{Cursor, CursorChange, Start, Subscription, SubscriptionName, SubscriptionOptions};
 use crate::hub::Hub;
 use crate::job::{Job, Transaction};
 use crate::{Seq, WriteError, clock, lock};
 
-/// Makes a subscription, or gives one that is there its new options.
+/// Makes a subscription, or gives one that is there its new options; and a member of it.
 pub(crate) struct DeclareJob {
     pub(crate) hub: Arc<Hub>,
     pub(crate) options: SubscriptionOptions,
     pub(crate) made: Option<Arc<Shared>>,
-    pub(crate) answer: oneshot::Sender<Result<Arc<Shared>, WriteError>>,
+    pub(crate) answer: oneshot::Sender<Result<Subscription, WriteError>>,
 }
 
 impl Job for DeclareJob {
@@ -53,7 +53,8 @@ impl Job for DeclareJob {
                 lock(&shared.state).declare(self.options, self.hub.offered());
                 self.hub.reroute();
                 shared.wake.notify_waiters();
-                Ok(shared)
+                // If nobody waits for it any more, it goes again.
+                Ok(Subscription::new(shared, Arc::clone(&self.hub)))
             }
             (Err(error), _) => Err(error.clone()),
             (Ok(()), None) => Err(WriteError::Closed),

@@ -473,7 +473,6 @@ async fn what_is_not_wanted_is_passed_without_a_wake() {
     };
     let other = declare("other", &["other.>", "other.*"]).await.unwrap();
     let all = subscribe(&bus, "all").await;
-    assert!(is_silent(&bus, &other).await && is_silent(&bus, &all).await);
     for number in 0..20 {
         publish(&bus, [number]).await;
         next(&all).await.ack(Outputs::default()).await.unwrap();

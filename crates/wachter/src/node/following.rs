@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use wachter_runtime::Deployment;
 use super::announce::{self, Announcer};
 use super::followed::{self, Followed};
 use super::orders::{Answer, Order};
+use super::supervisor::Supervisor;
 use crate::failure::{CommandError, CommandResult};
 use crate::follow::Follower;
 use crate::sync::refusals;
@@ -27,6 +29,7 @@ pub(crate) struct Outlets {
     pub(crate) local: watch::Sender<Arc<LocalFile>>,
     pub(crate) followed: watch::Sender<Followed>,
     pub(crate) announcer: Announcer,
+    pub(crate) supervisor: Supervisor,
 }
 
 /// Looks for releases at intervals, when told to, and more and more rarely while that fails.
@@ -40,6 +43,7 @@ pub(crate) async fn follow(
     let mut pace = Pace::default();
     let mut said = Said::default();
     let mut order = None;
+    let mut reloading = false;
     loop {
         let (task, answer) = take_apart(order.take());
         // Fetching waits for a process, judging hashes files: neither is for an asynchronous thread.
@@ -58,6 +62,9 @@ pub(crate) async fn follow(
         pace.looked(failed);
         let reported = take_in(&outlets, &mut said, outcome).await;
         answer.send(reported);
+        if std::mem::take(&mut reloading) {
+            outlets.supervisor.ready();
+        }
         follower = match tidy(follower, &shutdown).await? {
             Some(follower) => follower,
             None => return Ok(()),
@@ -65,7 +72,10 @@ pub(crate) async fn follow(
         let pause = pace.pause(&outlets.settings.borrow().sync);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = hang_up.recv() => {}
+            _ = hang_up.recv() => {
+                reloading = true;
+                outlets.supervisor.reloading();
+            }
             Some(received) = orders.recv() => order = Some(received),
             () = shutdown.cancelled() => return Ok(()),
         }
@@ -125,6 +135,9 @@ impl Waiting {
 struct Found {
     followed: Followed,
     fetch_error: Option<String>,
+    /// What of the local file and of accepted releases is wrong in itself.
+    wrong: Vec<String>,
+    releases_refused: Vec<String>,
     local: LocalFile,
     settings: Option<Settings>,
     /// Where it differs from the one known.
@@ -133,11 +146,11 @@ struct Found {
 
 impl Task {
     fn carry_out(self, follower: &mut Follower) -> Result<Found, CommandError> {
-        let (mut refused, mut fetch_error) = (Vec::new(), None);
+        let (mut wrong, mut fetch_error) = (Vec::new(), None);
         match follower.reread() {
             Ok(()) => {}
             Err(error) if matches!(self, Self::Reload) => return Err(error),
-            Err(error) => refused.push(error.to_string()),
+            Err(error) => wrong.push(error.to_string()),
         }
         let now = Timestamp::now();
         match self {
@@ -157,9 +170,9 @@ impl Task {
             }
         }
         let now = Timestamp::now();
-        refused.extend(refusals(&follower.judge(now)?));
+        let releases_refused = refusals(&follower.judge(now)?);
         let deploying = follower.deploy_changes(now)?.unwrap_or_default();
-        refused.extend(follower.passed_over().iter().cloned());
+        wrong.extend(follower.passed_over().iter().cloned());
         let deployment = deploying.deployment;
         let settings = match &deployment {
             Some(deployment) => Some(deployment.catalogue.settings().clone()),
@@ -176,14 +189,15 @@ impl Task {
                 history.find(|release| release.sequence == deployment.sequence).cloned()
             }),
             accepted: state.history.iter().map(|release| release.sequence).collect(),
+            rollback: state.rollback,
             pin: state.pin.clone(),
-            rollback: state.rollback.clone(),
             last_look: Some(Timestamp::now()),
             fetch_error: fetch_error.clone(),
-            refused,
+            refused: wrong.iter().chain(&releases_refused).cloned().collect(),
             restart_needed: follower.restart_needed().iter().map(ToString::to_string).collect(),
         };
-        Ok(Found { followed, fetch_error, local: follower.local().clone(), settings, deployment })
+        let local = follower.local().clone();
+        Ok(Found { followed, fetch_error, wrong, releases_refused, local, settings, deployment })
     }
 }
 
@@ -211,7 +225,8 @@ async fn take_in(
             return Err(error);
         }
     };
-    let Found { mut followed, fetch_error, local, settings, deployment } = found;
+    let Found { mut followed, fetch_error, wrong, releases_refused, local, settings, deployment } =
+        found;
     let before = outlets.deployment.borrow().clone();
     if deployment.is_none() {
         followed.release = outlets.followed.borrow().release.clone();
@@ -235,10 +250,11 @@ async fn take_in(
         sentences.push(format!("the local file has changed; restart needed for: {keys}"));
     }
     said.say(sentences);
-    for refused in &followed.refused {
-        let data = serde_json::json!({ "reason": refused });
-        let name = wachter_model::Digest::of(refused.as_bytes()).to_string();
-        outlets.announcer.tell_once(announce::RELEASE_REFUSED, "", &data, &name).await;
+    let wrong = wrong.iter().map(|reason| (announce::CONFIGURATION_REFUSED, reason));
+    let refused = releases_refused.iter().map(|reason| (announce::RELEASE_REFUSED, reason));
+    for (topic, reason) in wrong.chain(refused) {
+        let name = wachter_model::Digest::of(reason.as_bytes()).to_string();
+        outlets.announcer.tell_once(topic, "", &json!({ "reason": reason }), &name).await;
     }
     let deployment = deployment.map(Arc::new);
     let sequence = |deployment: &Option<Arc<Deployment>>| {
@@ -247,6 +263,7 @@ async fn take_in(
     let changed = deployment.is_some() && sequence(&deployment) != sequence(&before);
     if let Some(deployment) = &deployment {
         followed::say(deployment);
+        outlets.supervisor.status(&format!("release {} is in force", deployment.sequence));
         outlets.deployment.send_replace(Some(Arc::clone(deployment)));
     }
     let current = deployment.clone().or_else(|| before.clone());

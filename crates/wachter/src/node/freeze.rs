@@ -25,11 +25,6 @@ impl Freezer {
         Ok(Self { state: watch::Sender::new(read(&path)?), path })
     }
 
-    /// Whether effects are stopped, now and whenever that changes.
-    pub(crate) fn watch(&self) -> watch::Receiver<Option<Frozen>> {
-        self.state.subscribe()
-    }
-
     /// Whether effects are stopped now.
     pub(crate) fn frozen(&self) -> Option<Frozen> {
         self.state.borrow().clone()

@@ -9,9 +9,12 @@ mod following;
 mod freeze;
 mod interface;
 mod journal;
+pub(crate) mod layout;
 mod log;
 mod offline;
 mod orders;
+mod pulse;
+mod supervisor;
 mod working;
 
 use std::sync::Arc;
@@ -35,6 +38,7 @@ use self::context::Node;
 use self::followed::Followed;
 use self::following::Outlets;
 use self::freeze::Freezer;
+use self::supervisor::Supervisor;
 use crate::data_lock::{self, Locked, NODE};
 use crate::failure::{CommandError, CommandResult};
 use crate::follow::Follower;
@@ -63,6 +67,8 @@ pub(crate) async fn carry_out(
         )),
         other => other.into_error(),
     })?;
+    let supervisor = Supervisor::from_environment();
+    layout::prepare(&host.data)?;
     let shutdown = CancellationToken::new();
     let stopped = stop_on_signal(shutdown.clone())?;
     let name = host.node().ok_or_else(|| unnamed(&host))?;
@@ -125,6 +131,7 @@ pub(crate) async fn carry_out(
         local: set_local,
         followed: set_followed,
         announcer: announcer.clone(),
+        supervisor: supervisor.clone(),
     };
     let following = following::follow(follower, outlets, orders, hang_up, shutdown.clone());
     let work = working::Work {
@@ -141,6 +148,15 @@ pub(crate) async fn carry_out(
     };
     let working = working::work(work, shutdown.clone());
     output::talk("the node is running; end it with Ctrl-C");
+    supervisor.ready();
+    let pulse = pulse::Pulse::default();
+    let watching = async {
+        tokio::select! {
+            never = supervisor.watchdog(|| pulse.beats()) => match never {},
+            never = pulse.take(node.agents.clone()) => match never {},
+            () = shutdown.cancelled() => supervisor.stopping(),
+        }
+    };
     // What fails ends the others too.
     let ending = |outcome: CommandResult| {
         shutdown.cancel();
@@ -148,7 +164,8 @@ pub(crate) async fn carry_out(
     };
     let following = async { ending(following.await) };
     let working = async { ending(working.await) };
-    let (followed, worked, (), ()) = tokio::join!(following, working, logging_follows, serving);
+    let (followed, worked, ..) =
+        tokio::join!(following, working, logging_follows, serving, watching);
     stopped.abort();
     rules.abort();
     // Who asks now is told that no node is here.

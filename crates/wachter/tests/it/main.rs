@@ -13,5 +13,8 @@ mod interface;
 mod kills;
 mod node;
 mod one_node;
+mod secrets;
 mod separation;
 mod site;
+mod supervised;
+mod support;

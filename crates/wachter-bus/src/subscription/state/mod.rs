@@ -160,11 +160,14 @@ impl State {
         Step::Wait(due.map(|(at, _)| *at).chain(read_after).min())
     }
 
-    /// Takes other options from now on. `offered` was offered under the old ones.
+    /// Takes other options from now on. `offered` was offered under the old ones. Called by the writer,
+    /// which offers nothing meanwhile: so what is at the end already is fed from now on, and does not
+    /// have to read its way to an end that moves.
     pub(super) fn declare(&mut self, options: SubscriptionOptions, offered: Seq) {
         self.catch_up(offered);
         self.options = options;
         self.declared += 1;
+        self.live |= self.position == offered;
     }
 
     /// Puts an event back that was among the dead letters.

@@ -33,7 +33,10 @@ async fn list(node: Arc<Node>, call: Call<ListChanges>) -> Result<Vec<Change>, P
     let lately = || Timestamp::now().saturating_sub(LATELY).unwrap_or(Timestamp::MIN);
     let bounds = Bounds { since: Some(call.query.since.unwrap_or_else(lately)), after: None };
     let filter = topics(Some(TOPICS))?;
-    latest(&node.bus, filter, bounds, MOST, |stored| change(stored, &node.sources)).await
+    latest(&node.bus, filter, bounds, MOST, |stored| {
+        change(stored, &node.sources).map(|change| (change.what.len(), change))
+    })
+    .await
 }
 
 /// What an event tells of a change; none where nothing was changed, or somebody else than the node

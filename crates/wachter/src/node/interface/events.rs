@@ -8,7 +8,7 @@ use wachter_api::{Call, FollowEvents, ListEvents, Problem, ProblemKind, SendEven
 use wachter_bus::{Bus, EventFilter, Query, Replay, Seq};
 use wachter_model::{AttributeValue, Event, EventKind, Topic};
 
-use super::look_back::{Bounds, latest, shown, sound, topics};
+use super::look_back::{Bounds, latest, shown, size, sound, topics};
 use super::problems::{stopping, unpublished};
 use super::with;
 use crate::node::context::Node;
@@ -36,7 +36,9 @@ async fn list(node: Arc<Node>, call: Call<ListEvents>) -> Result<Vec<StoredEvent
     let filter = topics(query.topic.as_deref())?;
     let limit = usize::try_from(query.limit.unwrap_or(FEW).min(MOST)).unwrap_or(usize::MAX);
     let bounds = Bounds { since: query.since, after: query.after };
-    let found = latest(&node.bus, filter, bounds, limit, |stored| Some(stored.clone())).await?;
+    let found =
+        latest(&node.bus, filter, bounds, limit, |stored| Some((size(stored), stored.clone())))
+            .await?;
     Ok(found.iter().map(shown).collect())
 }
 

@@ -17,6 +17,9 @@ const FIRST_SPAN: u64 = 1_024;
 /// By how much a clock may have been set between the making of an identifier and its writing.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);
 
+/// What one answer may come to, in bytes of the events in it: a list of large ones is cut short.
+const MOST_BYTES: usize = 16 << 20;
+
 /// Where a look back ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bounds {
@@ -26,7 +29,8 @@ pub(super) struct Bounds {
     pub(super) after: Option<u64>,
 }
 
-/// The newest things that `pick` makes of events, `limit` at most, the oldest of them first.
+/// The newest things that `pick` makes of events, `limit` at most and [`MOST_BYTES`], the oldest of them
+/// first. `pick` also says how many bytes of the event it keeps.
 ///
 /// Goes back from the end in spans that grow, so that the newest few cost little however long the
 /// journal is, and all of it costs a third more than reading it once.
@@ -38,7 +42,7 @@ pub(super) async fn latest<T>(
     filter: EventFilter,
     bounds: Bounds,
     limit: usize,
-    mut pick: impl FnMut(&Stored) -> Option<T>,
+    mut pick: impl FnMut(&Stored) -> Option<(usize, T)>,
 ) -> Result<Vec<T>, Problem> {
     let last = bus.status().last.get();
     let floor = floor(bus, bounds).await?;
@@ -48,18 +52,20 @@ pub(super) async fn latest<T>(
         let after = last.saturating_sub(span).max(floor);
         let query = Query { filter: filter.clone(), after: Seq::new(after), ..Query::default() };
         let mut replay = bus.replay(query);
-        let mut found = VecDeque::new();
+        let (mut found, mut bytes, mut full) = (VecDeque::new(), 0, false);
         while let Some(stored) = replay.next().await {
             let Some(stored) = sound(stored)? else { continue };
-            if let Some(picked) = pick(&stored) {
-                found.push_back(picked);
-                if found.len() > limit {
-                    found.pop_front();
-                }
+            let Some(picked) = pick(&stored) else { continue };
+            bytes += picked.0;
+            found.push_back(picked);
+            while found.len() > limit || (bytes > MOST_BYTES && found.len() > 1) {
+                let (left, _) = found.pop_front().expect("there is more than none");
+                bytes -= left;
+                full = true;
             }
         }
-        if found.len() >= limit || after == floor {
-            return Ok(found.into());
+        if full || found.len() >= limit || after == floor {
+            return Ok(found.into_iter().map(|(_, picked)| picked).collect());
         }
         span = span.saturating_mul(4);
     }
@@ -166,6 +172,11 @@ pub(super) fn shown(stored: &Stored) -> StoredEvent {
     StoredEvent { sequence: stored.seq.get(), event: json_of(&stored.event) }
 }
 
+/// How many bytes an event carries.
+pub(super) fn size(stored: &Stored) -> usize {
+    stored.event.data().json_text().map_or(0, str::len)
+}
+
 /// An event as JSON.
 pub(super) fn json_of(event: &wachter_model::Event) -> Value {
     serde_json::from_slice(&event.to_json()).expect("an event is written as JSON")
@@ -201,7 +212,8 @@ mod tests {
         let check = async |topic: &str, after: Option<u64>, limit: usize, expected: &[u64]| {
             let bounds = Bounds { after, since: None };
             let filter = topics(Some(topic)).unwrap();
-            let found = latest(&bus, filter, bounds, limit, |stored| Some(stored.seq.get())).await;
+            let found =
+                latest(&bus, filter, bounds, limit, |stored| Some((0, stored.seq.get()))).await;
             assert_eq!(found.unwrap(), expected, "{topic} {after:?} {limit}");
         };
         check("a.common", None, 2, &[9_999, 10_000]).await;
@@ -210,20 +222,34 @@ mod tests {
         check("a.rare", Some(8_006), 9, &[8_007, 9_007]).await;
         check("a.rare", Some(9_007), 9, &[]).await;
         check("a.rare,a.common", Some(9_998), 9, &[9_999, 10_000]).await;
-        let all = latest(&bus, topics(None).unwrap(), Bounds::default(), 20_000, |_| Some(()));
+        let all = latest(&bus, topics(None).unwrap(), Bounds::default(), 20_000, |_| Some((0, ())));
         assert_eq!(all.await.unwrap().len(), 10_000);
         let far = Timestamp::now().saturating_add(SLACK).unwrap();
         let bounds = Bounds { since: Some(far), after: None };
-        let none = latest(&bus, topics(None).unwrap(), bounds, 5, |_| Some(()));
+        let none = latest(&bus, topics(None).unwrap(), bounds, 5, |_| Some((0, ())));
         assert!(none.await.unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn what_was_not_found_is_not_counted() {
         let (_folder, bus) = journal(3_000).await;
-        let even = |stored: &Stored| Some(stored.seq.get()).filter(|seq| seq % 1_000 == 0);
+        let even =
+            |stored: &Stored| Some((0, stored.seq.get())).filter(|(_, seq)| seq % 1_000 == 0);
         let found = latest(&bus, topics(None).unwrap(), Bounds::default(), 2, even).await;
         assert_eq!(found.unwrap(), [2_000, 3_000]);
+    }
+
+    #[tokio::test]
+    async fn a_list_of_large_things_is_cut_short() {
+        let (_folder, bus) = journal(10).await;
+        let check = async |each: usize, expected: &[u64]| {
+            let large = |stored: &Stored| Some((each, stored.seq.get()));
+            let found = latest(&bus, topics(None).unwrap(), Bounds::default(), 4, large).await;
+            assert_eq!(found.unwrap(), expected, "{each}");
+        };
+        check(MOST_BYTES / 4, &[7, 8, 9, 10]).await;
+        check(MOST_BYTES / 2, &[9, 10]).await;
+        check(MOST_BYTES * 2, &[10]).await;
     }
 
     #[test]

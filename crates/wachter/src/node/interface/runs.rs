@@ -10,7 +10,7 @@ use wachter_runtime::dispatch::{RUN_FINISHED, Sources};
 use wachter_runtime::{Cause, RunRecord};
 
 use super::events::publish;
-use super::look_back::{Bounds, first, json_of, latest, of_id, shown, topics, written_since};
+use super::look_back::{Bounds, first, json_of, latest, of_id, shown, size, topics, written_since};
 use super::problems::unreadable;
 use super::with;
 use crate::node::context::Node;
@@ -44,7 +44,8 @@ async fn list(node: Arc<Node>, call: Call<ListRuns>) -> Result<Vec<Run>, Problem
             && query.since.is_none_or(|since| record.started >= since)
     };
     let finished = latest(&node.bus, finished(), bounds, limit, |stored| {
-        record_of(stored, &node.sources).filter(wanted).map(|record| (stored.clone(), record))
+        let record = record_of(stored, &node.sources).filter(wanted)?;
+        Some((size(stored), (stored.clone(), record)))
     });
     let mut runs = Vec::new();
     for (stored, record) in finished.await?.into_iter().rev() {

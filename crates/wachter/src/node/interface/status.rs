@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use wachter_api::shapes::{Health, Journal, Launcher, Status};
+use wachter_api::shapes::{Health, Journal, Launcher, RolledBack, Status};
 use wachter_api::{Call, GetHealth, GetStatus, Problem, Server};
 use wachter_bus::{Bus, DamageKind};
 use wachter_config::{Catalogue, HealthSettings};
+use wachter_gitops::Rollback;
 use wachter_model::{ByteSize, chain};
 use wachter_protocol::LocalFile;
 use wachter_protocol::launcher::{Enforcement, Hello};
@@ -46,6 +47,8 @@ async fn status(node: Arc<Node>, _: Call<GetStatus>) -> Result<Status, Problem> 
         process: std::process::id(),
         since: node.since,
         release: followed::release(&followed),
+        accepted: followed.accepted,
+        rolled_back: followed.rollback.map(|Rollback { to, from }| RolledBack { to, from }),
         refused: followed.refused,
         last_look: followed.last_look,
         fetch_error: followed.fetch_error,

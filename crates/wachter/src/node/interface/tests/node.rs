@@ -29,6 +29,8 @@ async fn the_status_tells_what_the_node_knows() {
 
     site.followed.send_modify(|followed| {
         followed.refused.push("release 2 refused: old".to_owned());
+        followed.accepted = vec![1, 2];
+        followed.rollback = Some(wachter_gitops::Rollback { to: 1, from: 2 });
         followed.fetch_error = Some("no route".to_owned());
     });
     let body = Request { input: json!({ "do": "hang" }), dry_run: false };
@@ -36,6 +38,7 @@ async fn the_status_tells_what_the_node_knows() {
     until("it runs", async || site.get::<GetStatus>().await.running == 1).await;
     let status = site.get::<GetStatus>().await;
     assert_eq!(status.refused, ["release 2 refused: old"]);
+    assert_eq!((status.accepted.clone(), status.rolled_back.unwrap().to), (vec![1, 2], 1));
     assert_eq!((status.journal.first, status.journal.last > 0), (1, true));
     assert!(status.warnings.iter().any(|warning| warning.contains("no route")), "{status:?}");
 }
