@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use wachter_file::FileLock;
 use wachter_testkit::executable;
 
 use crate::site::{Said, Site};
@@ -365,6 +366,17 @@ fn without_a_node_there_are_files() {
     assert!(node.child.wait().unwrap().success());
     site.ok(&["thaw"]);
     assert_eq!(site.json(&["status"])["frozen"], Value::Null);
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_frozen_from_its_next_start() {
+    let site = Site::new();
+    site.ok(&["sync"]);
+    // What a node looks like that hangs: it has the data, and nobody listens.
+    let held = FileLock::take(&site.path("data/lock"), "run").unwrap();
+    ends(&site.wachter(&["freeze", "--reason", "a drill"]), 5, "from the node's next start only");
+    drop(held);
+    assert_eq!(site.json(&["status"])["frozen"]["reason"], "a drill");
 }
 
 #[test]
