@@ -37,10 +37,11 @@ pub(crate) fn make(
     })?;
     let all = base.join(name_of(state));
     let folder = all.join(run.to_string());
-    let made = own_folder(&all).and_then(|()| fill(&folder, user, secrets));
-    made.map_err(|error| {
+    let failed = |error| format!("cannot keep secrets in {}: {error}", folder.display());
+    own_folder(&all).map_err(failed)?;
+    fill(&folder, user, secrets).map_err(|error| {
         remove(&folder);
-        format!("cannot keep secrets in {}: {error}", folder.display())
+        failed(error)
     })?;
     Ok(folder)
 }
@@ -63,6 +64,8 @@ pub(crate) fn remove(folder: &Path) {
         }
     }
     scratch::remove(folder);
+    // The last run takes the folder above along; that of others stays, since it is not empty.
+    let _ = folder.parent().map(fs::remove_dir);
 }
 
 /// Removes what a launcher with this state left that was killed. None of its runs is alive.
@@ -150,8 +153,11 @@ mod tests {
         fs::write(&outside, "kept").unwrap();
         std::os::unix::fs::symlink(&outside, folder.join("link")).unwrap();
         fs::create_dir(folder.join("folder")).unwrap();
+        let other = make().unwrap();
         remove(&folder);
-        assert!(!folder.exists());
+        assert!(!folder.exists() && other.exists());
+        remove(&other);
+        assert!(!other.parent().unwrap().exists());
         assert_eq!(fs::read_to_string(outside).unwrap(), "kept");
         assert_eq!(io::read_to_string(opened).unwrap(), "\0".repeat(7));
         // After a launcher that was killed.

@@ -110,6 +110,9 @@ fn several_secrets_are_told_apart_and_overlaps_are_one() {
     check("ghijklmnopabcdefgh", "[redacted:other][redacted:short]");
     // A short value would be found in every word.
     check("abc", "abc");
+    // A value that overlaps itself leaves no part of it.
+    let secrets = Secrets::new([("again", b"abababab".as_slice())]);
+    assert_eq!(redact(&secrets, &[b"-abababababab-"]), b"-[redacted:again]-");
     // White space around a value is not what is secret.
     let secrets = Secrets::new([("line", b" \nhunter2-and-more\r\n".as_slice())]);
     assert_eq!(redact(&secrets, &[b"hunter2-and-more!"]), b"[redacted:line]!");

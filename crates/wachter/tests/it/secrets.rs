@@ -39,7 +39,7 @@ emits: [told.all]
 ";
 
 /// While it is there, a run goes on; the run says in it that it has told all.
-struct Mark(TempDir);
+pub(crate) struct Mark(TempDir);
 
 impl Mark {
     fn path(&self) -> PathBuf {
@@ -63,7 +63,7 @@ impl Site {
     }
 
     /// Gives this host an identity, and the module a secret.
-    fn with_secret(&self) -> Mark {
+    pub(crate) fn with_secret(&self) -> Mark {
         // What lies beside the local file can never be granted.
         let mark = Mark(tempfile::tempdir().unwrap());
         fs::set_permissions(mark.0.path(), fs::Permissions::from_mode(0o777)).unwrap();
