@@ -36,6 +36,7 @@ install -d "$work/root/opt/wachter/completions"
 cp "$here/../man/wachter-launcher.8" "$work/root/opt/wachter/man/"
 cp -r "$here/.." "$work/root/opt/wachter/deploy"
 echo wachter-test >"$work/root/etc/hostname"
+printf "127.0.0.1 localhost wachter-test\n" >"$work/root/etc/hosts"
 cat >"$work/root/etc/systemd/system/boot-test.service" <<'END'
 [Unit]
 After=multi-user.target

@@ -97,6 +97,26 @@ modes() {
         && [ "$(stat -c '%U %G %a' /run/wachter-launcher)" = 'root wachter 750' ]
 }
 
+# A module that writes one granted folder and reaches one granted port, through the filters and the
+# missing network of the launcher's unit.
+jailed() {
+    mkdir /srv/out && chmod 1777 /srv/out || return 1
+    perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8099", Listen => 5, ReuseAddr => 1) or die;
+        while (my $c = $s->accept) { print $c "hello from outside\n"; close $c }' >/dev/null 2>&1 &
+    sed -i 's|^grants:|grants:\n  probe: { filesystem: { write: [/srv/out] }, network: ["localhost:8099"], network_ranges: ["127.0.0.0/8"] }|' /etc/wachter/node.yaml
+    cd /srv/infra && wachter module new probe --language shell || return 1
+    sed -i 's|^permissions: .*|permissions: { filesystem: { write: [/srv/out] }, network: ["localhost:8099"] }|' modules/probe/module.yaml
+    cat >modules/probe/main.sh <<'END'
+#!/bin/bash
+read -r request
+exec 3<>/dev/tcp/localhost/8099 && read -r answer <&3 && echo "$answer" >/srv/out/heard
+echo '{"result": {"output": {}}}'
+END
+    printf 'name: probe\nmodule: probe\non: { schedule: { every: 3s } }\n' >config/agents/probe.yaml
+    wachter sign --all && release && systemctl reload wachter
+    until_ 60 grep -sq "hello from outside" /srv/out/heard && [ "$(stat -c %u /srv/out/heard)" -ge 1879048192 ] && return
+    wachter modules; wachter runs --limit 3; return 1
+}
 described() {
     [ -f /usr/local/share/man/man1/wachter-run.1 ] && [ -f /usr/local/share/man/man8/wachter-launcher.8 ] \
         && bash -n /usr/local/share/bash-completion/completions/wachter
@@ -129,6 +149,7 @@ step 'folders have their owners' modes
 step 'a stranger does not reach the launcher' sealed
 step 'the disk is seen through the hardening' sees_the_disk
 step 'reload takes a new release' reload
+step 'a run writes and reaches what it was granted' jailed
 step 'kill -9 of the node' killed wachter
 step 'kill -9 of the launcher' killed wachter-launcher
 step 'the watchdog ends a node that hangs' hung wachter
