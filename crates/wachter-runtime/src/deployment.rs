@@ -192,9 +192,10 @@ impl Deployment {
 }
 
 type Folders<'f> = BTreeMap<&'f str, Vec<(&'f str, &'f [u8])>>;
+type Texts<'f> = Vec<(&'f str, &'f str)>;
 
 /// The folders of modules, and the files of the configuration.
-fn sort(files: &[ReleaseFile]) -> Result<(Folders<'_>, Vec<(&str, &str)>), DeploymentError> {
+fn sort(files: &[ReleaseFile]) -> Result<(Folders<'_>, Texts<'_>), DeploymentError> {
     let mut folders: Folders<'_> = BTreeMap::new();
     let mut config = Vec::new();
     for file in files {
@@ -213,7 +214,7 @@ fn sort(files: &[ReleaseFile]) -> Result<(Folders<'_>, Vec<(&str, &str)>), Deplo
 
 /// What the configuration says on this host.
 fn catalogue(
-    config: Vec<(&str, &str)>,
+    config: Texts<'_>,
     modules: BTreeMap<ModuleName, wachter_config::Module>,
     host: &HostLayers<'_>,
 ) -> Result<Catalogue, DeploymentError> {

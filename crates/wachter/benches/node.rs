@@ -4,10 +4,10 @@
 //! `cargo xtask bench` runs it as it is shipped. The argument is the number of rounds; an idle node is
 //! watched for a second a round, and for ten minutes where no number is given.
 
+#![allow(clippy::print_stdout, reason = "figures are data")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to say")]
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ async fn ready_and_reload(events: u32, rounds: u32) {
     let place = Place::with_agents(AGENTS, "events: [benchmark.wanted]");
     fill(&place.path("data/journal"), events).await;
     let began = Instant::now();
-    let node = place.start();
+    let mut node = place.start();
     let client = place.client();
     client_is_ready(&client, &node).await;
     say(&format!("ready with {events} events in the journal: {:.0?}", began.elapsed()));
@@ -55,6 +55,8 @@ async fn ready_and_reload(events: u32, rounds: u32) {
     }
     say(&format!("reload with {AGENTS} agents, of which one changes: {}", spread(&mut one)));
     say(&format!("reload with {AGENTS} agents, which all change: {}", spread(&mut all)));
+    node.kill().unwrap();
+    node.wait().unwrap();
 }
 
 async fn reload(client: &Client, least: usize) -> Duration {
@@ -134,7 +136,7 @@ fn spread(times: &mut [Duration]) -> String {
 }
 
 fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    println!("{line}");
 }
 
 /// A managed repository in a folder, and a node of it.

@@ -251,7 +251,9 @@ fn dispatch(
     let dispatcher = Dispatcher::new(options, CancellationToken::new());
     let handle = dispatcher.handle();
     let run = |deployments| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move { drop(dispatcher.run(deployments, |_| {}).await) })
+        Box::pin(async move {
+            let _ = dispatcher.run(deployments, |_| {}).await;
+        })
     };
     (handle, Box::new(run))
 }
