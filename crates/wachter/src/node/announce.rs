@@ -122,7 +122,7 @@ impl Announcer {
                 }
             }
             Err(error) => {
-                tracing::error!(target: "journal", topic, "cannot be an event: {}", chain(&error))
+                tracing::error!(target: "journal", topic, "cannot be an event: {}", chain(&error));
             }
         }
     }

@@ -122,7 +122,7 @@ impl Waiting {
                 drop(answer.send(reported.and_then(|reported| match reported.fetch_error {
                     Some(error) => Err(CommandError::failed(error)),
                     None => Ok(reported.release),
-                })))
+                })));
             }
             Self::Reload(answer) => {
                 drop(answer.send(reported.map(|reported| reported.reloaded)));
@@ -158,8 +158,12 @@ impl Task {
             // A server that does not answer changes nothing: what is known is judged, since a pin may
             // have ended or the owner of this host may have granted more.
             Self::Look => fetch_error = follower.fetch().err().map(|error| error.to_string()),
-            Self::Apply(path) => drop(follower.take_bundle(path)?),
-            Self::RollBack(to) => drop(follower.repository().rollback(to, now)?),
+            Self::Apply(path) => {
+                follower.take_bundle(path)?;
+            }
+            Self::RollBack(to) => {
+                follower.repository().rollback(to, now)?;
+            }
             Self::Unpin => follower.repository().unpin()?,
             Self::Pin(sequence, until) => {
                 let in_force = follower.repository().state().in_force(now);
@@ -190,7 +194,7 @@ impl Task {
             }),
             accepted: state.history.iter().map(|release| release.sequence).collect(),
             rollback: state.rollback,
-            pin: state.pin.clone(),
+            pin: state.pin,
             last_look: Some(Timestamp::now()),
             fetch_error: fetch_error.clone(),
             refused: wrong.iter().chain(&releases_refused).cloned().collect(),

@@ -124,15 +124,15 @@ fn tell(notice: &Notice) {
     match notice {
         Notice::Damaged { range } => {
             tracing::error!(target: "journal", "events {range} of the journal are damaged and are passed over; `wachter audit verify` says more"
-            )
+            );
         }
         Notice::Lost { subscription, range } => {
             tracing::error!(target: "journal", "retention dropped events {range} that `{subscription}` had not had; raise `journal.retention`"
-            )
+            );
         }
         Notice::DeadLettered { subscription, seq, reason } => {
             tracing::warn!(target: "journal", "`{subscription}` gave event {seq} up: {reason}; see `wachter dead-letters list`"
-            )
+            );
         }
         Notice::Failing(error) => {
             wachter_log::critical!("the journal cannot be written: {}", chain(error));

@@ -117,7 +117,7 @@ pub(crate) async fn carry_out(
         freezer: freezer.clone(),
     });
     let (limits, roles) = interface::rules(&settings.borrow().api);
-    let service = interface::service(Arc::clone(&node), limits, roles)?;
+    let service = interface::service(&node, limits, roles)?;
     let listener = interface::listen(&socket).map_err(|error| {
         CommandError::failed(format!("cannot listen at {}: {error}", socket.display()))
     })?;

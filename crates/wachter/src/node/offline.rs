@@ -78,7 +78,7 @@ impl Offline {
             data,
         };
         let (limits, roles) = interface::rules(&settings.api);
-        let service = interface::service(Arc::new(node), limits, roles)?;
+        let service = interface::service(&Arc::new(node), limits, roles)?;
         let shutdown = CancellationToken::new();
         let listener = interface::listen(&socket)?;
         let serving = tokio::spawn(service.serve(listener, shutdown.clone().cancelled_owned()));

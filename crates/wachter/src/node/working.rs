@@ -183,7 +183,7 @@ fn tell(event: &NodeEvent, format: Format) {
             say(record);
         }
         NodeEvent::Held { agent, reason } => {
-            tracing::warn!(target: "agents", "agent {agent} is held: {reason}")
+            tracing::warn!(target: "agents", "agent {agent} is held: {reason}");
         }
         NodeEvent::NotKept { agent, reason } => {
             tracing::error!(target: "agents", "a run of agent {agent} could not be recorded: {reason}");

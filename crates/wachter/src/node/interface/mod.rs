@@ -46,7 +46,7 @@ use super::context::Node;
 /// # Errors
 /// An endpoint has no handler.
 pub(crate) fn service(
-    node: Arc<Node>,
+    node: &Arc<Node>,
     limits: ServerLimits,
     roles: Roles,
 ) -> Result<Service, MissingRoutes> {
@@ -70,7 +70,7 @@ pub(crate) fn service(
         changes::handlers,
         logs::handlers,
     ];
-    groups.into_iter().fold(server, |server, handlers| handlers(server, &node)).finish(roles)
+    groups.into_iter().fold(server, |server, handlers| handlers(server, node)).finish(roles)
 }
 
 /// Who may do what, and how much at one time, as configuration says.

@@ -107,8 +107,7 @@ impl Site {
         });
         let socket = data.join("node.sock");
         let listener = listen(&socket).unwrap();
-        let service =
-            service(Arc::clone(&node), ServerLimits::default(), Roles::default()).unwrap();
+        let service = service(&node, ServerLimits::default(), Roles::default()).unwrap();
         let serving = tokio::spawn(service.serve(listener, std::future::pending()));
         let site = Self {
             node,
