@@ -172,6 +172,9 @@ fn events_and_what_comes_of_them() {
     ends(&site.wachter(&["send", "greet.all", "text"]), 2, "a text is written with quotes");
     ends(&site.wachter(&["send", "run.finished"]), 3, "run.finished");
     ends(&site.wachter(&["request", "question.asked", "--timeout", "50ms"]), 1, "");
+    // An agent that listens to it answers with what it emits.
+    let answer = site.json(&["request", "greet.asked", "{}", "--timeout", "30s"]);
+    assert_eq!(answer["event"]["type"], "hello.greeted", "{answer}");
 
     let events = site.json(&["events", "--topic", "greet.*,nothing.here", "--since", "1h"]);
     assert_eq!(events[0]["event"]["data"], json!({ "a": "\u{9b}2J" }));

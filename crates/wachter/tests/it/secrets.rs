@@ -176,7 +176,10 @@ fn a_value_is_known_to_the_run_and_to_nobody_else() {
         let runs = site.json(&["runs"]);
         let run =
             runs.as_array().unwrap().iter().find(|run| run["outcome"] == "succeeded").unwrap();
-        assert_eq!(run["output"], json!({ "length": 21, "value": "[redacted:password]" }));
+        assert_eq!(
+            run["record"]["output"],
+            json!({ "length": 21, "value": "[redacted:password]" })
+        );
         let text = runs.to_string();
         for trace in TRACES {
             assert!(!text.contains(trace), "{profile:?}: {text}");

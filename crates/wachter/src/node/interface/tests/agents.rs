@@ -166,7 +166,7 @@ async fn a_run_by_hand_is_recorded_once_and_no_other() {
         let body = wachter_api::shapes::FinishedRun { record };
         site.call::<RecordRun>(&Nothing {}, &body).await
     };
-    let mut record = record_of(id, json!("ad-hoc"), "succeeded");
+    let mut record = record_of(id, &json!("ad-hoc"), "succeeded");
     record["findings"] = json!([finding()]);
     record["changed"] = json!(true);
     let sent = send(record.clone()).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_run_by_hand_is_recorded_once_and_no_other() {
         (&json!("/nodes/one/interface"), &json!("probe"))
     );
 
-    let forged = record_of(id, json!({ "schedule": { "agent": "worker" } }), "succeeded");
+    let forged = record_of(id, &json!({ "schedule": { "agent": "worker" } }), "succeeded");
     refused(send(forged).await, ProblemKind::Invalid, "recorded by the node alone");
     record["version"] = json!(2);
     refused(send(record).await, ProblemKind::Invalid, "`record.version` is 2");
@@ -191,7 +191,7 @@ async fn a_run_by_hand_is_recorded_once_and_no_other() {
 #[tokio::test]
 async fn what_only_looks_like_a_record_is_no_run() {
     let site = Site::with(&[]).await;
-    let record = record_of(RunId::new(), json!("ad-hoc"), "succeeded");
+    let record = record_of(RunId::new(), &json!("ad-hoc"), "succeeded");
     site.tell("run.finished", record).await;
     let runs = site.call::<ListRuns>(&RunsQuery::default(), &Nothing {}).await.unwrap();
     assert!(runs.is_empty(), "{runs:?}");

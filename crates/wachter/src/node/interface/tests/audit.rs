@@ -40,7 +40,7 @@ async fn what_was_changed_on_this_host_is_listed() {
         site.call_at::<RunAgent>("worker", &Nothing {}, &body).await.unwrap();
     }
     site.until_events("run.finished", 2).await;
-    let mut record = record_of(RunId::new(), json!("ad-hoc"), "succeeded");
+    let mut record = record_of(RunId::new(), &json!("ad-hoc"), "succeeded");
     record["changed"] = json!(true);
     site.call::<RecordRun>(&Nothing {}, &FinishedRun { record }).await.unwrap();
     let announcer = &site.node.announcer;

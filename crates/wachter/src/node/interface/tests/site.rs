@@ -288,14 +288,14 @@ pub(super) fn finding() -> Value {
 
 fn record(request: &RunRequest, outcome: &str) -> RunRecord {
     let cause = serde_json::to_value(&request.cause).unwrap();
-    let mut value = record_of(request.run, cause, outcome);
+    let mut value = record_of(request.run, &cause, outcome);
     value["dry_run"] = json!(request.dry_run);
     value["input_digest"] = json!(Digest::of(request.input.to_string().as_bytes()));
     serde_json::from_value(value).unwrap()
 }
 
 /// A record as JSON, which is what it goes over the wire as.
-pub(super) fn record_of(run: RunId, cause: Value, outcome: &str) -> Value {
+pub(super) fn record_of(run: RunId, cause: &Value, outcome: &str) -> Value {
     let grant = Grant::decide(Digest::of(b"probe"), &Manifest::read(MANIFEST).unwrap(), None);
     json!({
         "version": 1, "run": run, "cause": cause, "module": "probe",
