@@ -30,12 +30,12 @@ impl Dispatcher {
     /// Makes the subscriptions and schedules those of `deployment`. What is under way goes on.
     pub(super) async fn take_up(&mut self, deployment: Arc<Deployment>) {
         self.options.scheduler = deployment.catalogue.settings().scheduler.clone();
-        let started = self.admission.limit(self.options.limits());
         let restarts = self.options.restarts();
         self.workers.values_mut().for_each(|worker| worker.configure(restarts));
         self.deployment = Some(deployment);
         self.missing.clear();
         self.complete().await;
+        let started = self.admission.limit(self.options.limits());
         self.start_all(started).await;
         self.offer_again().await;
     }
@@ -44,6 +44,8 @@ impl Dispatcher {
     /// again in a while.
     pub(super) async fn complete(&mut self) {
         let Some(deployment) = self.deployment.clone() else { return };
+        // Where schedules stand is read below, for those that change hands.
+        self.tell().await;
         self.beats.complete = None;
         let again = self.options.clock.elapsed() + PAUSE;
         if self.registry.is_none() {
@@ -142,6 +144,12 @@ impl Dispatcher {
                         // It has its subscription, which has become what it is to be.
                         Some(mut known) => {
                             known.become_another(&agent);
+                            let concurrency = &agent.concurrency;
+                            self.admission.revise(
+                                &agent.name,
+                                concurrency.limit,
+                                concurrency.overlap,
+                            );
                             known
                         }
                         None => {

@@ -9,6 +9,7 @@
 //! priority starves another, and no clock is needed to see that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU32;
 
 use wachter_config::Overlap;
 use wachter_model::{AgentName, RunId};
@@ -159,6 +160,15 @@ impl Admission {
     /// one before it left. Those under way go on.
     pub fn run_alone(&mut self, agent: AgentName) {
         self.alone.insert(agent);
+    }
+
+    /// Has what waits for an agent go by another limit. What it may start now, [`limit`](Self::limit)
+    /// says.
+    pub fn revise(&mut self, agent: &AgentName, limit: NonZeroU32, overlap: Overlap) {
+        let lanes = self.lanes.iter_mut().filter(|((of, _), _)| of == agent);
+        for waiting in lanes.flat_map(|(_, waiting)| waiting) {
+            (waiting.work.limit, waiting.work.overlap) = (limit, overlap);
+        }
     }
 
     /// Forgets what was said of an agent. What waits and is under way stays.

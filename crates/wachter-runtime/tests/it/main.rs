@@ -2,4 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod dispatch;
+mod fleet;
+mod holds;
+mod news;
+mod repeats;
+mod routes;
+mod schedules;
+mod sequences;
 mod support;

@@ -1,20 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wachter_bus::{Bus, EventFilter, Options, Query};
+use wachter_bus::{Bus, Clock, EventFilter, Options, Query, SystemClock};
 use wachter_config::Catalogue;
 use wachter_model::{Digest, Event, ModuleName, NodeName};
 use wachter_protocol::{Grant, Manifest};
 use wachter_runtime::dispatch::{
-    Dispatcher, DispatcherOptions, Handle, Ran, RunRequested, Runner, RunnerGone, Sources,
-    request_event,
+    AgentReport, Dispatcher, DispatcherOptions, Handle, Ran, RunRequested, Runner, RunnerGone,
+    Sources, request_event,
 };
 use wachter_runtime::{
     Deployment, ModuleStanding, NodeEvent, RunRecord, RunRequest, StandingModule,
@@ -34,6 +35,8 @@ pub(crate) enum Doing {
     Fail(&'static str),
     /// Until it is cancelled.
     Hang,
+    /// Until the test lets it: then it succeeds, and leaves this.
+    Until(Arc<Semaphore>, Option<Value>),
     LauncherGoes,
 }
 
@@ -54,9 +57,76 @@ pub(crate) struct Node {
     pub(crate) handle: Handle,
     pub(crate) begun: Arc<Mutex<Vec<RunRequest>>>,
     pub(crate) seen: Arc<Mutex<Vec<NodeEvent>>>,
+    name: NodeName,
+    settings: &'static str,
     deployments: watch::Sender<Option<Arc<Deployment>>>,
     shutdown: CancellationToken,
     work: JoinHandle<Result<(), RunnerGone>>,
+}
+
+/// How a node is to be.
+pub(crate) struct Setup {
+    pub(crate) node: &'static str,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether the bus goes by `clock`, too: leases in keys, retries and deliveries.
+    pub(crate) bus_clock: bool,
+    pub(crate) frozen: bool,
+    /// `config/wachter.yaml`.
+    pub(crate) settings: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            node: "one",
+            clock: Arc::new(SystemClock::new()),
+            bus_clock: false,
+            frozen: false,
+            settings: "",
+        }
+    }
+}
+
+/// A clock that a test is the master of; unlike the bus's own one it can be set, also back.
+#[derive(Debug)]
+pub(crate) struct TestClock {
+    now: Mutex<Timestamp>,
+    elapsed: watch::Sender<Duration>,
+}
+
+impl TestClock {
+    pub(crate) fn new(now: &str) -> Arc<Self> {
+        let now = Mutex::new(now.parse().unwrap());
+        Arc::new(Self { now, elapsed: watch::Sender::new(Duration::ZERO) })
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&self, by: Duration) {
+        *self.now.lock().unwrap() += by;
+        self.elapsed.send_modify(|elapsed| *elapsed += by);
+    }
+
+    /// Changes the hour of the day, and nothing else: who waits goes on waiting.
+    pub(crate) fn set(&self, now: &str) {
+        *self.now.lock().unwrap() = now.parse().unwrap();
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.elapsed.borrow()
+    }
+
+    fn wait_until(&self, moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut elapsed = self.elapsed.subscribe();
+        Box::pin(async move {
+            let _ = elapsed.wait_for(|elapsed| *elapsed >= moment).await;
+        })
+    }
 }
 
 pub(crate) fn node_name() -> NodeName {
@@ -67,16 +137,28 @@ pub(crate) fn sources() -> Sources {
     Sources::new(node_name())
 }
 
-pub(crate) fn deployment(agents: &[(&str, &str)], may_run: bool) -> Arc<Deployment> {
+fn deployment_on(
+    node: &NodeName,
+    settings: &str,
+    agents: &[(&str, &str)],
+    may_run: bool,
+) -> Arc<Deployment> {
     let module: ModuleName = "probe".parse().unwrap();
-    let files: Vec<(String, String)> = agents
+    let mut files: Vec<(String, String)> = agents
         .iter()
         .map(|(name, rest)| {
             (format!("config/agents/{name}.yaml"), format!("name: {name}\nmodule: probe\n{rest}\n"))
         })
         .collect();
-    let files = files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-    let catalogue = Catalogue::read(files, std::slice::from_ref(&module)).unwrap();
+    files.push(("config/wachter.yaml".to_owned(), settings.to_owned()));
+    let read = wachter_config::Sources {
+        files: files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect(),
+        host: Some(node.clone()),
+        labels: BTreeMap::from([("role".to_owned(), "web".to_owned())]),
+        modules: BTreeMap::from([(module.clone(), wachter_config::Module::default())]),
+        ..wachter_config::Sources::default()
+    };
+    let catalogue = Catalogue::load(&read).unwrap();
     let manifest = Manifest::read(MANIFEST).unwrap();
     let digest = Digest::of(b"probe");
     let grant = Grant::decide(digest, &manifest, None).unwrap();
@@ -94,7 +176,7 @@ pub(crate) fn deployment(agents: &[(&str, &str)], may_run: bool) -> Arc<Deployme
     })
 }
 
-fn record(request: &RunRequest, outcome: &str, message: Option<&str>) -> RunRecord {
+pub(crate) fn record(request: &RunRequest, outcome: &str, message: Option<&str>) -> RunRecord {
     let value = json!({
         "version": 1, "run": request.run, "idempotency_key": request.idempotency_key, "cause": request.cause, "module": "probe",
         "module_digest": request.digest, "grant": request.grant.id(),
@@ -130,6 +212,16 @@ fn runner(act: Act, begun: Arc<Mutex<Vec<RunRequest>>>) -> Runner {
                     cancel.cancelled().await;
                     Ran { record: record(&request, "cancelled", None), state: None }
                 }
+                Doing::Until(gate, state) => {
+                    tokio::select! {
+                        permit = gate.acquire() => permit.unwrap().forget(),
+                        () = cancel.cancelled() => {
+                            let record = record(&request, "cancelled", None);
+                            return Ok(Ran { record, state: None });
+                        }
+                    }
+                    Ran { record: record(&request, "succeeded", None), state }
+                }
                 Doing::LauncherGoes => return Err(RunnerGone),
             })
         })
@@ -139,16 +231,38 @@ fn runner(act: Act, begun: Arc<Mutex<Vec<RunRequest>>>) -> Runner {
 impl Node {
     /// Over the journal in `folder`, which is made if it is missing.
     pub(crate) fn start(folder: &Path, agents: &[(&str, &str)], act: Act) -> Self {
-        let bus = Bus::open(Options::new(folder)).unwrap();
-        let deployment = deployment(agents, true);
+        Self::start_as(Setup::default(), folder, agents, act)
+    }
+
+    pub(crate) fn start_as(setup: Setup, folder: &Path, agents: &[(&str, &str)], act: Act) -> Self {
+        let mut options = Options::new(folder);
+        if setup.bus_clock {
+            options.clock = Arc::clone(&setup.clock);
+        }
+        Self::start_over(Bus::open(options).unwrap(), setup, agents, act)
+    }
+
+    pub(crate) fn start_over(bus: Bus, setup: Setup, agents: &[(&str, &str)], act: Act) -> Self {
+        let begun = Arc::<Mutex<Vec<RunRequest>>>::default();
+        let node = Self::start_with(bus, setup, agents, runner(act, Arc::clone(&begun)));
+        Self { begun, ..node }
+    }
+
+    pub(crate) fn start_with(
+        bus: Bus,
+        setup: Setup,
+        agents: &[(&str, &str)],
+        runner: Runner,
+    ) -> Self {
+        let name: NodeName = setup.node.parse().unwrap();
+        let deployment = deployment_on(&name, setup.settings, agents, true);
         let scheduler = deployment.catalogue.settings().scheduler.clone();
         let (begun, seen) = (Arc::default(), Arc::<Mutex<Vec<NodeEvent>>>::default());
-        let options = DispatcherOptions::new(
-            node_name(),
-            bus.clone(),
-            runner(act, Arc::clone(&begun)),
-            scheduler,
-        );
+        let options = DispatcherOptions {
+            clock: setup.clock,
+            frozen: setup.frozen,
+            ..DispatcherOptions::new(name.clone(), bus.clone(), runner, scheduler)
+        };
         let shutdown = CancellationToken::new();
         let dispatcher = Dispatcher::new(options, shutdown.clone());
         let handle = dispatcher.handle();
@@ -157,11 +271,13 @@ impl Node {
         let work = tokio::spawn(
             dispatcher.run(following, move |event| watching.lock().unwrap().push(event)),
         );
-        Self { bus, handle, begun, seen, deployments, shutdown, work }
+        let settings = setup.settings;
+        Self { bus, handle, begun, seen, name, settings, deployments, shutdown, work }
     }
 
     pub(crate) fn deploy(&self, agents: &[(&str, &str)], may_run: bool) {
-        self.deployments.send_replace(Some(deployment(agents, may_run)));
+        let deployment = deployment_on(&self.name, self.settings, agents, may_run);
+        self.deployments.send_replace(Some(deployment));
     }
 
     /// Ends in order, as by SIGTERM.
@@ -177,6 +293,12 @@ impl Node {
         self.work.abort();
         let _ = self.work.await;
         self.bus.close();
+    }
+
+    /// The same, and the bus stays.
+    pub(crate) async fn kill_beside(self) {
+        self.work.abort();
+        let _ = self.work.await;
     }
 
     pub(crate) async fn ended(self) -> Result<(), RunnerGone> {
@@ -218,6 +340,30 @@ impl Node {
             node.events("run.finished").await.len() >= count
         })
         .await;
+    }
+
+    /// Waits until so many agents are at work.
+    pub(crate) async fn until_agents(&self, count: usize) {
+        self.until(&format!("{count} agents"), async |node| {
+            node.handle.report().await.is_ok_and(|reports| reports.len() == count)
+        })
+        .await;
+    }
+
+    pub(crate) async fn report_of(&self, agent: &str) -> AgentReport {
+        let reports = self.handle.report().await.unwrap();
+        reports.into_iter().find(|report| report.agent.name.as_str() == agent).unwrap()
+    }
+
+    /// The times that ticks of an agent were for, in order.
+    pub(crate) async fn ticks(&self, agent: &str) -> Vec<Timestamp> {
+        let due = self.events("agent.due").await.into_iter();
+        due.filter(|event| event.target() == Some(agent))
+            .map(|event| {
+                let data = event.data().to_json().unwrap();
+                serde_json::from_value(data["scheduled_for"].clone()).unwrap()
+            })
+            .collect()
     }
 
     pub(crate) fn begun(&self) -> usize {

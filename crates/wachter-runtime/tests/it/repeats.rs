@@ -1,0 +1,116 @@
+//! What is done again is done under the same key, and what runs side by side loses no state.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use wachter_runtime::dispatch::STATE_BUCKET;
+
+use crate::support::{Act, Doing, Node, succeed};
+
+#[tokio::test]
+async fn a_kill_between_effect_and_acknowledgement_repeats_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [("worker", "on: { events: [a.b] }"), ("other", "on: { events: [a.b] }")];
+    let never = Arc::new(Semaphore::new(0));
+    let hang: Act = Arc::new(move |_| Doing::Until(Arc::clone(&never), None));
+    let node = Node::start(folder.path(), &agents, hang);
+    node.until_agents(2).await;
+    let event = node.tell("a.b", json!(1)).await;
+    node.until("both have begun", async |node| node.begun() == 2).await;
+    let before = node.begun.lock().unwrap().clone();
+    node.kill().await;
+    let node = Node::start(folder.path(), &agents, Arc::new(|_| succeed()));
+    node.until_finished(2).await;
+    let after = node.begun.lock().unwrap().clone();
+    let keys = |requests: &[wachter_runtime::RunRequest]| -> BTreeSet<String> {
+        requests.iter().map(|request| request.idempotency_key.to_string()).collect()
+    };
+    let runs = |requests: &[wachter_runtime::RunRequest]| -> BTreeSet<String> {
+        requests.iter().map(|request| request.run.to_string()).collect()
+    };
+    assert_eq!(keys(&before), keys(&after));
+    assert_eq!(keys(&after).len(), 2, "one for each agent");
+    assert!(runs(&before).is_disjoint(&runs(&after)));
+    let records = node.events("run.finished").await;
+    let kept: BTreeSet<String> = records
+        .iter()
+        .map(|record| {
+            record.data().to_json().unwrap()["idempotency_key"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(kept, keys(&after));
+    assert!(records.iter().all(|record| record.causation_id() == Some(event.id().as_str())));
+    node.tell("a.b", json!(1)).await;
+    node.until_finished(4).await;
+    assert!(keys(&node.begun.lock().unwrap()[2..]).is_disjoint(&keys(&after)));
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn runs_side_by_side_lose_no_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [("worker", "on: { events: [a.b] }\nconcurrency: { limit: 8 }")];
+    // Each run adds one to what it was handed; all of the first ones are under way before one ends.
+    let gate = Arc::new(Semaphore::new(0));
+    let waiting = Arc::clone(&gate);
+    let act: Act = Arc::new(move |request| {
+        let seen = request.state.as_u64().unwrap_or(0);
+        Doing::Until(Arc::clone(&waiting), Some(json!(seen + 1)))
+    });
+    let node = Node::start(folder.path(), &agents, act);
+    node.until_agents(1).await;
+    for number in 0..20 {
+        node.tell("a.b", json!(number)).await;
+    }
+    node.until("eight are under way", async |node| node.begun() == 8).await;
+    gate.add_permits(1_000);
+    node.until_finished(20).await;
+    let state = node.bus.key(STATE_BUCKET, "worker").await.unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<u64>(&state.value).unwrap(), 20);
+    assert!(node.begun() <= 20 + 7, "only what overlapped is done again: {}", node.begun());
+    let succeeded = node.events("run.finished").await;
+    assert_eq!(succeeded.len(), 20);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn runs_that_build_on_each_other_go_one_at_a_time_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [("worker", "on: { events: [a.b] }\nconcurrency: { overlap: allow }")];
+    let under_way = Arc::new(AtomicU64::new(0));
+    let act = || -> Act {
+        let count = Arc::clone(&under_way);
+        Arc::new(move |request| {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            Doing::Succeed {
+                output: Value::Null,
+                state: Some(json!(request.state.as_u64().unwrap_or(0) + 1)),
+                emit: if number == 0 { vec!["probe.done"] } else { Vec::new() },
+            }
+        })
+    };
+    let node = Node::start(folder.path(), &agents, act());
+    node.until_agents(1).await;
+    node.tell("a.b", Value::Null).await;
+    node.until_finished(1).await;
+    node.stop().await.unwrap();
+    let gate = Arc::new(Semaphore::new(0));
+    let waiting = Arc::clone(&gate);
+    let act: Act = Arc::new(move |_| Doing::Until(Arc::clone(&waiting), None));
+    let node = Node::start(folder.path(), &agents, act);
+    node.until_agents(1).await;
+    for number in 0..3 {
+        node.tell("a.b", json!(number)).await;
+    }
+    node.until("the others wait", async |node| {
+        let report = node.report_of("worker").await;
+        report.running == 1 && report.queued == 2
+    })
+    .await;
+    gate.add_permits(3);
+    node.until_finished(4).await;
+    node.stop().await.unwrap();
+}
