@@ -1,5 +1,6 @@
 //! Shows the main job: a managed repository with a key and a release, a real Git server, a node that
-//! runs modules, and what the node refuses. Everything happens below one temporary folder.
+//! runs modules, what wakes them and what came of it, a change while it works, a kill that it survives,
+//! and what it refuses. Everything happens below one temporary folder.
 
 mod story;
 mod wachter;

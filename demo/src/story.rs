@@ -9,6 +9,15 @@ use crate::{chapter, say};
 const AGENT: &str =
     "name: hello\nmodule: hello\non: { schedule: { every: 1s } }\nwith: { greeting: Good day }\n";
 
+/// Wakes when it is asked to.
+const GREETER: &str = "name: greeter\nmodule: hello\non: { events: [greeting.wanted] }\nwith: { greeting: Welcome }\n";
+
+/// What the owner of the host lays over the agent.
+const EVENING: &str = "settings: { agents: { hello: { with: { greeting: Good evening } } } }\n";
+
+/// Events that wait when the node is killed.
+const WAITING: usize = 3;
+
 /// Asks for the network, which nobody grants it.
 const GREEDY: &str = "permissions: { network: [\"example.com:443\"] }";
 
@@ -34,6 +43,7 @@ pub(crate) fn tell() -> Outcome<()> {
     ])?;
     place.wachter(&["module", "new", "hello", "--language", "shell"])?;
     fs::write(place.repository().join("config/agents/hello.yaml"), AGENT)?;
+    fs::write(place.repository().join("config/agents/greeter.yaml"), GREETER)?;
     faster(&place)?;
     place.wachter(&["sign", "hello"])?;
     place.git(&["add", "-A"])?;
@@ -56,6 +66,32 @@ pub(crate) fn tell() -> Outcome<()> {
     let mut node = place.start_node()?;
     node.hear(&["release 1 is in force", "hello succeeded", "system-monitor succeeded"])?;
     place.wachter(&["exec", "hello", "--input", "greeting=Hello, you"])?;
+
+    chapter("An event wakes an agent, and what it caused can be traced");
+    let sent = place.wachter(&["send", "greeting.wanted", "{\"for\": \"you\"}"])?;
+    node.hear(&["Welcome"])?;
+    let event = sent.split_whitespace().nth(1).ok_or("no event was named")?;
+    place.wachter(&["trace", event])?;
+
+    chapter("A change takes effect at once, and nothing is restarted");
+    let local = fs::read_to_string(place.path("node.yaml"))?;
+    fs::write(place.path("node.yaml"), format!("{local}{EVENING}"))?;
+    place.wachter(&["config", "reload"])?;
+    node.hear(&["Good evening"])?;
+
+    chapter("Killed while work waits, a node loses nothing");
+    place.wachter(&["agents", "pause", "greeter", "--reason", "to show what waits"])?;
+    for _ in 0..WAITING {
+        place.wachter(&["send", "greeting.wanted"])?;
+    }
+    say("\n$ kill -9 %1");
+    node.kill()?;
+    let mut node = place.start_node()?;
+    node.hear(&["release 1 is in force"])?;
+    place.wachter(&["agents", "resume", "greeter"])?;
+    node.hear(&["agent=greeter"; WAITING])?;
+    place.wachter(&["runs", "--agent", "greeter"])?;
+    place.wachter(&["audit", "verify"])?;
 
     chapter("A commit that nobody released changes nothing");
     fs::write(place.repository().join("config/agents/broken.yaml"), "not: an agent\n")?;

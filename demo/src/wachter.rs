@@ -131,13 +131,20 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Ends it by SIGKILL, as a power cut would.
+    pub(crate) fn kill(mut self) -> Outcome<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Waits until the node has said each of `words` since the last time, and shows what it said.
     pub(crate) fn hear(&mut self, words: &[&str]) -> Outcome<()> {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let text = fs::read_to_string(&self.log)?;
             let new = text.get(self.shown..).unwrap_or_default();
-            if words.iter().all(|word| new.contains(word)) {
+            if all_in(new, words) {
                 for line in new.lines() {
                     say(&format!("  {line}"));
                 }
@@ -156,9 +163,19 @@ impl Node {
     }
 }
 
+/// Whether each word is there, as often as it is asked for.
+fn all_in(text: &str, words: &[&str]) -> bool {
+    words.iter().all(|word| {
+        let asked = words.iter().filter(|other| *other == word).count();
+        text.matches(word).count() >= asked
+    })
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
+        if let Ok(None) = self.child.try_wait() {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+            let _ = self.child.wait();
+        }
     }
 }

@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 2] = [
+const BENCHMARKS: [Benchmark; 3] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -33,6 +33,11 @@ const BENCHMARKS: [Benchmark; 2] = [
         name: "release: poll, verify and take a release, beside `git ls-remote`",
         package: "wachter-gitops",
         target: ["--example", "release_benchmark"],
+    },
+    Benchmark {
+        name: "bus: publish, work, idle, latency, open, beside a raw writer and NATS JetStream",
+        package: "wachter-bus",
+        target: ["--bench", "bus"],
     },
 ];
 

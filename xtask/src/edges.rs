@@ -37,7 +37,10 @@ const TABLE: &[(&str, May)] = &[
     ("wachter-bus-nats", Use(&["wachter-bus"])),
     ("wachter-bus-servicebus", Use(&["wachter-bus"])),
     ("wachter-sandbox", Use(&["wachter-packet", "wachter-protocol"])),
-    ("wachter-launcher", Use(&["wachter-packet", "wachter-protocol", "wachter-trust"])),
+    (
+        "wachter-launcher",
+        Use(&["wachter-packet", "wachter-protocol", "wachter-secret", "wachter-trust"]),
+    ),
     (
         "wachter-runtime",
         Use(&[
@@ -77,8 +80,10 @@ const VOCABULARY: &str = "wachter-model";
 /// Fakes for tests; a dependency on it under `[dev-dependencies]` is always allowed.
 const TESTKIT: &str = "wachter-testkit";
 
-/// What the tests of a crate may know beyond it: those of the sandbox sign modules themselves.
-const FOR_TESTS: [(&str, &str); 1] = [("wachter-sandbox", "wachter-trust")];
+/// What the tests of a crate may know beyond it: those of the sandbox sign modules and seal secrets
+/// themselves.
+const FOR_TESTS: [(&str, &str); 2] =
+    [("wachter-sandbox", "wachter-secret"), ("wachter-sandbox", "wachter-trust")];
 
 /// A dependency from outside that only some crates may know.
 struct Quarantine {
@@ -103,6 +108,11 @@ const QUARANTINES: &[Quarantine] = &[
         outside: "hyper",
         only: &["wachter", "wachter-api", "wachter-web", TESTKIT],
         reason: "HTTP is served at the rim only",
+    },
+    Quarantine {
+        outside: "rusqlite",
+        only: &["wachter-bus", TESTKIT],
+        reason: "one crate knows how the journal is kept",
     },
     Quarantine {
         outside: "wasmtime",
@@ -248,6 +258,7 @@ mod tests {
         check("wachter-bus", "axum-extra", Normal, Some("at the rim"));
         check("wachter-sandbox", "hyper-util", Normal, Some("at the rim"));
         check("wachter-sandbox", "hyperfine", Normal, None);
+        check("wachter-runtime", "rusqlite", Normal, Some("only wachter-bus, wachter-testkit may"));
     }
 
     #[test]

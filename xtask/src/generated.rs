@@ -33,6 +33,7 @@ struct WritingTest {
 const WRITING_TESTS: &[WritingTest] = &[
     WritingTest { package: "wachter-protocol", test: "the_published_copies_are_current" },
     WritingTest { package: "wachter-api", test: "the_published_copy_is_current" },
+    WritingTest { package: "wachter-api", test: "the_page_lists_every_endpoint" },
     WritingTest { package: "wachter-config", test: "the_schemas_and_the_reference_are_current" },
     WritingTest { package: "wachter", test: "the_reference_of_commands_is_current" },
 ];

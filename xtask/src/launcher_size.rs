@@ -10,9 +10,9 @@ const LAUNCHER: &str = "wachter-launcher";
 
 /// The most crates that may be linked into the launcher, itself included; procedural macros run in
 /// the compiler and do not count. Each is code that somebody has to trust with root. Verifying
-/// signatures of Ed25519 and ECDSA P-256 takes about 25, reading YAML ten. This is what is linked now, so that
-/// the next crate is a decision; it may only go down.
-const LIMIT: usize = 58;
+/// signatures of Ed25519 and ECDSA P-256 takes about 25, reading YAML ten, opening secrets thirteen. This is
+/// what is linked now, so that the next crate is a decision; it may only go down.
+const LIMIT: usize = 71;
 
 /// Crates that must not be reached at any depth.
 const NEVER: &[(&str, &str)] = &[

@@ -5,6 +5,7 @@
 //! but for `generate`; no step reports success for a check that was not made.
 
 mod bench;
+mod boot_test;
 mod debian;
 mod demo;
 mod dist;
@@ -20,9 +21,11 @@ mod ordinary_user;
 mod program;
 mod say;
 mod setup;
+mod soak;
 mod tests_step;
 mod tools;
 mod transcript;
+mod units;
 mod verify;
 mod workspace;
 
@@ -45,6 +48,8 @@ Commands:
   generate   write the generated files
   dist       build what is shipped into target/dist
   docs       run the examples of the documentation
+  soak       run the long tests: kills, backlogs
+  boot-test  boot a machine with systemd, and see it keep node and launcher
 
 Options of test and verify:
   --list         print the steps and end
@@ -54,6 +59,9 @@ Options of test and verify:
 Options of bench:
   --quick        a few rounds of each, for a look
 
+Options of soak:
+  --rounds N     kills (1000)
+
   -h, --help     print this page
 ";
 
@@ -61,6 +69,7 @@ Options of bench:
 enum Command {
     Help,
     Bench { quick: bool },
+    BootTest,
     Demo,
     Dist,
     Test(verify::Choice),
@@ -68,6 +77,7 @@ enum Command {
     Setup,
     Generate,
     Docs,
+    Soak { rounds: u64 },
 }
 
 fn main() -> ExitCode {
@@ -90,6 +100,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Help => Ok(true),
         Command::Bench { quick } => bench::run(&workspace, quick).map(|()| true),
+        Command::BootTest => boot_test::run(&workspace).map(|()| true),
         Command::Demo => demo::run(&workspace).map(|()| true),
         Command::Dist => dist::run(&workspace).map(|()| true),
         Command::Test(choice) => {
@@ -100,6 +111,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         }
         Command::Verify(choice) => verify::run(&workspace, &choice),
         Command::Setup => setup::run(&workspace).map(|()| true),
+        Command::Soak { rounds } => soak::run(&workspace, rounds).map(|()| true),
         Command::Generate => generated::write(&workspace).map(|()| true),
         Command::Docs => verify::run(
             &workspace,
@@ -112,10 +124,12 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     let mut name: Option<String> = None;
     let mut choice = verify::Choice::default();
     let mut quick = false;
+    let mut rounds = None;
     while let Some(argument) = arguments.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("quick") => quick = true,
+            Long("rounds") => rounds = Some(arguments.value()?.parse()?),
             Long("list") => choice.list = true,
             Long("only") => choice.only.push(arguments.value()?.string()?),
             Long("skip") => choice.skip.push(arguments.value()?.string()?),
@@ -130,9 +144,13 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     if quick && name.as_deref() != Some("bench") {
         anyhow::bail!("--quick belongs to bench");
     }
+    if rounds.is_some() && name.as_deref() != Some("soak") {
+        anyhow::bail!("--rounds belongs to soak");
+    }
     match name.as_deref() {
         None => Ok(Command::Help),
         Some("bench") => Ok(Command::Bench { quick }),
+        Some("boot-test") => Ok(Command::BootTest),
         Some("demo") => Ok(Command::Demo),
         Some("dist") => Ok(Command::Dist),
         Some("test") => Ok(Command::Test(choice)),
@@ -140,6 +158,7 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
         Some("setup") => Ok(Command::Setup),
         Some("generate") => Ok(Command::Generate),
         Some("docs") => Ok(Command::Docs),
+        Some("soak") => Ok(Command::Soak { rounds: rounds.unwrap_or(soak::ROUNDS) }),
         Some(other) => anyhow::bail!("no command is called {other}; see cargo xtask --help"),
     }
 }
@@ -157,7 +176,9 @@ mod tests {
             Command::Setup => "setup".to_owned(),
             Command::Generate => "generate".to_owned(),
             Command::Docs => "docs".to_owned(),
+            Command::Soak { rounds } => format!("soak {rounds}"),
             Command::Bench { quick } => format!("bench {quick}"),
+            Command::BootTest => "boot-test".to_owned(),
             Command::Demo => "demo".to_owned(),
             Command::Dist => "dist".to_owned(),
         });
@@ -175,6 +196,7 @@ mod tests {
         check(&[], Ok("help"));
         check(&["verify", "--help"], Ok("help"));
         check(&["setup"], Ok("setup"));
+        check(&["boot-test"], Ok("boot-test"));
         check(
             &["verify", "--only", "tests", "--only=docs"],
             Ok(r#"verify Choice { list: false, only: ["tests", "docs"], skip: [] }"#),
@@ -186,6 +208,10 @@ mod tests {
         check(&["bench"], Ok("bench false"));
         check(&["bench", "--quick"], Ok("bench true"));
         check(&["dist", "--quick"], Err("belongs to bench"));
+        check(&["soak"], Ok("soak 1000"));
+        check(&["soak", "--rounds", "7"], Ok("soak 7"));
+        check(&["soak", "--rounds", "many"], Err("many"));
+        check(&["bench", "--rounds", "7"], Err("belongs to soak"));
         check(&["docs", "--list"], Err("belong to test and verify"));
         check(&["verify", "--only"], Err("missing argument"));
         check(&["verify", "again"], Err("unexpected argument"));

@@ -33,10 +33,15 @@ impl Tools {
         self.folder.join("debian")
     }
 
+    /// Where unpacked packages have their libraries.
+    pub(crate) fn libraries(&self) -> PathBuf {
+        self.debian().join("usr/lib").join(MULTIARCH)
+    }
+
     /// Lets a program find the tools.
     pub(crate) fn offer(&self, command: &mut Command) {
         command.env("PATH", self.path());
-        let libraries = self.debian().join("usr/lib").join(MULTIARCH);
+        let libraries = self.libraries();
         if libraries.is_dir() {
             command.env("LD_LIBRARY_PATH", libraries);
         }

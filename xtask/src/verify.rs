@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::workspace::Workspace;
 use crate::{
     bench, edges, examples, generated, launcher_size, licences, links, ordinary_user, program, say,
-    tests_step, tools::Tools,
+    tests_step, tools::Tools, units,
 };
 
 /// Which steps to run.
@@ -42,6 +42,11 @@ const STEPS: &[Step] = &[
         name: "launcher",
         purpose: "what runs as root stays small and has no async runtime",
         run: launcher_size::step,
+    },
+    Step {
+        name: "units",
+        purpose: "units of systemd are in order and no looser than they were",
+        run: units::step,
     },
     Step {
         name: "licences",

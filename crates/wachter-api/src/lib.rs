@@ -13,6 +13,7 @@
 
 mod client;
 mod endpoint;
+mod limits;
 mod lines;
 mod openapi;
 mod problem;
@@ -24,9 +25,10 @@ pub mod shapes;
 
 pub use client::{Client, ClientError};
 pub use endpoint::{Endpoint, Method, Nothing, Role, Route, Schemas, Single, Streaming};
+pub use limits::{Control, ServerLimits};
 pub use lines::Lines;
 pub use openapi::openapi;
 pub use problem::{Problem, ProblemKind};
 pub use roles::{Caller, Members, RoleError, Roles};
 pub use routes::*;
-pub use server::{Call, Called, MissingRoutes, Server, ServerLimits, Service};
+pub use server::{Call, Called, MissingRoutes, Server, Service};

@@ -6,9 +6,9 @@ use crate::endpoint::{Nothing, endpoints};
 use crate::shapes::{
     Agent, ApplyBundle, Ask, AuditQuery, AuditRecord, AuditReport, Change, ChangesQuery,
     Configuration, ConfigurationQuery, DeadLetter, DeadLettersQuery, EventsQuery, ExplainRoutes,
-    FollowQuery, Freeze, Frozen, Health, LogLine, LogsQuery, Module, Pin, ReleaseReport, Reloaded,
-    Replay, ReplayReport, Request, Retried, Rollback, RouteExplanation, Run, RunsQuery, Send, Sent,
-    Status, StoredEvent, Subscription, TraceNode,
+    FinishedRun, FollowQuery, Freeze, Frozen, Health, LogLine, LogsQuery, Module, Pause, Pin,
+    ReleaseReport, Reloaded, Replay, ReplayReport, Request, Retried, Rollback, RouteExplanation,
+    Run, RunsQuery, Send, Sent, Status, StoredEvent, Subscription, TraceNode,
 };
 
 endpoints! {
@@ -22,7 +22,7 @@ endpoints! {
     /// Runs an agent now
     RunAgent = Post "/v1/agents/{agent}/run", Operator, Single { query: Nothing, body: Request, answer: Sent }
     /// Makes an agent wait
-    PauseAgent = Post "/v1/agents/{agent}/pause", Operator, Single { query: Nothing, body: Nothing, answer: Agent }
+    PauseAgent = Post "/v1/agents/{agent}/pause", Operator, Single { query: Nothing, body: Pause, answer: Agent }
     /// Lets an agent go on
     ResumeAgent = Post "/v1/agents/{agent}/resume", Operator, Single { query: Nothing, body: Nothing, answer: Agent }
     /// Explains which agents an event reaches, and why
@@ -34,6 +34,8 @@ endpoints! {
     ListRuns = Get "/v1/runs", Viewer, Single { query: RunsQuery, body: Nothing, answer: Vec<Run> }
     /// Shows one run
     GetRun = Get "/v1/runs/{run}", Viewer, Single { query: Nothing, body: Nothing, answer: Run }
+    /// Takes the record of a run that a person made by hand
+    RecordRun = Post "/v1/runs", Operator, Single { query: Nothing, body: FinishedRun, answer: Sent }
 
     /// Lists events
     ListEvents = Get "/v1/events", Viewer, Single { query: EventsQuery, body: Nothing, answer: Vec<StoredEvent> }

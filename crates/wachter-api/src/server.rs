@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,11 +16,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::{Caller, Endpoint, Method, Nothing, Problem, ProblemKind, ROUTES, Roles, Route};
-use crate::{Single, Streaming};
+use crate::limits::Rules;
+use crate::{Caller, Control, Endpoint, Method, Problem, ProblemKind, ROUTES, Role, Roles, Route};
+use crate::{ServerLimits, Single, Streaming};
 
 /// A request, checked and taken apart.
 #[derive(Debug)]
@@ -52,25 +54,9 @@ pub struct Called {
     pub route: Route,
     /// The path as it was called.
     pub path: String,
-    /// The status of the answer.
+    /// The status of the answer; 499 where the caller hung up before there was one. What it asked
+    /// for may have been done all the same.
     pub status: u16,
-}
-
-/// Bounds of what callers may take.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerLimits {
-    /// Connections at one time; more wait in the listener's queue.
-    pub connections: usize,
-    /// Bytes of a body.
-    pub body: usize,
-    /// How long a caller may take over its headers.
-    pub headers: Duration,
-}
-
-impl Default for ServerLimits {
-    fn default() -> Self {
-        Self { connections: 64, body: 2 << 20, headers: Duration::from_secs(10) }
-    }
 }
 
 type Observer = Arc<dyn Fn(Called) + Send + Sync>;
@@ -79,9 +65,12 @@ type Observer = Arc<dyn Fn(Called) + Send + Sync>;
 pub struct Server {
     router: Router,
     registered: BTreeSet<&'static str>,
-    limits: ServerLimits,
+    rules: watch::Sender<Rules>,
     observer: Observer,
 }
+
+/// What is told of a call whose caller hung up before the answer.
+const HUNG_UP: u16 = 499;
 
 /// Endpoints that nobody gave a handler for.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +85,7 @@ impl Server {
         Self {
             router: Router::new(),
             registered: BTreeSet::new(),
-            limits,
+            rules: watch::Sender::new(Rules { limits, roles: Arc::default() }),
             observer: Arc::new(observer),
         }
     }
@@ -146,7 +135,7 @@ impl Server {
         F: Fn(Call<E>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<Response, Problem>> + Send,
     {
-        let (limit, observer) = (self.limits.body, Arc::clone(&self.observer));
+        let (rules, observer) = (self.rules.subscribe(), Arc::clone(&self.observer));
         let filter = match E::ROUTE.method {
             Method::Get => MethodFilter::GET,
             Method::Post => MethodFilter::POST,
@@ -154,9 +143,20 @@ impl Server {
         };
         let handle = move |parameters: RawPathParams, request: Request| {
             let (handler, observer) = (handler.clone(), Arc::clone(&observer));
+            let limit = rules.borrow().limits.body;
             async move {
                 let caller = request.extensions().get::<Caller>().cloned();
                 let path = request.uri().path().to_owned();
+                let observed = caller.clone().filter(|_| E::ROUTE.role > Role::Viewer);
+                let mut telling = Telling {
+                    observer,
+                    called: observed.map(|caller| Called {
+                        caller,
+                        route: E::ROUTE,
+                        path,
+                        status: HUNG_UP,
+                    }),
+                };
                 let parameter =
                     parameters.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
                 let answered = async {
@@ -165,9 +165,8 @@ impl Server {
                     handler(call).await
                 };
                 let response = answered.await.unwrap_or_else(|problem| problem_response(&problem));
-                if let Some(caller) = caller.filter(|_| E::ROUTE.role > crate::Role::Viewer) {
-                    let status = response.status().as_u16();
-                    observer(Called { caller, route: E::ROUTE, path, status });
+                if let Some(called) = &mut telling.called {
+                    called.status = response.status().as_u16();
                 }
                 response
             }
@@ -202,7 +201,9 @@ impl Server {
             problem_response(&problem)
         };
         let router = self.router.method_not_allowed_fallback(unknown).fallback(unknown);
-        Ok(Service { router, roles: Arc::new(roles), limits: self.limits })
+        self.rules.send_modify(|rules| rules.roles = Arc::new(roles));
+        let strangers = Arc::default();
+        Ok(Service { router, control: Control(Arc::new(self.rules)), strangers })
     }
 }
 
@@ -212,41 +213,54 @@ impl fmt::Debug for Server {
     }
 }
 
+/// Tells of a call when it is over, also when it is over because its caller hung up.
+struct Telling {
+    observer: Observer,
+    called: Option<Called>,
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Some(called) = self.called.take() {
+            (self.observer)(called);
+        }
+    }
+}
+
 /// The interface, ready to be served.
 #[derive(Clone, Debug)]
 pub struct Service {
     router: Router,
-    roles: Arc<Roles>,
-    limits: ServerLimits,
+    control: Control,
+    /// Connections of callers without a role.
+    strangers: Arc<AtomicUsize>,
 }
 
 impl Service {
+    /// Changes limits and roles while this serves.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
     /// Serves callers until `shutdown`, then lets answers that are under way end for up to a second.
     pub async fn serve(self, listener: UnixListener, shutdown: impl Future<Output = ()>) {
-        let slots = Arc::new(Semaphore::new(self.limits.connections));
         let mut connections = JoinSet::new();
+        let mut rules = self.control.0.subscribe();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
-            let slot = tokio::select! {
-                slot = Arc::clone(&slots).acquire_owned() => slot,
+            let room = connections.len() < rules.borrow_and_update().limits.connections;
+            tokio::select! {
+                accepted = listener.accept(), if room => match accepted {
+                    Ok((stream, _)) => drop(connections.spawn(self.clone().connection(stream))),
+                    // No descriptors are left, mostly: what is there goes on, and ends some time.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                },
+                Some(_) = connections.join_next() => {}
+                // There may be more room now.
+                Ok(()) = rules.changed() => {}
                 () = &mut shutdown => break,
-            };
-            let stream = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = &mut shutdown => break,
-            };
-            match stream {
-                Ok((stream, _)) => {
-                    let service = self.clone();
-                    connections.spawn(async move {
-                        service.connection(stream).await;
-                        drop(slot);
-                    });
-                }
-                // No descriptors are left, mostly: what is there goes on, and ends some time.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
-            while connections.try_join_next().is_some() {}
         }
         let rest = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
@@ -254,21 +268,61 @@ impl Service {
 
     async fn connection(self, stream: UnixStream) {
         let Ok(credentials) = stream.peer_cred() else { return };
-        let (roles, user, group) = (self.roles, credentials.uid(), credentials.gid());
-        // The databases of users may be anywhere, so reading them may block.
-        let caller = tokio::task::spawn_blocking(move || roles.caller(user, group)).await;
-        let caller = match caller {
-            Ok(Ok(caller)) => caller,
-            // Who cannot be looked up may do nothing.
-            _ => Caller { user, name: user.to_string(), role: None },
-        };
-        let router = self.router.layer(axum::Extension(caller));
-        // A caller that breaks off costs itself.
-        let _ = hyper::server::conn::http1::Builder::new()
+        let (user, group) = (credentials.uid(), credentials.gid());
+        let mut rules = self.control.0.subscribe();
+        let caller = caller(&mut rules, user, group).await;
+        // Who may do nothing must not keep others from doing what they may.
+        let most = rules.borrow().strangers();
+        let Some(_stranger) = Stranger::enter(&caller, &self.strangers, most) else { return };
+        let headers = rules.borrow().limits.headers;
+        let router = self.router.layer(axum::Extension(caller.clone()));
+        let serving = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.headers)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-            .await;
+            .header_read_timeout(headers)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let mut serving = std::pin::pin!(serving);
+        loop {
+            tokio::select! {
+                // A caller that breaks off costs itself.
+                _ = &mut serving => return,
+                Ok(()) = rules.changed() => {
+                    if self::caller(&mut rules, user, group).await.role != caller.role {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Looks up who calls. The databases of users may be anywhere, so reading them may block.
+async fn caller(rules: &mut watch::Receiver<Rules>, user: u32, group: u32) -> Caller {
+    let roles = Arc::clone(&rules.borrow_and_update().roles);
+    match tokio::task::spawn_blocking(move || roles.caller(user, group)).await {
+        Ok(Ok(caller)) => caller,
+        // Who cannot be looked up may do nothing.
+        _ => Caller { user, name: user.to_string(), role: None },
+    }
+}
+
+/// A place among the connections of callers without a role; others need none.
+struct Stranger(Option<Arc<AtomicUsize>>);
+
+impl Stranger {
+    fn enter(caller: &Caller, all: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        if caller.role.is_some() {
+            return Some(Self(None));
+        }
+        let stranger = Self(Some(Arc::clone(all)));
+        (all.fetch_add(1, Ordering::Relaxed) < most).then_some(stranger)
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        if let Some(all) = &self.0 {
+            all.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -304,8 +358,8 @@ async fn take_apart<E: Endpoint>(
     let bytes = to_bytes(request.into_body(), limit)
         .await
         .map_err(|_| Problem::invalid(format!("the body is cut off or over {limit} bytes")))?;
-    let is_nothing = std::any::TypeId::of::<E::Body>() == std::any::TypeId::of::<Nothing>();
-    let bytes = if bytes.is_empty() && is_nothing { b"{}".as_slice() } else { &bytes };
+    // No body says what an empty one says.
+    let bytes = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
     let body = serde_json::from_slice(bytes)
         .map_err(|error| Problem::invalid(format!("in the body: {error}")))?;
     Ok(Call { caller, query, body, parameter })

@@ -1,18 +1,13 @@
-//! Reads the journal as what it also is: the audit log.
+//! Checks the journal as what it also is: the audit log.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use jiff::Timestamp;
-use rusqlite::{Connection, params};
-use wachter_model::TopicFilter;
+use rusqlite::Connection;
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::hub::Hub;
-use crate::stored::{Raw, Stored};
-use crate::subscription::EventFilter;
+use crate::replay::page;
 use crate::verify::{Damage, DamageKind, Verifier};
-use crate::{Bus, Chain, ReadError, Seq, SeqRange, clock, trace};
+use crate::{Bus, Chain, ReadError, Seq, SeqRange};
 
 /// What a verification found.
 #[derive(Clone, Debug, Default)]
@@ -39,47 +34,22 @@ impl AuditReport {
     }
 }
 
-/// Which events a look back is about.
+/// What became of the signatures of checkpoints.
 #[derive(Clone, Debug, Default)]
-pub struct Query {
-    /// Only these events.
-    pub filter: EventFilter,
-    /// Only events after this one.
-    pub after: Seq,
-    /// Only events written at or after this time.
-    pub since: Option<Timestamp>,
-    /// Only events with this `correlationid`, and the one with this `id`.
-    pub correlation: Option<String>,
+pub struct SignatureReport {
+    /// Checkpoints whose signature holds.
+    pub sound: u64,
+    /// Checkpoints that were not signed, or not yet.
+    pub unsigned: Vec<Checkpoint>,
+    /// Checkpoints whose signature does not hold, each with the reason.
+    pub wrong: Vec<(Checkpoint, String)>,
 }
-
-/// Events of the past, one page after another.
-pub struct Replay {
-    hub: Arc<Hub>,
-    query: Query,
-    after: Option<Seq>,
-    to: Seq,
-    page: VecDeque<Stored>,
-    damaged: VecDeque<Seq>,
-}
-
-/// An event and what followed from it.
-#[derive(Clone, Debug)]
-pub struct Trace {
-    /// The event.
-    pub stored: Stored,
-    /// What was caused by it, in the journal's order.
-    pub effects: Vec<Trace>,
-}
-
-const PAGE_ROWS: i64 = 2_048;
-const PAGE_BYTES: usize = 1 << 20;
-/// Events that a trace shows at most.
-const MOST_TRACED: usize = 10_000;
 
 impl Bus {
     /// Checks every event from `from` on: that its body is the one that was written, that it follows the
-    /// one before, and that checkpoints agree, both those of the journal and those handed in. The
-    /// signatures of the latter are the caller's to check.
+    /// one before, that checkpoints agree, both those of the journal and those handed in, and that none
+    /// of the journal's own is missing. For signatures see
+    /// [`check_signatures`](Self::check_signatures); of those handed in they are the caller's to check.
     ///
     /// # Errors
     /// The journal could not be read.
@@ -105,6 +75,7 @@ impl Bus {
             .or_else(|| (start.get() == 1).then(|| Chain::begin(self.journal())));
         let mut verifier = Some(Verifier::new(Some(start), chain));
         let mut report = AuditReport::default();
+        let missing = checkpoint::missing(&checkpoints, self.journal());
         let mut against: VecDeque<_> = {
             let mut sorted = against;
             sorted.sort_by_key(|checkpoint| checkpoint.last);
@@ -168,6 +139,12 @@ impl Bus {
         report.chain = verifier.chain();
         report.range = (last >= start).then(|| SeqRange::new(start, last));
         report.damage = verifier.damage;
+        report.damage.extend(
+            missing
+                .into_iter()
+                .filter(|range| range.last >= from)
+                .map(|range| Damage { range, kind: DamageKind::Checkpoint }),
+        );
         let lost: Vec<_> = report
             .damage
             .iter()
@@ -176,6 +153,28 @@ impl Bus {
             .collect();
         for range in lost {
             self.hub().notice(crate::Notice::Damaged { range });
+        }
+        Ok(report)
+    }
+
+    /// Has the signature of each checkpoint checked, those of dropped segments too. `check` is handed
+    /// [`Checkpoint::text`] and what the [`Signer`](crate::Signer) made of it.
+    ///
+    /// # Errors
+    /// The journal could not be read. A signature that does not hold is not an error.
+    pub async fn check_signatures(
+        &self,
+        mut check: impl FnMut(&str, &str) -> Result<(), String>,
+    ) -> Result<SignatureReport, ReadError> {
+        let mut report = SignatureReport::default();
+        for checkpoint in self.checkpoints().await? {
+            match &checkpoint.signature {
+                None => report.unsigned.push(checkpoint),
+                Some(signature) => match check(&checkpoint.text(), signature) {
+                    Ok(()) => report.sound += 1,
+                    Err(reason) => report.wrong.push((checkpoint, reason)),
+                },
+            }
         }
         Ok(report)
     }
@@ -205,268 +204,5 @@ impl Bus {
     pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>, ReadError> {
         let journal = self.journal().to_owned();
         self.hub().reader.ask(move |connection| checkpoint::list(connection, &journal)).await
-    }
-
-    /// Reads events of the past, up to the last one that is there now.
-    #[must_use]
-    pub fn replay(&self, query: Query) -> Replay {
-        Replay {
-            hub: Arc::clone(self.hub()),
-            after: None,
-            to: self.hub().last(),
-            query,
-            page: VecDeque::new(),
-            damaged: VecDeque::new(),
-        }
-    }
-
-    /// The event at `seq`; `None` if there is none, or none any more.
-    ///
-    /// # Errors
-    /// It is damaged, or the journal could not be read.
-    pub async fn event(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
-        let question = move |connection: &Connection| match Raw::find(connection, seq)? {
-            Some(raw) => raw.read().map(Some).ok_or(ReadError::Damaged(seq)),
-            None => Ok(None),
-        };
-        self.hub().reader.ask(question).await
-    }
-
-    /// Finds events by their `id` alone. One made here is found by the time in its id; another is
-    /// looked for in the whole journal.
-    ///
-    /// # Errors
-    /// The journal could not be read.
-    pub async fn find(&self, id: &str) -> Result<Vec<Stored>, ReadError> {
-        // A clock that was set meanwhile must not hide it.
-        const SLACK: i64 = 3_600_000;
-        let made = trace::made_at(id);
-        let since = made.map(|made| clock::from_millis(made.saturating_sub(SLACK)));
-        let until = made.map(|made| clock::from_millis(made.saturating_add(SLACK)));
-        let mut replay = self.replay(Query { since, ..Query::default() });
-        let mut found = Vec::new();
-        while let Some(stored) = replay.next().await {
-            let Ok(stored) = stored else { continue };
-            if until.is_some_and(|until| stored.at > until) {
-                break;
-            }
-            if stored.event.id().as_str() == id {
-                found.push(stored);
-            }
-        }
-        if found.is_empty() && made.is_some() {
-            let mut replay = self.replay(Query::default());
-            while let Some(stored) = replay.next().await {
-                found.extend(stored.ok().filter(|stored| stored.event.id().as_str() == id));
-            }
-        }
-        Ok(found)
-    }
-
-    /// What followed from an event, as `causationid` tells it: 10,000 events at most.
-    ///
-    /// # Errors
-    /// The journal could not be read.
-    pub async fn trace(&self, root: Stored) -> Result<Trace, ReadError> {
-        self.hub()
-            .reader
-            .ask(move |connection| {
-                let mut found = vec![(root, usize::MAX)];
-                let mut next = 0;
-                while next < found.len() && found.len() < MOST_TRACED {
-                    let cause = found[next].0.clone();
-                    for effect in effects(connection, &cause)? {
-                        found.push((effect, next));
-                    }
-                    next += 1;
-                }
-                Ok(grow(found))
-            })
-            .await
-    }
-}
-
-/// Makes the tree of events that each name their cause's place in the list, which is before theirs.
-fn grow(found: Vec<(Stored, usize)>) -> Trace {
-    let mut trees: Vec<_> = found
-        .into_iter()
-        .map(|(stored, cause)| (Trace { stored, effects: Vec::new() }, cause))
-        .collect();
-    while trees.len() > 1 {
-        let Some((mut effect, cause)) = trees.pop() else { break };
-        effect.effects.reverse();
-        trees[cause].0.effects.push(effect);
-    }
-    let (mut root, _) = trees.pop().expect("the root was put in first");
-    root.effects.reverse();
-    root
-}
-
-fn effects(connection: &Connection, cause: &Stored) -> Result<Vec<Stored>, ReadError> {
-    let id = cause.event.id().as_str();
-    let mut select = connection.prepare_cached(
-        "SELECT seq, at, topic, seal, body FROM events
-         WHERE causation = ?1 AND seq > ?2 ORDER BY seq LIMIT 1000",
-    )?;
-    let mut rows = select.query(params![trace::short(id), cause.seq.to_sql()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let stored = Raw::from_row(row)?.read();
-        found.extend(stored.filter(|stored| stored.event.causation_id() == Some(id)));
-    }
-    Ok(found)
-}
-
-/// Goes through rows after `after` up to `to`. Returns the last that was seen, if there may be more.
-pub(crate) fn page(
-    connection: &Connection,
-    after: Seq,
-    to: Seq,
-    mut take: impl FnMut(&Raw),
-) -> Result<Option<Seq>, ReadError> {
-    let mut select = connection.prepare_cached(
-        "SELECT seq, at, topic, seal, body FROM events
-         WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
-    )?;
-    let mut rows = select.query(params![after.to_sql(), to.to_sql(), PAGE_ROWS])?;
-    let (mut seen, mut bytes) = (None, 0);
-    while let Some(row) = rows.next()? {
-        let raw = Raw::from_row(row)?;
-        take(&raw);
-        seen = Some(raw.seq);
-        bytes += raw.body.len();
-        if bytes >= PAGE_BYTES {
-            break;
-        }
-    }
-    Ok(seen)
-}
-
-impl Replay {
-    /// The next event; `None` at the end. A damaged one is told by an error and passed over.
-    pub async fn next(&mut self) -> Option<Result<Stored, ReadError>> {
-        loop {
-            if let Some(seq) = self.damaged.pop_front() {
-                return Some(Err(ReadError::Damaged(seq)));
-            }
-            if let Some(stored) = self.page.pop_front() {
-                return Some(Ok(stored));
-            }
-            match self.load().await {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => {
-                    // Nothing more will come of it.
-                    self.after = Some(self.to);
-                    return Some(Err(error));
-                }
-            }
-        }
-    }
-
-    /// The next event as one line of JSON, without its line end: the export for another program. It has
-    /// `seq`, `at`, `digest` and `event`.
-    ///
-    /// # Panics
-    /// Never: all of it can be written as JSON.
-    pub async fn next_line(&mut self) -> Option<Result<String, ReadError>> {
-        let stored = match self.next().await? {
-            Ok(stored) => stored,
-            Err(error) => return Some(Err(error)),
-        };
-        let body = stored.event.to_json();
-        let digest = wachter_model::Digest::of(&body);
-        let body = String::from_utf8(body).expect("JSON is UTF-8");
-        let Stored { seq, at, .. } = stored;
-        Some(Ok(format!(r#"{{"seq":{seq},"at":"{at}","digest":"{digest}","event":{body}}}"#)))
-    }
-
-    async fn load(&mut self) -> Result<bool, ReadError> {
-        let (query, to) = (self.query.clone(), self.to);
-        let after = self.after;
-        if after.is_some_and(|after| after >= to) {
-            return Ok(false);
-        }
-        let answer = self
-            .hub
-            .reader
-            .ask(move |connection| {
-                let after = match (after, query.since) {
-                    (Some(after), _) => after,
-                    (None, Some(since)) => {
-                        let first =
-                            crate::subscription::first_at(connection, clock::to_millis(since))?;
-                        query.after.max(Seq::new(first.get().saturating_sub(1)))
-                    }
-                    (None, None) => query.after,
-                };
-                if let Some(id) = &query.correlation {
-                    return by_correlation(connection, &query, id, after, to);
-                }
-                let (mut found, mut damaged) = (Vec::new(), Vec::new());
-                let seen = page(connection, after, to, |raw| {
-                    if query.filter.may_want(&raw.topic) {
-                        match raw.read() {
-                            Some(stored) => {
-                                found.extend(
-                                    Some(stored).filter(|one| query.filter.wants(&one.event)),
-                                );
-                            }
-                            None => damaged.push(raw.seq),
-                        }
-                    }
-                })?;
-                Ok((found, damaged, seen))
-            })
-            .await?;
-        let (found, damaged, seen) = answer;
-        self.hub.damaged(&damaged);
-        self.page.extend(found);
-        self.damaged.extend(damaged);
-        self.after = Some(seen.unwrap_or(to));
-        Ok(true)
-    }
-}
-
-type Found = (Vec<Stored>, Vec<Seq>, Option<Seq>);
-
-fn by_correlation(
-    connection: &Connection,
-    query: &Query,
-    id: &str,
-    after: Seq,
-    to: Seq,
-) -> Result<Found, ReadError> {
-    let mut select = connection.prepare_cached(
-        "SELECT seq, at, topic, seal, body FROM events
-         WHERE correlation = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
-    )?;
-    let mut rows =
-        select.query(params![trace::short(id), after.to_sql(), to.to_sql(), PAGE_ROWS])?;
-    let (mut found, mut damaged, mut seen) = (Vec::new(), Vec::new(), None);
-    while let Some(row) = rows.next()? {
-        let raw = Raw::from_row(row)?;
-        seen = Some(raw.seq);
-        match raw.read() {
-            Some(stored) => found.extend(Some(stored).filter(|one| {
-                one.event.correlation_id() == Some(id) && query.filter.wants(&one.event)
-            })),
-            None => damaged.push(raw.seq),
-        }
-    }
-    Ok((found, damaged, seen))
-}
-
-impl Query {
-    /// Only events of these topics.
-    #[must_use]
-    pub fn topics(topics: Vec<TopicFilter>) -> Self {
-        Self { filter: EventFilter { topics, ..EventFilter::default() }, ..Self::default() }
-    }
-}
-
-impl std::fmt::Debug for Replay {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Replay").field(&self.query).finish()
     }
 }

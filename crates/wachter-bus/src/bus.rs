@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 use wachter_model::Event;
 
+use crate::connect::Files;
 use crate::dead_letters::{self, DeadLetterJob, Fate};
 use crate::hub::Hub;
 use crate::job::Job;
@@ -36,14 +37,19 @@ struct Inner {
     options: Options,
     room: Arc<Semaphore>,
     opened: Opened,
+    files: Files,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How the bus stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// The first event that is kept; one past the last if none is.
+    pub first: Seq,
     /// The last event.
     pub last: Seq,
+    /// Bytes that the journal takes on the disk, its log included.
+    pub bytes: u64,
     /// Why writing fails, while it does.
     pub failing: Option<WriteError>,
     /// Bytes that wait to be written.
@@ -89,6 +95,7 @@ impl Bus {
             room: Arc::new(Semaphore::new(options.queue_bytes as usize)),
             options,
             opened: parts.opened,
+            files: parts.files,
             writer: Mutex::new(Some(parts.writer)),
         })))
     }
@@ -112,11 +119,7 @@ impl Bus {
     /// Why, with the batch. Nothing of it was written. Dropping this before it is done leaves open
     /// whether it was; publishing it again is safe, since repeats are told by source and id.
     pub async fn publish(&self, batch: Vec<Event>) -> Result<Vec<Published>, PublishError> {
-        let ready = self.hub().preparation.all(batch)?;
-        let room = match self.room_for(&ready) {
-            Ok(room) => room,
-            Err(reason) => return Err(refused(reason, ready)),
-        };
+        let (ready, room) = self.prepare(batch)?;
         let clock = &self.hub().clock;
         let permit = match Arc::clone(&self.0.room).try_acquire_many_owned(room) {
             Ok(permit) => permit,
@@ -146,24 +149,25 @@ impl Bus {
         impl Future<Output = Result<Vec<Published>, PublishError>> + Send + use<>,
         PublishError,
     > {
-        let ready = self.hub().preparation.all(batch)?;
-        let room = match self.room_for(&ready) {
-            Ok(room) => room,
-            Err(reason) => return Err(refused(reason, ready)),
-        };
+        let (ready, room) = self.prepare(batch)?;
         match Arc::clone(&self.0.room).try_acquire_many_owned(room) {
             Ok(permit) => Ok(self.enqueue(ready, permit)),
             Err(_) => Err(refused(PublishReason::Full, ready)),
         }
     }
 
-    fn room_for(&self, ready: &[publish::Prepared]) -> Result<u32, PublishReason> {
+    /// Makes a batch ready, and says what room it takes in the queue.
+    fn prepare(&self, batch: Vec<Event>) -> Result<(Vec<publish::Prepared>, u32), PublishError> {
+        let ready = self.hub().preparation.all(batch)?;
         let bytes: usize = ready.iter().map(|prepared| prepared.body.len().max(LEAST_ROOM)).sum();
         let limit = self.0.options.queue_bytes;
-        u32::try_from(bytes)
-            .ok()
-            .filter(|room| *room <= limit)
-            .ok_or(PublishReason::BatchTooLarge { bytes, limit: limit as usize })
+        match u32::try_from(bytes).ok().filter(|room| *room <= limit) {
+            Some(room) => Ok((ready, room)),
+            None => {
+                let limit = limit as usize;
+                Err(refused(PublishReason::BatchTooLarge { bytes, limit }, ready))
+            }
+        }
     }
 
     fn enqueue(
@@ -199,8 +203,7 @@ impl Bus {
         options: SubscriptionOptions,
     ) -> Result<Subscription, WriteError> {
         let hub = Arc::clone(self.hub());
-        let shared = self.ask(|answer| DeclareJob { hub, options, made: None, answer }).await?;
-        Ok(Subscription::new(shared?, Arc::clone(self.hub())))
+        self.ask(|answer| DeclareJob { hub, options, made: None, answer }).await?
     }
 
     /// Removes a subscription, its place and its dead letters. Its members end.
@@ -226,9 +229,9 @@ impl Bus {
     /// How all subscriptions stand, by name.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<SubscriptionStatus> {
-        let last = self.hub().last();
+        let hub = self.hub();
         let mut all: Vec<_> =
-            lock(&self.hub().subscriptions).values().map(|shared| shared.status(last)).collect();
+            lock(&hub.subscriptions).values().map(|shared| shared.status(hub)).collect();
         all.sort_by(|left, right| left.name.cmp(&right.name));
         all
     }
@@ -329,7 +332,9 @@ impl Bus {
         let counters = &self.hub().counters;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Status {
+            first: self.hub().first(),
             last: self.hub().last(),
+            bytes: self.0.files.bytes(),
             failing: lock(&self.hub().failure).clone(),
             queued_bytes: (self.0.options.queue_bytes as usize)
                 .saturating_sub(self.0.room.available_permits()),

@@ -24,16 +24,19 @@ pub(crate) struct Seal {
 }
 
 impl Chain {
-    /// The value before the first event of the journal called `journal`.
-    pub(crate) fn begin(journal: &str) -> Self {
+    /// The value before the first event of the journal with this identity.
+    #[must_use]
+    pub fn begin(journal: &str) -> Self {
         let mut hash = Sha256::new();
         hash.update(DOMAIN);
         hash.update(journal.as_bytes());
         Self(hash.finalize().into())
     }
 
-    /// The value after one more event.
-    pub(crate) fn next(self, seq: Seq, at: i64, digest: &[u8; 32]) -> Self {
+    /// The value after one more event, written at `at` milliseconds since 1970, whose body has this
+    /// SHA-256.
+    #[must_use]
+    pub fn next(self, seq: Seq, at: i64, digest: &[u8; 32]) -> Self {
         let mut hash = Sha256::new();
         hash.update(DOMAIN);
         hash.update(self.0);
@@ -43,7 +46,9 @@ impl Chain {
         Self(hash.finalize().into())
     }
 
-    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+    /// The value as it is kept and chained.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 

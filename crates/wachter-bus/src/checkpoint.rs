@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use crate::{Chain, ReadError, Seq, clock};
+use crate::{Chain, ReadError, Seq, SeqRange, clock};
 
 /// Signs checkpoints, so that whoever has the file cannot make up a history.
 pub trait Signer: fmt::Debug + Send + Sync + 'static {
@@ -168,6 +168,24 @@ pub(crate) fn list(connection: &Connection, journal: &str) -> Result<Vec<Checkpo
     let mut select = connection.prepare_cached(&format!("{SELECT} ORDER BY first"))?;
     let found = select.query_map([], |row| Checkpoint::from_row(journal, row))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Ranges between checkpoints, oldest first, that a checkpoint must have covered: the chain went on
+/// there. Where it did not, there were numbers without events.
+pub(crate) fn missing(checkpoints: &[Checkpoint], journal: &str) -> Vec<SeqRange> {
+    let (mut last, mut chain) = (Seq::ZERO, Chain::begin(journal));
+    let mut found = Vec::new();
+    for checkpoint in checkpoints {
+        let gap = SeqRange::new(
+            Seq::new(last.get() + 1),
+            Seq::new(checkpoint.first.get().saturating_sub(1)),
+        );
+        if !gap.is_empty() && checkpoint.previous != chain {
+            found.push(gap);
+        }
+        (last, chain) = (checkpoint.last, checkpoint.chain);
+    }
+    found
 }
 
 /// The newest checkpoint.

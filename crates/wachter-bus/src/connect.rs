@@ -57,6 +57,13 @@ impl Files {
         self.folder.join("journal.db")
     }
 
+    /// What the journal takes on the disk, as far as that can be asked.
+    pub(crate) fn bytes(&self) -> u64 {
+        let log = self.folder.join("journal.db-wal");
+        let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        size(&self.journal()) + size(&log)
+    }
+
     /// Where it is noted that the file has to be salvaged when it is opened again: damage in its
     /// middle is met by a reader, and opening reads only the end.
     pub(crate) fn damage_note(&self) -> PathBuf {

@@ -10,7 +10,7 @@ use wachter_model::Event;
 use crate::chain::Seal;
 use crate::hub::Hub;
 use crate::job::{Job, Transaction};
-use crate::stored::{Raw, Stored};
+use crate::stored::Stored;
 use crate::subscription::Shared;
 use crate::{ReadError, Seq, SubscriptionName, WriteError, clock, lock};
 
@@ -46,6 +46,8 @@ pub struct DeadLetter {
     pub at: Timestamp,
     /// How often it was delivered.
     pub attempts: u32,
+    /// How often that failed; the other times it was interrupted.
+    pub failures: u32,
     /// Why it was given up.
     pub reason: String,
     /// When it was handed to its subscription again, if it was; it stays here until it is
@@ -60,24 +62,26 @@ pub(crate) fn bury(
     transaction: &Transaction<'_>,
     subscription: i64,
     seq: Seq,
-    attempts: u32,
+    (deliveries, failures): (u32, u32),
     reason: &str,
 ) -> rusqlite::Result<()> {
-    transaction
-        .connection
+    let (connection, now) = (transaction.connection, transaction.now);
+    connection
         .prepare_cached(
-            "INSERT INTO dead_letters (subscription, seq, at, attempts, reason, seal, stored, body)
-             SELECT ?1, seq, ?3, ?4, ?5, seal, at, body FROM events WHERE seq = ?2
+            "INSERT INTO dead_letters
+                (subscription, seq, at, attempts, failures, reason, seal, stored, body)
+             SELECT ?1, seq, ?3, ?4, ?5, ?6, seal, at, body FROM events WHERE seq = ?2
              ON CONFLICT (subscription, seq) DO NOTHING",
         )?
-        .execute(params![subscription, seq.to_sql(), transaction.now, attempts, reason])?;
-    transaction
-        .connection
+        .execute(params![subscription, seq.to_sql(), now, deliveries, failures, reason])?;
+    // Where the original is gone, the copy that it came back from is here.
+    connection
         .prepare_cached(
-            "UPDATE dead_letters SET at = ?3, attempts = ?4, reason = ?5, retried = NULL
+            "UPDATE dead_letters
+             SET at = ?3, attempts = ?4, failures = ?5, reason = ?6, retried = NULL
              WHERE subscription = ?1 AND seq = ?2",
         )?
-        .execute(params![subscription, seq.to_sql(), transaction.now, attempts, reason])?;
+        .execute(params![subscription, seq.to_sql(), now, deliveries, failures, reason])?;
     Ok(())
 }
 
@@ -103,13 +107,11 @@ pub(crate) fn body_of(
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    Ok(raw.and_then(|(at, seal, body): (i64, Vec<u8>, Vec<u8>)| read_copy(seq, at, &seal, body)))
+    Ok(raw.and_then(|(at, seal, body): (i64, Vec<u8>, Vec<u8>)| read_copy(seq, at, &seal, &body)))
 }
 
-fn read_copy(seq: Seq, at: i64, seal: &[u8], body: Vec<u8>) -> Option<Stored> {
-    let event = Event::from_json_within(&body, usize::MAX).ok()?;
-    let topic = event.event_type().to_owned();
-    Raw { seq, at, topic, seal: Seal::from_slice(seal), body }.read()
+fn read_copy(seq: Seq, at: i64, seal: &[u8], body: &[u8]) -> Option<Stored> {
+    Stored::read(seq, at, Seal::from_slice(seal)?, body)
 }
 
 /// Dead letters in the order of their names, after `after`, of one subscription or of all.
@@ -120,7 +122,8 @@ pub(crate) fn list(
     limit: usize,
 ) -> Result<Vec<DeadLetter>, ReadError> {
     let mut select = connection.prepare_cached(
-        "SELECT d.id, s.name, d.seq, d.at, d.attempts, d.reason, d.retried, d.stored, d.seal, d.body
+        "SELECT d.id, s.name, d.seq, d.at, d.attempts, d.reason, d.retried, d.stored, d.seal,
+                d.body, d.failures
          FROM dead_letters d JOIN subscriptions s ON s.id = d.subscription
          WHERE d.id > ?1 AND (?2 IS NULL OR s.name = ?2) ORDER BY d.id LIMIT ?3",
     )?;
@@ -130,13 +133,15 @@ pub(crate) fn list(
     while let Some(row) = rows.next()? {
         let Ok(subscription) = row.get::<_, String>(1)?.parse() else { continue };
         let seq = Seq::from_sql(row.get(2)?);
-        let copy = read_copy(seq, row.get(7)?, &row.get::<_, Vec<u8>>(8)?, row.get(9)?);
+        let (seal, body): (Vec<u8>, Vec<u8>) = (row.get(8)?, row.get(9)?);
+        let copy = read_copy(seq, row.get(7)?, &seal, &body);
         found.push(DeadLetter {
             id: DeadLetterId(row.get(0)?),
             subscription,
             seq,
             at: clock::from_millis(row.get(3)?),
             attempts: row.get(4)?,
+            failures: row.get(10)?,
             reason: row.get(5)?,
             retried: row.get::<_, Option<i64>>(6)?.map(clock::from_millis),
             event: copy.map(|stored| stored.event),
@@ -180,8 +185,7 @@ impl Job for DeadLetterJob {
                     .connection
                     .prepare_cached("UPDATE dead_letters SET retried = ?2 WHERE id = ?1")?
                     .execute([self.id.0, transaction.now])?;
-                transaction.revived.push((shared.id, *seq));
-                transaction.touch(shared);
+                transaction.touch(shared).revived.push(*seq);
             }
             Fate::Drop => forget(transaction.connection, shared.id, *seq)?,
         }

@@ -10,6 +10,7 @@ use crate::keys::KeyEvent;
 use crate::publish::Preparation;
 use crate::queue::{Message, Queue};
 use crate::reader::Reader;
+use crate::routes::Routes;
 use crate::scrub::Scrub;
 use crate::stored::Stored;
 use crate::subscription::Shared;
@@ -21,11 +22,17 @@ pub(crate) struct Hub {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: String,
     pub(crate) preparation: Preparation,
+    /// The first event that is kept.
+    first: AtomicU64,
     /// The last committed event.
     last: AtomicU64,
     /// The last event as the table of facts has it.
     pub(crate) stored_last: AtomicU64,
     pub(crate) subscriptions: Mutex<HashMap<SubscriptionName, Arc<Shared>>>,
+    /// All up to here was offered to whoever may want it.
+    offered: AtomicU64,
+    /// Made again at the next commit where there is none.
+    routes: Mutex<Option<Routes>>,
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) key_events: broadcast::Sender<KeyEvent>,
     pub(crate) ephemeral: broadcast::Sender<Arc<wachter_model::Event>>,
@@ -55,7 +62,7 @@ impl Hub {
         reader: Reader,
         clock: Arc<dyn Clock>,
         journal: String,
-        last: Seq,
+        bounds: SeqRange,
         preparation: Preparation,
     ) -> Self {
         Self {
@@ -65,8 +72,11 @@ impl Hub {
             journal,
             preparation,
             stored_last: AtomicU64::new(0),
-            last: AtomicU64::new(last.get()),
+            first: AtomicU64::new(bounds.first.get()),
+            last: AtomicU64::new(bounds.last.get()),
             subscriptions: Mutex::default(),
+            offered: AtomicU64::new(bounds.last.get()),
+            routes: Mutex::default(),
             notices: broadcast::Sender::new(256),
             key_events: broadcast::Sender::new(1024),
             ephemeral: broadcast::Sender::new(1024),
@@ -75,6 +85,15 @@ impl Hub {
             scrub: Scrub::default(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn first(&self) -> Seq {
+        Seq::new(self.first.load(Ordering::Acquire))
+    }
+
+    /// Retention has dropped all before `first`.
+    pub(crate) fn dropped_before(&self, first: Seq) {
+        self.first.fetch_max(first.get(), Ordering::AcqRel);
     }
 
     pub(crate) fn last(&self) -> Seq {
@@ -87,10 +106,22 @@ impl Hub {
         let Some(last) = events.last() else { return };
         self.last.store(last.seq.get(), Ordering::Release);
         self.counters.published.fetch_add(events.len() as u64, Ordering::Relaxed);
-        let all: Vec<_> = lock(&self.subscriptions).values().cloned().collect();
-        for subscription in all {
-            subscription.offer(events);
-        }
+        let mut routes = lock(&self.routes);
+        let routes =
+            routes.get_or_insert_with(|| Routes::of(lock(&self.subscriptions).values().cloned()));
+        routes.offer(events, self.offered());
+        self.offered.store(last.seq.get(), Ordering::Release);
+    }
+
+    /// Up to here all was offered to those whose topics mean it. What a subscription that keeps up was
+    /// not given of that, it does not want.
+    pub(crate) fn offered(&self) -> Seq {
+        Seq::new(self.offered.load(Ordering::Acquire))
+    }
+
+    /// Subscriptions came or went, or want other topics.
+    pub(crate) fn reroute(&self) {
+        *lock(&self.routes) = None;
     }
 
     pub(crate) fn notice(&self, notice: Notice) {

@@ -7,7 +7,7 @@ use crate::hub::Hub;
 use crate::keys::KeyEvent;
 use crate::publish::Prepared;
 use crate::stored::Stored;
-use crate::subscription::Shared;
+use crate::subscription::{CursorChange, Shared};
 use crate::writer::Head;
 use crate::{Published, Seq, WriteError};
 
@@ -34,6 +34,23 @@ pub(crate) trait Job: Send {
     fn finish(self: Box<Self>, outcome: Result<(), &WriteError>);
 }
 
+/// A subscription whose place a transaction changes.
+pub(crate) struct Touched {
+    pub(crate) subscription: Arc<Shared>,
+    change: CursorChange,
+    /// What was written: the version and the position of the cursor.
+    written: Option<(u64, Seq)>,
+}
+
+impl Touched {
+    /// The transaction is on disk.
+    pub(crate) fn committed(&self) {
+        if let Some((version, position)) = self.written {
+            self.subscription.written(version, position);
+        }
+    }
+}
+
 /// The group's transaction, with what the writer knows.
 pub(crate) struct Transaction<'a> {
     pub(crate) connection: &'a Connection,
@@ -43,11 +60,7 @@ pub(crate) struct Transaction<'a> {
     /// Milliseconds since 1970; no less than for the event before.
     pub(crate) now: i64,
     pub(crate) appended: Vec<Stored>,
-    pub(crate) touched: Vec<Arc<Shared>>,
-    /// Subscriptions that were set to another place: what they settled meanwhile counts no more.
-    pub(crate) placed: Vec<i64>,
-    /// Events that come back from the dead letters, by subscription.
-    pub(crate) revived: Vec<(i64, Seq)>,
+    pub(crate) touched: Vec<Touched>,
     pub(crate) keys: Vec<KeyEvent>,
     pub(crate) repeats: u64,
 }
@@ -88,22 +101,30 @@ impl Transaction<'_> {
     }
 
     /// Writes the cursors of those that were touched.
-    pub(crate) fn write_cursors(&self) -> rusqlite::Result<()> {
-        for subscription in &self.touched {
-            let id = subscription.id;
-            if !self.placed.contains(&id) {
-                let revived = self.revived.iter().filter(|(of, _)| *of == id).map(|(_, seq)| *seq);
-                let cursor = subscription.cursor_with(revived);
-                crate::writer::write_cursor(self.connection, id, &cursor)?;
-            }
+    pub(crate) fn write_cursors(&mut self) -> rusqlite::Result<()> {
+        let offered = self.hub.offered();
+        for touched in self.touched.iter_mut().filter(|touched| !touched.change.replaced) {
+            let (cursor, version) = touched.subscription.cursor(offered, &touched.change);
+            crate::writer::write_cursor(self.connection, touched.subscription.id, &cursor)?;
+            touched.written = Some((version, cursor.position));
         }
         Ok(())
     }
 
-    /// Has the cursor of a subscription written at the end of the transaction.
-    pub(crate) fn touch(&mut self, subscription: &Arc<Shared>) {
-        if !self.touched.iter().any(|other| Arc::ptr_eq(other, subscription)) {
-            self.touched.push(Arc::clone(subscription));
-        }
+    /// Has the cursor of a subscription written at the end of the transaction, with what is put into
+    /// the change.
+    pub(crate) fn touch(&mut self, subscription: &Arc<Shared>) -> &mut CursorChange {
+        let known =
+            self.touched.iter().position(|one| Arc::ptr_eq(&one.subscription, subscription));
+        let place = known.unwrap_or_else(|| {
+            let subscription = Arc::clone(subscription);
+            self.touched.push(Touched {
+                subscription,
+                change: CursorChange::default(),
+                written: None,
+            });
+            self.touched.len() - 1
+        });
+        &mut self.touched[place].change
     }
 }

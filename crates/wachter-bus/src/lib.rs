@@ -41,10 +41,13 @@ mod publish;
 mod queue;
 mod read_error;
 mod reader;
+mod replay;
+mod routes;
 mod salvage;
 mod schema;
 mod scrub;
 mod seq;
+mod short_id;
 mod stored;
 mod subscription;
 mod trace;
@@ -52,7 +55,7 @@ mod verify;
 mod write_error;
 mod writer;
 
-pub use audit::{AuditReport, Query, Replay, Trace};
+pub use audit::{AuditReport, SignatureReport};
 pub use bus::{Bus, Status};
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, ParseCheckpointError, Signer};
@@ -67,6 +70,7 @@ pub use open::{OpenError, Opened};
 pub use options::{DedupWindow, GroupLimits, Options, Retention, SegmentLimits};
 pub use publish::{PublishError, PublishReason, Published};
 pub use read_error::ReadError;
+pub use replay::{Query, Replay};
 pub use salvage::{Salvage, SalvageError};
 pub use seq::{Seq, SeqRange};
 pub use stored::Stored;
@@ -75,6 +79,7 @@ pub use subscription::{
     Retry, Start, Subscription, SubscriptionName, SubscriptionNameError, SubscriptionOptions,
     SubscriptionStatus,
 };
+pub use trace::Trace;
 pub use verify::{Damage, DamageKind};
 pub use write_error::WriteError;
 

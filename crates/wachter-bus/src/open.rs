@@ -18,7 +18,7 @@ use crate::stored::Raw;
 use crate::subscription;
 use crate::verify::{Damage, Verifier};
 use crate::writer::{Head, Segment, Writer, set_fact};
-use crate::{Chain, Options, ReadError, Seq, SubscriptionName, checkpoint, clock};
+use crate::{Chain, Options, ReadError, Seq, SeqRange, SubscriptionName, checkpoint, clock};
 
 /// Why a bus was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,9 @@ pub enum OpenError {
 pub struct Opened {
     /// Whether the journal was made just now.
     pub new: bool,
+    /// The identity of the journal that this folder had before, where that is gone and a new one was
+    /// made: a file that was deleted, or cut to nothing.
+    pub vanished: Option<String>,
     /// Whether it had been closed properly.
     pub clean: bool,
     /// Events that were checked: those since the last checkpoint.
@@ -90,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) writer: std::thread::JoinHandle<()>,
     pub(crate) opened: Opened,
+    pub(crate) files: Files,
 }
 
 pub(crate) fn open(options: Options) -> Result<Parts, OpenError> {
@@ -117,6 +121,7 @@ pub(crate) fn open(options: Options) -> Result<Parts, OpenError> {
     };
     let Begun { journal, secret, head, window, dropping, mut opened } = found;
     opened.salvage = salvaged;
+    opened.vanished = owner.noted_identity().filter(|noted| opened.new && *noted != journal);
     owner.note_identity(&journal);
     let reader = Reader::start(&files).map_err(|error| match error {
         ReadError::Sqlite(error) => sqlite(error),
@@ -125,7 +130,12 @@ pub(crate) fn open(options: Options) -> Result<Parts, OpenError> {
     })?;
     let preparation = Preparation { secret, limit: options.max_event_bytes };
     let last = Seq::new(head.next - 1);
-    let hub = Arc::new(Hub::new(reader, Arc::clone(&options.clock), journal, last, preparation));
+    let first: Option<i64> = connection
+        .query_row("SELECT min(seq) FROM events", [], |row| row.get(0))
+        .map_err(sqlite)?;
+    let first = first.map_or(Seq::new(head.next), Seq::from_sql);
+    let bounds = SeqRange::new(first, last);
+    let hub = Arc::new(Hub::new(reader, Arc::clone(&options.clock), journal, bounds, preparation));
     let careful = !opened.clean && !opened.new;
     opened.cursors_reset = subscription::load_all(&connection, &hub, careful).map_err(sqlite)?;
     let writer = Writer {
@@ -139,7 +149,7 @@ pub(crate) fn open(options: Options) -> Result<Parts, OpenError> {
         _owner: owner,
     };
     let writer = writer.start().map_err(OpenError::Thread)?;
-    Ok(Parts { hub, writer, opened })
+    Ok(Parts { hub, writer, opened, files })
 }
 
 enum Begin {

@@ -7,7 +7,7 @@ use wachter_model::{Event, TopicError};
 use crate::dedup::Identity;
 use crate::job::{Job, Transaction};
 use crate::stored::Raw;
-use crate::{Seq, WriteError, trace};
+use crate::{Seq, WriteError, short_id};
 
 /// Where an event stands after it was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +99,8 @@ impl Preparation {
         Ok(Prepared {
             digest: crate::chain::digest(&body),
             identity: Identity::of(self.secret, &event),
-            correlation: event.correlation_id().map(trace::short),
-            causation: event.causation_id().map(trace::short),
+            correlation: event.correlation_id().map(short_id::short),
+            causation: event.causation_id().map(short_id::short),
             event: Arc::new(event),
             body,
         })

@@ -65,16 +65,16 @@ fn is_schema_damage(error: &rusqlite::Error) -> bool {
 /// taken for reached.
 const GIVE_UP_AFTER: u64 = 100_000;
 
-/// Other tables, with their columns in order.
-const TABLES: [(&str, usize); 8] = [
-    ("checkpoints", 9),
-    ("subscriptions", 5),
-    ("dead_letters", 10),
-    ("keys", 5),
-    ("damage", 4),
-    ("facts", 2),
-    ("generations", 5),
-    ("identities", 2),
+/// Other tables.
+const TABLES: [&str; 8] = [
+    "checkpoints",
+    "subscriptions",
+    "dead_letters",
+    "keys",
+    "damage",
+    "facts",
+    "generations",
+    "identities",
 ];
 
 pub(crate) fn run(files: &Files, owner: &Owner, now: Timestamp) -> Result<Salvage, SalvageError> {
@@ -92,8 +92,7 @@ pub(crate) fn run(files: &Files, owner: &Owner, now: Timestamp) -> Result<Salvag
         Ok(source) => copy(&source, &target, &mut salvage).map_err(SalvageError::Write)?,
         // Not even its head can be read.
         Err(_) => {
-            salvage.incomplete =
-                std::iter::once("events").chain(TABLES.map(|(name, _)| name)).collect();
+            salvage.incomplete = std::iter::once("events").chain(TABLES).collect();
         }
     }
     mend(&target, owner, &salvage).map_err(SalvageError::Write)?;
@@ -154,8 +153,8 @@ fn with_companions(path: &std::path::Path) -> [PathBuf; 3] {
 }
 
 fn copy(source: &Connection, target: &Connection, salvage: &mut Salvage) -> rusqlite::Result<()> {
-    for (table, columns) in TABLES {
-        if !copy_table(source, target, table, columns)? {
+    for table in TABLES {
+        if !copy_table(source, target, table)? {
             salvage.incomplete.push(table);
         }
     }
@@ -191,8 +190,8 @@ fn copy_events(
             raw.seq.to_sql(),
             raw.at,
             raw.topic,
-            stored.event.correlation_id().map(crate::trace::short),
-            stored.event.causation_id().map(crate::trace::short),
+            stored.event.correlation_id().map(crate::short_id::short),
+            stored.event.causation_id().map(crate::short_id::short),
             seal.to_bytes(),
             raw.body,
         ])?;
@@ -252,23 +251,27 @@ fn walk(
     }
 }
 
-/// Copies a table as far as it can be read; `false` if not to its end.
-fn copy_table(
-    source: &Connection,
-    target: &Connection,
-    table: &str,
-    columns: usize,
-) -> rusqlite::Result<bool> {
-    let places = vec!["?"; columns].join(", ");
-    let mut insert = target.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;
-    let Ok(mut select) = source.prepare(&format!("SELECT * FROM {table}")) else {
+/// Copies a table as far as it can be read; `false` if not to its end. An older file may have fewer
+/// columns; the others get their defaults.
+fn copy_table(source: &Connection, target: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let known = target.prepare(&format!("SELECT * FROM {table}"))?;
+    let Ok(there) = source.prepare(&format!("SELECT * FROM {table}")) else { return Ok(false) };
+    let there: Vec<_> = there.column_names().collect();
+    let columns: Vec<_> = known.column_names().filter(|name| there.contains(name)).collect();
+    if columns.is_empty() {
+        return Ok(false);
+    }
+    let (names, places) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
+    let mut insert =
+        target.prepare(&format!("INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})"))?;
+    let Ok(mut select) = source.prepare(&format!("SELECT {names} FROM {table}")) else {
         return Ok(false);
     };
     let Ok(mut rows) = select.query([]) else { return Ok(false) };
     loop {
         let values = rows.next().and_then(|row| {
             row.map(|row| {
-                (0..columns)
+                (0..columns.len())
                     .map(|index| row.get(index))
                     .collect::<rusqlite::Result<Vec<rusqlite::types::Value>>>()
             })

@@ -79,6 +79,11 @@ const MIGRATIONS: &[&str] = &[
         name TEXT PRIMARY KEY,
         value ANY NOT NULL
     ) STRICT, WITHOUT ROWID;",
+    // Failures are told from interruptions, in cursors too: see `Cursor`, which reads both forms. A
+    // version before this would take the new form for damage. Two facts were never asked for.
+    "ALTER TABLE dead_letters ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+    UPDATE dead_letters SET failures = attempts;
+    DELETE FROM facts WHERE name IN ('chain', 'dropped_to');",
 ];
 
 /// The version that this program writes.

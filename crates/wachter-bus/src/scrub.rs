@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::audit::page;
 use crate::hub::Hub;
+use crate::replay::page;
 use crate::verify::{Damage, Verifier};
 use crate::{Notice, Seq, lock};
 

@@ -48,23 +48,21 @@ impl Raw {
             .optional()
     }
 
-    /// Whether the body is the one that was written.
-    pub(crate) fn is_sound(&self) -> bool {
-        self.seal.is_some_and(|seal| seal.digest == digest(&self.body))
-    }
-
     /// The event; `None` if the row is damaged.
     pub(crate) fn read(&self) -> Option<Stored> {
-        if !self.is_sound() {
+        let stored = Stored::read(self.seq, self.at, self.seal?, &self.body)?;
+        (stored.event.event_type() == self.topic).then_some(stored)
+    }
+}
+
+impl Stored {
+    /// What a body holds; `None` if it is not the one that was sealed.
+    pub(crate) fn read(seq: Seq, at: i64, seal: Seal, body: &[u8]) -> Option<Self> {
+        if seal.digest != digest(body) {
             return None;
         }
         // The limit was kept on the way in.
-        let event = Event::from_json_within(&self.body, usize::MAX).ok()?;
-        (event.event_type() == self.topic).then(|| Stored {
-            seq: self.seq,
-            at: from_millis(self.at),
-            event: Arc::new(event),
-            bytes: self.body.len(),
-        })
+        let event = Arc::new(Event::from_json_within(body, usize::MAX).ok()?);
+        Some(Self { seq, at: from_millis(at), event, bytes: body.len() })
     }
 }

@@ -1,42 +1,73 @@
-//! Finds what led to what.
-//!
-//! A B-tree over random identities is dirtied all over by each commit. So an identifier is indexed by
-//! its first eight bytes if it is a UUID version 7, which begin with the time: what is written now
-//! falls near what was written a moment ago. Others are indexed by a hash. Both may meet by chance,
-//! so what is found is compared.
+//! Finds what led to what, by the causes that events name.
 
-use sha2::{Digest as _, Sha256};
+use rusqlite::{Connection, params};
 
-/// The short form of an identifier.
-pub(crate) fn short(id: &str) -> i64 {
-    let first = match uuid::Uuid::try_parse(id) {
-        Ok(id) if id.get_version_num() == 7 => id.as_u64_pair().0,
-        _ => {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&Sha256::digest(id.as_bytes())[..8]);
-            u64::from_be_bytes(bytes)
-        }
-    };
-    first.cast_signed()
+use crate::stored::{Raw, Stored};
+use crate::{Bus, ReadError, short_id};
+
+/// An event and what followed from it.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The event.
+    pub stored: Stored,
+    /// What was caused by it, in the journal's order.
+    pub effects: Vec<Trace>,
 }
 
-/// When a UUID version 7 was made, in milliseconds since 1970.
-pub(crate) fn made_at(id: &str) -> Option<i64> {
-    let id = uuid::Uuid::try_parse(id).ok().filter(|id| id.get_version_num() == 7)?;
-    Some((id.as_u64_pair().0 >> 16).cast_signed())
-}
+/// Events that a trace shows at most.
+const MOST_TRACED: usize = 10_000;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn identifiers_of_one_time_stand_together() {
-        let id = "01932c07-209c-7000-8000-000000000000";
-        assert_eq!(made_at(id), Some(0x0193_2c07_209c));
-        let later = "01932c07-209d-7000-8000-000000000000";
-        assert!(short(id) < short(later));
-        assert_eq!(made_at("6f6b1a0e-2c8f-4b1d-9d4e-0c7d4f3a2b19"), None);
-        assert_ne!(short("a"), short("b"));
+impl Bus {
+    /// What followed from an event, as `causationid` tells it: 10,000 events at most.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub async fn trace(&self, root: Stored) -> Result<Trace, ReadError> {
+        self.hub()
+            .reader
+            .ask(move |connection| {
+                let mut found = vec![(root, usize::MAX)];
+                let mut next = 0;
+                while next < found.len() && found.len() < MOST_TRACED {
+                    let cause = found[next].0.clone();
+                    for effect in effects(connection, &cause)? {
+                        found.push((effect, next));
+                    }
+                    next += 1;
+                }
+                Ok(grow(found))
+            })
+            .await
     }
+}
+
+/// Makes the tree of events that each name their cause's place in the list, which is before theirs.
+fn grow(found: Vec<(Stored, usize)>) -> Trace {
+    let mut trees: Vec<_> = found
+        .into_iter()
+        .map(|(stored, cause)| (Trace { stored, effects: Vec::new() }, cause))
+        .collect();
+    while trees.len() > 1 {
+        let Some((mut effect, cause)) = trees.pop() else { break };
+        effect.effects.reverse();
+        trees[cause].0.effects.push(effect);
+    }
+    let (mut root, _) = trees.pop().expect("the root was put in first");
+    root.effects.reverse();
+    root
+}
+
+fn effects(connection: &Connection, cause: &Stored) -> Result<Vec<Stored>, ReadError> {
+    let id = cause.event.id().as_str();
+    let mut select = connection.prepare_cached(
+        "SELECT seq, at, topic, seal, body FROM events
+         WHERE causation = ?1 AND seq > ?2 ORDER BY seq LIMIT 1000",
+    )?;
+    let mut rows = select.query(params![short_id::short(id), cause.seq.to_sql()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let stored = Raw::from_row(row)?.read();
+        found.extend(stored.filter(|stored| stored.event.causation_id() == Some(id)));
+    }
+    Ok(found)
 }

@@ -25,7 +25,7 @@ pub enum DamageKind {
     Link,
     /// There is no such row: what it said is lost.
     Missing,
-    /// A checkpoint says otherwise than the rows before it.
+    /// A checkpoint says otherwise than the rows before it, or is missing.
     Checkpoint,
 }
 

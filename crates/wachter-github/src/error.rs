@@ -37,7 +37,7 @@ pub enum TokenError {
     /// 403 or 429 with a rate limit.
     #[error(
         "GitHub's rate limit is reached (status {status}); it is asked again in {seconds} s at the earliest: \
-         raise `repository.interval` if that repeats"
+         raise the setting `sync.interval` if that repeats"
     )]
     RateLimited {
         /// The HTTP status.

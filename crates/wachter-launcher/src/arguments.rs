@@ -128,3 +128,22 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
 fn beside() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.join("wachter-modules"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_page_has_every_option() {
+        let page = include_str!("../../../deploy/man/wachter-launcher.8").replace('\\', "");
+        let options: Vec<&str> = HELP
+            .split_whitespace()
+            .map(|word| word.trim_matches(['(', ')', ',', ':']))
+            .filter(|word| word.starts_with("--"))
+            .collect();
+        assert!(options.len() > 10, "{options:?}");
+        for option in options {
+            assert!(page.contains(&format!("fB{option}fR")), "no {option} in the page");
+        }
+    }
+}

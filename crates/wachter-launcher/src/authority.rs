@@ -14,12 +14,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wachter_model::{Digest, chain};
 use wachter_protocol::launcher::{Launch, RefusalKind};
-use wachter_protocol::{Excess, Grant, LocalFile, Manifest, RuntimeKind};
+use wachter_protocol::{AbsolutePath, Excess, Grant, LocalFile, Manifest, RuntimeKind};
 use wachter_trust::{ModuleDigests, PreviousTrust, Roots, TrustFile, ValidityClock};
 
 use crate::entry;
 use crate::jail::plan::Program;
 use crate::kept::Kept;
+use crate::secrets::{self, Secret, SecretError};
 use crate::store::Store;
 
 /// The most bytes of a file that is read whole.
@@ -110,6 +111,25 @@ impl Authority {
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Opens the secrets that a run was granted.
+    ///
+    /// # Errors
+    /// What is missing or wrong, by the name of the secret.
+    pub(crate) fn secrets(&self, admitted: &Admitted) -> Result<Vec<Secret>, Refusal> {
+        let granted = &admitted.grant.permissions().secrets;
+        let opened = match &self.mode {
+            _ if granted.is_empty() => Ok(Vec::new()),
+            Mode::Development { .. } => {
+                Err(SecretError::Development(admitted.manifest.name.to_string()))
+            }
+            Mode::Signed { data } => {
+                let identity = self.local.secrets.identity.as_ref();
+                secrets::open(granted, &data.join("secrets"), identity.map(AbsolutePath::as_path))
+            }
+        };
+        opened.map_err(|error| Refusal::new(RefusalKind::Setup, chain(&error)))
     }
 
     /// Whether the module of one request may run at all, if its files are those that were signed.

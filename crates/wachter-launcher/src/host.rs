@@ -152,7 +152,7 @@ fn try_in_child(view: &View) -> Result<(), Fault> {
             told.map_err(|_| failed("try namespaces"))?.0
         }
         Forked::Child => {
-            let outcome = view::open(view).and_then(|sources| view::enter(view, sources));
+            let outcome = view::open(view).and_then(|sources| view::enter(view, sources, &[]));
             let _ = wachter_packet::send(&to, &outcome, &[]);
             system::exit(0)
         }
@@ -187,12 +187,13 @@ pub(crate) fn forbidden(own: &[PathBuf]) -> Vec<PathBuf> {
         let old = path.strip_prefix("/run/").map(|rest| PathBuf::from("/var/run").join(rest));
         std::iter::once(PathBuf::from(path)).chain(old)
     });
-    // A path may be reached by more than one name.
-    let own = own
-        .iter()
-        .flat_map(|path| std::iter::once(path.clone()).chain(std::fs::canonicalize(path)));
-    let mut all: Vec<PathBuf> = fixed.chain(own).collect();
+    let mut all: Vec<PathBuf> = fixed.chain(with_real_paths(own)).collect();
     all.sort();
     all.dedup();
     all
+}
+
+/// A path may be reached by more than one name.
+pub(crate) fn with_real_paths(paths: &[PathBuf]) -> impl Iterator<Item = PathBuf> + use<'_> {
+    paths.iter().flat_map(|path| std::iter::once(path.clone()).chain(std::fs::canonicalize(path)))
 }

@@ -7,7 +7,8 @@
 //! # Invariants
 //! - One thread. No asynchronous runtime. No library that starts either.
 //! - No path, command line, environment or permission comes from the node.
-//! - Nothing is parsed before its signature holds, but the protocol and the owner's local file.
+//! - Nothing is parsed before its signature holds, but the protocol, the owner's local file, and the
+//!   age files of secrets, of which nothing is used before all was authenticated.
 //! - Nothing outlives it: every run ends when it does, however it ends.
 
 mod arguments;
@@ -16,13 +17,17 @@ mod cgroup;
 mod check;
 mod describe;
 mod entry;
+mod folders;
 mod host;
 mod jail;
 mod kept;
 mod passwd;
 mod scratch;
+mod secret_folder;
+mod secrets;
 mod server;
 mod store;
+mod supervision;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -34,6 +39,7 @@ use arguments::{Arguments, Command, Connection};
 use authority::{Authority, Mode};
 use jail::plan::Base;
 use jail::system_calls::Filters;
+use wachter_packet::ServiceManager;
 use wachter_protocol::{LocalFile, Mechanism};
 
 fn main() -> ExitCode {
@@ -71,6 +77,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     // Only after the lock: a second launcher must not take the socket away from the first.
     let connection = take_connection(&arguments.connection)?;
     scratch::sweep(&arguments.state);
+    secret_folder::sweep(&arguments.state);
     let host = host::Host::probe(local.confinement.profile, &arguments.state)?;
     let store =
         store::Store::open(&arguments.state).map_err(|error| wachter_model::chain(&error))?;
@@ -101,9 +108,15 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         checks: BTreeMap::new(),
         next: 0,
         leftovers: Vec::new(),
+        heartbeat: supervision::Heartbeat::none(),
     };
     match connection {
-        Taken::Listener(listener) => server.listener = Some(listener),
+        Taken::Listener(listener) => {
+            server.listener = Some(listener);
+            let profile = server.host.profile.to_string();
+            server.heartbeat =
+                supervision::Heartbeat::ready(ServiceManager::from_environment(), &profile);
+        }
         Taken::Connection(connection) => server.connect(connection),
     }
     server.serve();

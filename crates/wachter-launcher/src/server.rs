@@ -22,13 +22,15 @@ use wachter_protocol::{LocalFile, Mechanism, Profile};
 use crate::authority::{Admitted, Authority, Refusal, Signed};
 use crate::cgroup::RunGroup;
 use crate::check::Check;
-use crate::host::Host;
+use crate::folders::Folders;
+use crate::host::{self, Host};
 use crate::jail::plan::{Base, Plan, Request};
 use crate::jail::system_calls::Filters;
 use crate::jail::user::User;
 use crate::jail::{self, Report, system};
 use crate::passwd;
 use crate::scratch;
+use crate::supervision::Heartbeat;
 
 /// Between two attempts at removing a group that the kernel still holds.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
@@ -56,6 +58,7 @@ pub(crate) struct Server {
     pub(crate) next: u64,
     /// Groups that could not be removed yet.
     pub(crate) leftovers: Vec<RunGroup>,
+    pub(crate) heartbeat: Heartbeat,
 }
 
 /// A run under way.
@@ -67,7 +70,7 @@ pub(crate) struct Run {
     group: RunGroup,
     listeners: Vec<Option<wachter_protocol::Endpoint>>,
     slot: u32,
-    scratch: Option<PathBuf>,
+    folders: Folders,
     begun: Instant,
     stopped: Option<StopReason>,
     ended: Option<(End, Usage)>,
@@ -97,6 +100,7 @@ impl Server {
                 }
             }
             self.leftovers.retain(|group| !group.remove());
+            self.heartbeat.beat(Instant::now());
         }
         // The last node is gone: so are its runs.
         while let Some((_, check)) = self.checks.pop_first() {
@@ -125,9 +129,12 @@ impl Server {
             listener.chain(connections).chain(runs).chain(checks).unzip();
         let mut polled: Vec<PollFd<'_>> =
             descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        let pause = (!self.leftovers.is_empty()).then_some(&PAUSE);
+        let attempt = (!self.leftovers.is_empty()).then_some(PAUSE);
+        let beat = self.heartbeat.pause(Instant::now());
+        let beat = beat.and_then(|pause| Timespec::try_from(pause).ok());
+        let pause = attempt.into_iter().chain(beat).min();
         // Interrupted: nothing is ready, and the loop comes round again.
-        if rustix::event::poll(&mut polled, pause).is_err() {
+        if rustix::event::poll(&mut polled, pause.as_ref()).is_err() {
             return Vec::new();
         }
         polled
@@ -259,13 +266,15 @@ impl Server {
         self.require(&admitted)?;
         let slot = self.free_slot()?;
         let setup = |fault: &dyn ToString| Refusal::new(RefusalKind::Setup, fault.to_string());
-        if !admitted.grant.permissions().secrets.is_empty() {
-            let reason = "`permissions.secrets` cannot be given by this version; leave it out";
-            return Err(setup(&reason));
-        }
         let user = self.user(&admitted, slot)?;
         let no_namespaces = self.host.profile == Profile::NoNamespaces;
-        let scratch = scratch::folder(&self.state, launch.run);
+        let secrets = self.authority.secrets(&admitted)?;
+        let folders = match no_namespaces {
+            true => Folders::make(&self.state, launch.run, &user, &secrets)
+                .map_err(|reason| setup(&reason))?,
+            false => Folders::default(),
+        };
+        let forbidden = self.forbidden();
         let Admitted { grant, folder, program, .. } = admitted;
         let plan = Plan::new(Request {
             grant: &grant,
@@ -273,19 +282,17 @@ impl Server {
             module: &folder,
             program,
             user,
-            scratch: scratch.clone(),
+            scratch: scratch::folder(&self.state, launch.run),
+            secrets: folders.secrets(),
             base: &self.base,
-            forbidden: &self.forbidden,
+            forbidden: &forbidden,
             memory_for_each: !self.host.enforces(Mechanism::CgroupMemory),
         })
         .map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
-        let group =
-            self.host.cgroups.make(launch.run, &plan.limits).map_err(|fault| setup(&fault))?;
-        if no_namespaces && let Err(error) = scratch::make(&scratch, &plan.user) {
-            scratch::remove(&scratch);
-            group.remove();
-            return Err(setup(&format!("cannot make {}: {error}", scratch.display())));
-        }
+        let mut limits = plan.limits.clone();
+        // The relay is none of the module's processes.
+        limits.processes += u32::from(!secrets.is_empty());
+        let group = self.host.cgroups.make(launch.run, &limits).map_err(|fault| setup(&fault))?;
         let timeout = launch.timeout.to_std().min(plan.limits.timeout.to_std());
         let joined = group.clone();
         let descriptor = group.open();
@@ -293,15 +300,13 @@ impl Server {
             &plan,
             &self.filters,
             timeout,
+            secrets,
             descriptor.as_ref().map(AsFd::as_fd),
             move |within| joined.join(within),
         );
         let begun = match begun {
             Ok(begun) => begun,
             Err(fault) => {
-                if no_namespaces {
-                    scratch::remove(&scratch);
-                }
                 group.remove();
                 return Err(setup(&fault));
             }
@@ -314,7 +319,7 @@ impl Server {
             group,
             listeners: plan.listeners.into_iter().map(|listener| listener.endpoint).collect(),
             slot,
-            scratch: no_namespaces.then_some(scratch),
+            folders,
             begun: Instant::now(),
             stopped: None,
             ended: None,
@@ -346,6 +351,15 @@ impl Server {
                 names.join(", ")
             ),
         ))
+    }
+
+    /// What no run may see; with the identity that the owner names now.
+    fn forbidden(&self) -> Vec<PathBuf> {
+        let identity = self.authority.local().secrets.identity.as_ref();
+        let identity = identity.map(|path| path.as_path().to_owned());
+        let mut forbidden = self.forbidden.clone();
+        forbidden.extend(host::with_real_paths(identity.as_slice()));
+        forbidden
     }
 
     fn free_slot(&self) -> Result<u32, Refusal> {
@@ -476,9 +490,7 @@ impl Server {
             }
             _ => {}
         }
-        if let Some(scratch) = run.scratch {
-            scratch::remove(&scratch);
-        }
+        drop(run.folders);
         (Exited { run: id, end, usage }, run.group)
     }
 
@@ -522,7 +534,7 @@ impl Run {
 }
 
 /// The launcher's log is its stderr, which systemd keeps.
-fn eprintln_line(text: &str) {
+pub(crate) fn eprintln_line(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "wachter-launcher: {text}");
 }

@@ -34,7 +34,7 @@ pub use event::{
 };
 pub use finding::{Confidence, ConfidenceError, Finding, Severity};
 pub use level::Level;
-pub use name::{AgentName, ModuleName, NameError, NodeName};
+pub use name::{AgentName, ModuleName, NameError, NodeName, SecretName};
 pub use repository::{ParseRepositoryIdError, RepositoryId};
 pub use run::{ParseRunIdError, RunId};
 pub use topic::{Topic, TopicError, TopicFilter};

@@ -83,6 +83,10 @@ name! {
     /// The name of a node: one host under care.
     NodeName
 }
+name! {
+    /// The name of a secret: its file below `config/secrets/`, without the ending `.age`.
+    SecretName
+}
 
 #[cfg(test)]
 mod tests {

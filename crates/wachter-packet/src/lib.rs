@@ -4,9 +4,13 @@
 //! A packet is whole or not there, so there is no framing to get wrong, and a reader that is too
 //! slow makes the writer see [`PacketError::Full`] instead of growing a buffer.
 //!
+//! Beside it stands [`ServiceManager`]: what both processes tell systemd, a datagram each.
+//!
 //! # Invariants
 //! - Received descriptors are close-on-exec from the start.
 //! - A packet that is too large, truncated or not JSON is an error; its descriptors are closed.
+
+mod service_manager;
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -19,6 +23,8 @@ use rustix::net::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use service_manager::{ServiceManager, Word};
 
 /// The most bytes of one packet.
 pub const MAX_BYTES: usize = 64 << 10;

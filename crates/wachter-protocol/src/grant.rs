@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wachter_model::{Confidence, Digest};
+use wachter_model::{Confidence, Digest, SecretName};
 
 use crate::ip_range::IpRange;
 use crate::{
@@ -28,8 +28,8 @@ pub struct Allowance {
     pub host: BTreeSet<HostView>,
     /// Supplementary groups.
     pub groups: BTreeSet<String>,
-    /// Secrets.
-    pub secrets: BTreeSet<String>,
+    /// Secrets of the managed repository, by name.
+    pub secrets: BTreeSet<SecretName>,
     /// The user that the module may run as, `root` included.
     pub user: Option<String>,
     /// With `user: root`, the capabilities that the module keeps (capabilities(7), lower case and

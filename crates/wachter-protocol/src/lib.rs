@@ -35,7 +35,7 @@ pub use ip_range::{IpRange, IpRangeError};
 pub use limits::{Limits, LimitsAsked};
 pub use local_file::{
     AgeCredential, Confinement, Credential, Egress, FetchLimits, GithubAppCredential, LocalFile,
-    LocalFileError, Repository, Roots, UserRange, VerifyMode,
+    LocalFileError, Repository, Roots, Secrets, UserRange, VerifyMode,
 };
 pub use manifest::{Manifest, ManifestError, Runtime, RuntimeKind};
 pub use mechanism::{Mechanism, Profile};

@@ -36,6 +36,9 @@ pub struct LocalFile {
     /// What leaves the host.
     #[serde(default)]
     pub egress: Egress,
+    /// How the secrets of the managed repository are opened here.
+    #[serde(default)]
+    pub secrets: Secrets,
     /// What each module may touch.
     #[serde(default)]
     pub grants: BTreeMap<ModuleName, Allowance>,
@@ -57,9 +60,6 @@ pub struct Repository {
     /// What is shown to the server.
     #[serde(default)]
     pub credential: Credential,
-    /// How often the server is asked; 1m where left out. A tenth of jitter is added.
-    #[serde(default = "default_interval")]
-    pub interval: Duration,
     /// Allows `http://` to other hosts than this one. What is fetched is verified all the same, but
     /// anyone on the way can read it and see the credential.
     #[serde(default)]
@@ -195,6 +195,16 @@ impl Default for UserRange {
     }
 }
 
+/// How the secrets of the managed repository are opened here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// The file with the age identities that open them, made by `wachter secret identity`. It belongs
+    /// to the user that the launcher runs as, and nobody else can read it.
+    pub identity: Option<AbsolutePath>,
+}
+
 /// Quotas for what leaves the host, for each run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -210,10 +220,6 @@ impl Default for Egress {
     fn default() -> Self {
         Self { connections: 32, bytes: ByteSize::from_mib(1_024) }
     }
-}
-
-const fn default_interval() -> Duration {
-    Duration::from_secs(60)
 }
 
 /// Why a local file was refused.
@@ -332,7 +338,6 @@ roots: { threshold: 1, keys: [ssh-ed25519 AAAA root] }
     #[test]
     fn little_has_to_be_said() {
         let file = LocalFile::read(SMALL).unwrap();
-        assert_eq!(file.repository.interval, Duration::from_secs(60));
         assert_eq!(file.confinement.users.first, 1_879_048_192);
     }
 

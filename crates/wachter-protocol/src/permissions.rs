@@ -3,6 +3,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use wachter_model::SecretName;
 
 use crate::AbsolutePath;
 
@@ -22,7 +23,7 @@ pub struct Permissions {
     /// Supplementary groups of the host.
     pub groups: BTreeSet<String>,
     /// Secrets, as files that last as long as the run.
-    pub secrets: BTreeSet<String>,
+    pub secrets: BTreeSet<SecretName>,
     /// The host's user to run as; one that nothing else uses where left out.
     pub user: Option<String>,
 }

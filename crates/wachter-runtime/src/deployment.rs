@@ -4,10 +4,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use wachter_config::{Catalogue, ConfigError, ProblemSeverity, Sources};
+use wachter_config::{Catalogue, ConfigError, ProblemSeverity, Settings, Sources};
 use wachter_model::{Digest, ModuleName, NodeName, chain};
 use wachter_protocol::{Allowance, Excess, Grant, Manifest};
 use wachter_trust::{ModuleDigests, TrustFile};
+
+use crate::secret_files;
 
 /// A file of an accepted release.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,8 +122,25 @@ pub fn configured_module(read: impl Fn(&str) -> Option<String>) -> wachter_confi
 const MODULES: &str = "modules/";
 
 impl Deployment {
-    /// Works a release out and puts its modules into `data/modules/<digest>/`, from where the launcher
-    /// takes them.
+    /// The settings alone that files of a release come to on this host; of none at all, those of the
+    /// host.
+    ///
+    /// # Errors
+    /// See [`DeploymentError`].
+    pub fn settings(
+        files: &[ReleaseFile],
+        host: &HostLayers<'_>,
+    ) -> Result<Settings, DeploymentError> {
+        let (folders, config) = sort(files)?;
+        let modules = folders.iter().filter_map(|(folder, files)| {
+            let name = folder.parse().ok()?;
+            Some((name, configured_module(|path| text_of(files, path).map(str::to_owned))))
+        });
+        Ok(catalogue(config, modules.collect(), host)?.settings().clone())
+    }
+
+    /// Works a release out and puts its modules into `data/modules/<digest>/` and the files of its
+    /// secrets into `data/secrets/`, from where the launcher takes them.
     ///
     /// A module that is wrong costs itself; a configuration that is wrong costs the release, since
     /// half of it could be worse than the one before.
@@ -135,19 +154,7 @@ impl Deployment {
         host: &HostLayers<'_>,
         data: &Path,
     ) -> Result<Self, DeploymentError> {
-        let mut folders: BTreeMap<&str, Vec<(&str, &[u8])>> = BTreeMap::new();
-        let mut config = Vec::new();
-        for file in files {
-            if let Some((module, path)) =
-                file.path.strip_prefix(MODULES).and_then(|path| path.split_once('/'))
-            {
-                folders.entry(module).or_default().push((path, &file.content));
-            } else if file.path.starts_with("config/") && !file.path.ends_with(".age") {
-                let text = std::str::from_utf8(&file.content)
-                    .map_err(|_| DeploymentError::NotText(file.path.clone()))?;
-                config.push((file.path.as_str(), text));
-            }
-        }
+        let (folders, config) = sort(files)?;
         let (mut modules, mut configured) = (BTreeMap::new(), BTreeMap::new());
         for (folder, files) in folders {
             // Notes beside modules are no modules.
@@ -176,25 +183,58 @@ impl Deployment {
             configured.insert(name.clone(), described);
             modules.insert(name, module);
         }
-        let environment = host.environment.iter();
-        let sources = Sources {
-            files: config,
-            local: Some(host.local),
-            environment: environment.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-            flags: Vec::new(),
-            host: host.node.clone(),
-            labels: host.labels.clone(),
-            modules: configured,
-            grants: Some(host.grants.clone()),
-        };
-        let catalogue = Catalogue::load(&sources).map_err(|problems| {
-            let errors = problems.0.into_iter();
-            DeploymentError::Config(
-                errors.filter(|problem| problem.severity == ProblemSeverity::Error).collect(),
-            )
-        })?;
+        let catalogue = catalogue(config, configured, host)?;
+        // Last: a release that is passed over changes nothing.
+        secret_files::keep(data, files)
+            .map_err(|source| DeploymentError::Write { path: data.join("secrets"), source })?;
         Ok(Self { sequence, trust_serial: trust.serial(), modules, catalogue })
     }
+}
+
+type Folders<'f> = BTreeMap<&'f str, Vec<(&'f str, &'f [u8])>>;
+type Texts<'f> = Vec<(&'f str, &'f str)>;
+
+/// The folders of modules, and the files of the configuration.
+fn sort(files: &[ReleaseFile]) -> Result<(Folders<'_>, Texts<'_>), DeploymentError> {
+    let mut folders: Folders<'_> = BTreeMap::new();
+    let mut config = Vec::new();
+    for file in files {
+        if let Some((module, path)) =
+            file.path.strip_prefix(MODULES).and_then(|path| path.split_once('/'))
+        {
+            folders.entry(module).or_default().push((path, &file.content));
+        } else if file.path.starts_with("config/") && !file.path.ends_with(".age") {
+            let text = std::str::from_utf8(&file.content)
+                .map_err(|_| DeploymentError::NotText(file.path.clone()))?;
+            config.push((file.path.as_str(), text));
+        }
+    }
+    Ok((folders, config))
+}
+
+/// What the configuration says on this host.
+fn catalogue(
+    config: Texts<'_>,
+    modules: BTreeMap<ModuleName, wachter_config::Module>,
+    host: &HostLayers<'_>,
+) -> Result<Catalogue, DeploymentError> {
+    let environment = host.environment.iter();
+    let sources = Sources {
+        files: config,
+        local: Some(host.local),
+        environment: environment.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        flags: Vec::new(),
+        host: host.node.clone(),
+        labels: host.labels.clone(),
+        modules,
+        grants: Some(host.grants.clone()),
+    };
+    Catalogue::load(&sources).map_err(|problems| {
+        let errors = problems.0.into_iter();
+        DeploymentError::Config(
+            errors.filter(|problem| problem.severity == ProblemSeverity::Error).collect(),
+        )
+    })
 }
 
 fn text_of<'f>(files: &[(&str, &'f [u8])], wanted: &str) -> Option<&'f str> {

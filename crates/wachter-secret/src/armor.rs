@@ -28,6 +28,7 @@ pub(crate) fn remove(file: &[u8]) -> Option<Cow<'_, [u8]>> {
 }
 
 /// Puts armor on.
+#[cfg(feature = "seal")]
 pub(crate) fn add(file: &[u8]) -> String {
     let body = Base64::encode_string(file);
     let mut text = format!("{BEGIN}\n");

@@ -108,6 +108,7 @@ fn body(rest: &mut &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Writes a header.
+#[cfg(feature = "seal")]
 pub(crate) fn write(stanzas: &[Stanza<'_>], key: &FileKey) -> Vec<u8> {
     let mut text = format!("{VERSION}\n");
     for stanza in stanzas {

@@ -19,7 +19,7 @@ pub enum NamedError {
     #[error("it was not made by `wachter secret set`, so nothing says which secret it is")]
     NoName,
     /// It is another secret.
-    #[error("it holds the secret `{0}`")]
+    #[error("it holds the secret `{}`", .0.escape_debug())]
     Other(String),
 }
 
@@ -67,6 +67,9 @@ mod tests {
         let text = Named::text("a", b"v\n\0");
         assert_eq!(*Named::of(&text, "a").unwrap().value, b"v\n\0");
         assert_eq!(Named::of(&text, "b").unwrap_err(), NamedError::Other("a".to_owned()));
+        // Whoever made the file chose what it calls itself.
+        let odd = Named::of(&Named::text("\u{1b}[2J", b"v"), "a").unwrap_err();
+        assert_eq!(odd.to_string(), "it holds the secret `\\u{1b}[2J`");
         for foreign in [b"v".as_slice(), b"", b"wachter-secret v1 a", b"wachter-secret v2 a\nv"] {
             assert_eq!(Named::of(foreign, "a").unwrap_err(), NamedError::NoName);
         }

@@ -42,6 +42,14 @@ pub fn open(file: &[u8], identities: &[Identity]) -> Result<Zeroizing<Vec<u8>>, 
     payload::open(&key, rest).ok_or(OpenError::Damaged)
 }
 
+/// For how many X25519 recipients a file is; none where it is no file of age. For whom cannot be told.
+#[must_use]
+pub fn recipients(file: &[u8]) -> Option<usize> {
+    let file = armor::remove(file)?;
+    let (header, _) = Header::parse(&file)?;
+    Some(header.stanzas.iter().filter(|stanza| stanza.words[0] == "X25519").count())
+}
+
 fn file_key(header: &Header<'_>, identities: &[Identity]) -> Result<FileKey, OpenError> {
     // A passphrase cannot stand beside anything else.
     if header.stanzas.len() > 1 && header.stanzas.iter().any(|stanza| stanza.words[0] == "scrypt") {

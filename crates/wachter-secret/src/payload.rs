@@ -55,6 +55,7 @@ pub(crate) fn open(key: &FileKey, payload: &[u8]) -> Option<Zeroizing<Vec<u8>>> 
 }
 
 /// Appends `text`, encrypted, to `file`.
+#[cfg(feature = "seal")]
 pub(crate) fn seal(file: &mut Vec<u8>, key: &FileKey, nonce: [u8; NONCE], text: &[u8]) {
     let cipher = cipher(key, &nonce);
     file.extend_from_slice(&nonce);

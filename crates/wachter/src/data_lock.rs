@@ -28,7 +28,7 @@ impl Locked {
     pub(crate) fn into_error(self) -> CommandError {
         match self {
             Self::Node(Holder { process, .. }) => CommandError::failed(format!(
-                "a node is running (process {process}); stop it, change what is in force, and start it again"
+                "a node has just started (process {process}); run the command again"
             )),
             Self::Other(Some(Holder { process, purpose })) => CommandError::failed(format!(
                 "`wachter {purpose}` is at work on the same data (process {process}); wait for it and try again"

@@ -1,7 +1,7 @@
 //! `wachter doctor`: what can be enforced here, and how to get more.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use wachter_protocol::launcher::{Enforcement, Hello};
 use wachter_protocol::{Mechanism, Profile};
 use wachter_sandbox::{Launcher, LauncherOptions};
@@ -52,35 +52,48 @@ impl Drop for Folder {
     }
 }
 
+type Tried = (Profile, Result<Hello, CommandError>);
+
+async fn try_all(host: &HostOptions) -> Vec<Tried> {
+    let mut profiles = Vec::new();
+    for profile in Profile::ALL {
+        profiles.push((profile, try_profile(host, Some(profile)).await));
+    }
+    profiles
+}
+
+/// Everything that `doctor` found.
+///
+/// # Errors
+/// The launcher cannot be started.
+pub(crate) async fn report(host: &HostOptions) -> Result<Value, CommandError> {
+    let best = probe(host).await?;
+    let profiles: serde_json::Map<String, Value> = try_all(host)
+        .await
+        .into_iter()
+        .map(|(profile, tried)| {
+            let value = match tried {
+                Ok(hello) => json!({ "available": true, "mechanisms": hello.mechanisms }),
+                Err(error) => json!({ "available": false, "reason": error.to_string() }),
+            };
+            (profile.to_string(), value)
+        })
+        .collect();
+    Ok(json!({ "profile": best.profile, "profiles": profiles }))
+}
+
 pub(crate) async fn carry_out(
     _: DoctorArguments,
     host: HostOptions,
     format: Format,
 ) -> CommandResult {
-    let best = probe(&host).await?;
-    let mut profiles = Vec::new();
-    for profile in Profile::ALL {
-        profiles.push((profile, try_profile(&host, Some(profile)).await));
-    }
     match format {
-        Format::Json => {
-            let profiles: serde_json::Map<String, serde_json::Value> = profiles
-                .into_iter()
-                .map(|(profile, tried)| {
-                    let value = match tried {
-                        Ok(hello) => json!({ "available": true, "mechanisms": hello.mechanisms }),
-                        Err(error) => json!({ "available": false, "reason": error.to_string() }),
-                    };
-                    (profile.to_string(), value)
-                })
-                .collect();
-            output::json(&json!({ "profile": best.profile, "profiles": profiles }))
-        }
-        Format::Human => print(&best, &profiles),
+        Format::Json => output::json(&report(&host).await?),
+        Format::Human => print(&probe(&host).await?, &try_all(&host).await),
     }
 }
 
-fn print(best: &Hello, profiles: &[(Profile, Result<Hello, CommandError>)]) -> CommandResult {
+fn print(best: &Hello, profiles: &[Tried]) -> CommandResult {
     let rows: Vec<Vec<String>> = Mechanism::ALL
         .into_iter()
         .map(|mechanism| {

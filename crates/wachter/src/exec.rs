@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use wachter_model::{Level, RunId};
 use wachter_protocol::module::IdempotencyKey;
 use wachter_protocol::{Egress, Excess, Grant};
-use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, RunStore, order};
+use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
 
+use crate::client;
 use crate::doctor::Folder;
 use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::node;
@@ -41,8 +42,8 @@ pub(crate) struct Runnable {
     pub(crate) request: RunRequest,
     pub(crate) launcher: LauncherOptions,
     pub(crate) egress: Egress,
-    /// Where its record is kept.
-    store: Option<RunStore>,
+    /// Whether the node's journal is told of it.
+    journalled: bool,
     /// Holds what exists for the time of the run only.
     _folder: Option<Folder>,
 }
@@ -61,12 +62,12 @@ pub(crate) async fn carry_out(
     runnable.request.input = input;
     runnable.request.dry_run = arguments.dry_run;
     let record = watch(&runnable, arguments.verbose).await?;
-    if let Some(store) = &runnable.store {
-        store.keep(&record, None)?;
-    }
     match format {
         Format::Json => output::json(&record)?,
         Format::Human => print(&record)?,
+    }
+    if runnable.journalled {
+        client::record(&host, &record).await?;
     }
     if record.succeeded() {
         return Ok(());
@@ -119,7 +120,7 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
         },
         launcher: LauncherOptions::Spawn { program: host.launcher()?, arguments },
         egress: Egress::default(),
-        store: None,
+        journalled: false,
         _folder: Some(folder),
     })
 }
@@ -146,7 +147,7 @@ fn from_release(name: &str, options: &HostOptions) -> Result<Runnable, CommandEr
         // The node's own launcher is the node's; this run has one of its own.
         launcher: node::launcher_options(&host, options, "launcher-exec")?,
         egress: host.local.egress.clone(),
-        store: Some(RunStore::new(&host.data)),
+        journalled: true,
         _folder: None,
     })
 }

@@ -16,6 +16,8 @@ pub(crate) enum ExitKind {
     Refused = 3,
     /// The run was begun and did not succeed.
     RunFailed = 4,
+    /// No node answers: none runs here, or it went away in the middle.
+    NoNode = 5,
 }
 
 /// Why a command failed, in one line, and what to do next.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use wachter_config::Settings;
 use wachter_file::{Readers, read_limited, replace_durably};
 use wachter_gitops::{
     AcceptedRelease, Certificates, FetchLimits, Fetched, Fetcher, Job, Policy, Remote, Repository,
@@ -37,10 +38,14 @@ pub(crate) struct Follower {
     credential: CredentialReader,
     host: Host,
     local_digest: Digest,
+    /// What messages call the local file.
+    local_name: String,
     /// The local file as it was when this was opened.
     at_start: LocalFile,
     /// What the last deployment came from: release, serial of trust, local file.
     deployed_from: Option<(u64, u64, Digest)>,
+    /// Releases that were accepted and are wrong in themselves, as of the last deployment.
+    passed_over: Vec<String>,
 }
 
 impl Follower {
@@ -59,6 +64,7 @@ impl Follower {
         // Zero, so that the first look reads it: what stands there now may be newer than `host`.
         let local_digest = Digest::from_bytes([0; 32]);
         let (at_start, deployed_from) = (host.local.clone(), None);
+        let local_name = host.local_file.display().to_string();
         Ok(Self {
             repository,
             fetcher,
@@ -66,8 +72,10 @@ impl Follower {
             credential,
             host,
             local_digest,
+            local_name,
             at_start,
             deployed_from,
+            passed_over: Vec::new(),
         })
     }
 
@@ -183,7 +191,7 @@ impl Follower {
         let (then, now) = (&self.at_start, &self.host.local);
         let data = then.data != now.data && self.host.data_is_local;
         let profile = then.confinement.profile != now.confinement.profile;
-        [("data", data), ("confinement.profile", profile)]
+        [("data", data), ("confinement.profile", profile), ("node", then.node != now.node)]
             .into_iter()
             .filter_map(|(key, changed)| changed.then_some(key))
             .collect()
@@ -204,7 +212,47 @@ impl Follower {
         }
         let deploying = self.deploy(now)?;
         self.deployed_from = source;
+        self.passed_over.clone_from(&deploying.passed_over);
         Ok(Some(deploying))
+    }
+
+    /// Releases that were accepted and are wrong in themselves, newest first, and why.
+    pub(crate) fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    /// The settings of this host: those of the release in force, or, before the first, of the host
+    /// alone. Changes nothing.
+    ///
+    /// # Errors
+    /// There is no release that counts, and the local file or a variable has a wrong setting.
+    pub(crate) fn settings(&mut self) -> Result<Settings, CommandError> {
+        let environment = environment();
+        let state = self.repository.state();
+        let releases = match state.in_force(Timestamp::now()) {
+            Some(in_force) => {
+                let history = state.history.iter().rev();
+                history.filter(|release| release.sequence <= in_force.sequence).cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        for release in releases {
+            let files = self.files(&release)?;
+            if let Ok(settings) = Deployment::settings(&files, &self.layers(&environment)) {
+                return Ok(settings);
+            }
+        }
+        Ok(Deployment::settings(&[], &self.layers(&environment))?)
+    }
+
+    fn layers<'a>(&'a self, environment: &'a [(String, String)]) -> HostLayers<'a> {
+        HostLayers {
+            node: self.host.node(),
+            labels: &self.host.local.labels,
+            grants: &self.host.local.grants,
+            local: (&self.local_name, &self.host.text),
+            environment,
+        }
     }
 
     /// Works out what the release in force comes to here, and puts it where the launcher and the
@@ -223,20 +271,10 @@ impl Follower {
         replace_durably(&folder.join("trust.yaml.sig"), &trust.signatures, Readers::Mask)?;
         replace_durably(&folder.join("trust.yaml"), &trust.file, Readers::Mask)?;
         let trust = TrustFile::parse(&trust.file)?;
-        let environment: Vec<(String, String)> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with("WACHTER_"))
-            .collect();
-        let local_file = self.host.local_file.display().to_string();
+        let environment = environment();
         for release in releases {
             let files = self.files(&release)?;
-            let host = HostLayers {
-                node: self.host.node(),
-                labels: &self.host.local.labels,
-                grants: &self.host.local.grants,
-                local: (&local_file, &self.host.text),
-                environment: &environment,
-            };
+            let host = self.layers(&environment);
             match Deployment::prepare(release.sequence, &files, &trust, &host, &self.host.data) {
                 Ok(deployment) => {
                     Deployed::of(&release, &deployment).write(&self.host.data)?;
@@ -265,6 +303,14 @@ impl Follower {
         }
         Ok(files)
     }
+}
+
+/// The variables that may be settings.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("WACHTER_"))
+        .collect()
 }
 
 /// What working a release out came to.

@@ -218,7 +218,11 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), CommandError> {
     read().map_err(|error| at_io(path, &error))
 }
 
-fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), CommandError> {
+/// Writes a file that is not there yet, and syncs it.
+///
+/// # Errors
+/// A file that exists, or a folder that cannot be written.
+pub(crate) fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), CommandError> {
     let mut options = fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(mode).open(path);
     file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))

@@ -1,7 +1,8 @@
 //! `wachter`: the node and its commands. Wiring, words and exit codes; what is decided is decided in
 //! the libraries.
 
-mod apply;
+mod client;
+mod completions;
 mod configuration;
 mod credential;
 mod data_lock;
@@ -12,6 +13,7 @@ mod follow;
 mod git;
 mod init;
 mod keys;
+mod man;
 mod module;
 mod node;
 mod output;
@@ -20,8 +22,11 @@ mod place;
 mod reference;
 mod release;
 mod repository;
+mod schema;
+mod secret;
 mod sign;
 mod status;
+mod support_bundle;
 mod sync;
 mod trust;
 mod verify;
@@ -51,7 +56,8 @@ const EXIT_CODES: &str = "Exit codes:
   1  it could not be done: a file, the network, the launcher
   2  the command line is wrong
   3  it was refused: a signature, a grant, a check did not hold
-  4  a run was begun and did not succeed";
+  4  a run was begun and did not succeed
+  5  no node answers: none runs here, or it went away in the middle";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -71,6 +77,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Show and change who is trusted
     Trust(trust::TrustArguments),
+    /// Keep secrets in the managed repository, encrypted
+    Secret(secret::SecretArguments),
     /// Run the node: follow the repository and keep its agents going
     Run(node::RunArguments),
     /// Look for a new release now, or have the node that runs do it, and say what came of it
@@ -82,19 +90,23 @@ enum Command {
     /// Follow new releases again
     Unpin,
     /// Take a release from a Git bundle, through the same checks
-    Apply(apply::ApplyArguments),
-    /// Show what the node is doing, which release is in force, and what holds it there
-    Status,
-    /// Show what was run, newest first
-    Runs(status::RunsArguments),
-    /// Show the modules of the present release
-    Modules,
+    Apply(sync::ApplyArguments),
+    #[command(flatten)]
+    Client(client::ClientCommand),
     /// Run a module once, by its name or from its folder
     Exec(exec::ExecArguments),
     /// Make and try modules
     Module(module::ModuleArguments),
+    /// Print the JSON Schemas of the files that people write
+    Schema(schema::SchemaArguments),
     /// Show what this host can enforce, and how to get more
     Doctor(doctor::DoctorArguments),
+    /// Collect what helps to find out what is wrong, without secrets, into one file
+    SupportBundle(support_bundle::BundleArguments),
+    /// Print what makes a shell complete these commands
+    Completions(completions::CompletionsArguments),
+    /// Write the manual pages of these commands
+    Man(man::ManArguments),
     /// Fetch in a confined process of its own; started by the node
     #[command(hide = true)]
     FetchWorker,
@@ -127,23 +139,28 @@ fn carry_out(arguments: Arguments) -> CommandResult {
         Command::Init(arguments) => init::carry_out(&arguments, &host),
         Command::Sign(arguments) => sign::carry_out(&arguments, output),
         Command::Check(arguments) => configuration::check(&arguments, output),
-        Command::Config(arguments) => configuration::config(&arguments, output),
+        Command::Config(arguments) => configuration::config(arguments, &host, output),
         Command::Diff(arguments) => configuration::diff(&arguments, output),
         Command::Release(arguments) => release::carry_out(&arguments, &host, output),
         Command::Verify(arguments) => verify::carry_out(arguments, &host, output),
         Command::Trust(arguments) => trust::carry_out(&arguments, &host, output),
+        Command::Secret(arguments) => secret::carry_out(&arguments, &host, output),
         Command::Run(arguments) => block_on(node::carry_out(arguments, host, output)),
         Command::Sync(arguments) => sync::sync(arguments, &host, output),
         Command::Rollback(arguments) => sync::rollback(&arguments, &host, output),
         Command::Pin(arguments) => sync::pin(&arguments, &host, output),
         Command::Unpin => sync::unpin(&host, output),
-        Command::Apply(arguments) => apply::carry_out(arguments, &host, output),
-        Command::Status => status::status(&host, output),
-        Command::Runs(arguments) => status::runs(&arguments, &host, output),
-        Command::Modules => status::modules(&host, output),
+        Command::Apply(arguments) => sync::apply(arguments, &host, output),
+        Command::Client(command) => block_on(client::carry_out(command, host, output)),
         Command::Exec(arguments) => block_on(exec::carry_out(arguments, host, output)),
         Command::Module(arguments) => module::carry_out(arguments, host, output),
+        Command::Schema(arguments) => schema::carry_out(&arguments, output),
         Command::Doctor(arguments) => block_on(doctor::carry_out(arguments, host, output)),
+        Command::SupportBundle(arguments) => {
+            block_on(support_bundle::carry_out(arguments, host, output))
+        }
+        Command::Completions(arguments) => completions::carry_out(&arguments),
+        Command::Man(arguments) => man::carry_out(&arguments, output),
         Command::FetchWorker => Ok(()),
     }
 }

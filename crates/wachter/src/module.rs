@@ -88,12 +88,9 @@ fn new(
     folder: Option<PathBuf>,
     format: Format,
 ) -> CommandResult {
+    let in_repository = folder.is_none() && Path::new("trust/trust.yaml").exists();
     let folder = folder.unwrap_or_else(|| {
-        if Path::new("trust/trust.yaml").exists() {
-            Path::new("modules").join(name.as_str())
-        } else {
-            name.as_str().into()
-        }
+        if in_repository { Path::new("modules").join(name.as_str()) } else { name.as_str().into() }
     });
     if folder.exists() {
         return Err(CommandError::failed(format!(
@@ -110,6 +107,12 @@ fn new(
     for (path, content, executable) in template {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().unwrap_or(&folder))?;
+        // Elsewhere there is no schema at the place that this line names.
+        let names_schema = |line: &&str| line.starts_with("# yaml-language-server:");
+        let content: String = content
+            .split_inclusive('\n')
+            .filter(|line| in_repository || !names_schema(line))
+            .collect();
         fs::write(&path, content.replace("{{name}}", name.as_str()).replace("{{sdk}}", &sdk))?;
         let mode = if *executable { 0o755 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;

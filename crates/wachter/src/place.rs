@@ -60,6 +60,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// The socket of this host's node.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket_of(&self.data)
+    }
+
     /// The name that configuration knows this host by: that of the local file, or the host's own
     /// without its domain. None where that is no name, and the local file gives none.
     pub(crate) fn node(&self) -> Option<NodeName> {
@@ -100,6 +105,16 @@ impl HostOptions {
         self.local_file.clone().unwrap_or_else(default_local_file)
     }
 
+    /// A client of the node, whether one runs or not. Who may not read the local file, and names no
+    /// data folder, asks the host's own node.
+    pub(crate) fn client(&self) -> wachter_api::Client {
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => self.host().map_or_else(|_| SYSTEM_DATA.into(), |host| host.data),
+        };
+        wachter_api::Client::new(&socket_of(&data))
+    }
+
     /// The launcher's executable.
     pub(crate) fn launcher(&self) -> Result<PathBuf, CommandError> {
         match &self.launcher {
@@ -135,6 +150,19 @@ fn default_local_file() -> PathBuf {
     }
 }
 
+/// Where the host's own node keeps its state.
+const SYSTEM_DATA: &str = "/var/lib/wachter";
+
+/// The data folder is the node's alone, so the socket of the host's own node stands where others can
+/// reach it too; what they may do there is decided by who they are.
+fn socket_of(data: &Path) -> PathBuf {
+    if data == Path::new(SYSTEM_DATA) {
+        "/run/wachter/node.sock".into()
+    } else {
+        data.join("node.sock")
+    }
+}
+
 fn default_data() -> PathBuf {
-    if is_root() { "/var/lib/wachter".into() } else { home("XDG_STATE_HOME", ".local/state") }
+    if is_root() { SYSTEM_DATA.into() } else { home("XDG_STATE_HOME", ".local/state") }
 }

@@ -16,6 +16,10 @@ fn the_demonstration_runs_to_its_end() {
     for words in [
         "release 1 is in force",
         "system-monitor succeeded",
+        "greeting.wanted",
+        "Good evening",
+        "the agent waits",
+        "valid",
         "release 2 refused",
         "release 3 refused",
         "module hello may not run",

@@ -25,7 +25,7 @@ fn server(observer: impl Fn(Called) + Send + Sync + 'static) -> Server {
     reached!(
         Server::new(ServerLimits::default(), observer);
         GetStatus GetHealth ListAgents RunAgent PauseAgent ResumeAgent ExplainEventRoutes
-        ListModules ListRuns GetRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions
+        ListModules ListRuns GetRun RecordRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions
         ReplayEvents ListDeadLetters GetDeadLetter RetryDeadLetter DropDeadLetter GetConfiguration
         ReloadConfiguration Synchronize RollBack PinRelease UnpinRelease ApplyReleaseBundle
         FreezeEffects ThawEffects VerifyJournal ListChanges GetOpenApi;
@@ -66,6 +66,7 @@ fn body(route: &Route) -> &'static str {
         "ReplayEvents" => r#"{"subscription":"a"}"#,
         "PinRelease" => r#"{"until":"2027-01-01T00:00:00Z"}"#,
         "ApplyReleaseBundle" => r#"{"path":"/tmp/a.bundle"}"#,
+        "RecordRun" => r#"{"record":{}}"#,
         "FreezeEffects" => r#"{"reason":"a"}"#,
         _ => "{}",
     }
@@ -157,4 +158,35 @@ fn a_missing_handler_is_an_error() {
         .answer::<routes::GetHealth, _, _>(|_| async { Err(reached_problem()) });
     let missing = server.finish(Roles::default()).unwrap_err();
     assert_eq!(missing.0.len(), ROUTES.len() - 1);
+}
+
+#[test]
+fn callers_without_a_role_have_few_connections_and_give_them_back() {
+    let all = Arc::new(AtomicUsize::new(0));
+    let enter = |role| Stranger::enter(&caller(role), &all, 2);
+    let (first, second) = (enter(None).unwrap(), enter(None).unwrap());
+    assert!(enter(None).is_none());
+    let others: Vec<_> = (0..9).map(|_| enter(Some(Role::Viewer)).unwrap()).collect();
+    assert!(enter(None).is_none(), "others have theirs");
+    drop((first, others));
+    let third = enter(None).unwrap();
+    assert!(enter(None).is_none());
+    drop((second, third));
+    assert_eq!(all.load(Ordering::Relaxed), 0);
+    let rules = |connections| Rules {
+        limits: ServerLimits { connections, ..ServerLimits::default() },
+        roles: Arc::default(),
+    };
+    assert_eq!([1, 8, 64].map(|connections| rules(connections).strangers()), [1, 1, 8]);
+}
+
+#[tokio::test]
+async fn no_body_says_what_an_empty_one_says() {
+    let service = service(|_| {});
+    let admin = || Some(caller(Some(Role::Admin)));
+    let (status, _) = send(&service, admin(), "POST", "/v1/agents/a/pause", "").await;
+    assert_eq!(status, 409, "its handler was reached");
+    let (status, text) = send(&service, admin(), "POST", "/v1/freeze", "").await;
+    assert_eq!(status, 400);
+    assert!(text.contains("missing field `reason`"), "{text}");
 }

@@ -62,12 +62,21 @@ pub enum AgentState {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Laid over the agent's own input, key by key.
+    /// A JSON object that is laid over the agent's own input, key by key.
     #[serde(default)]
     pub input: Value,
     /// Withholds effects.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// Why an agent is to wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// For whoever finds it paused; who paused it, where left out.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Which event to explain.

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use wachter_model::Digest;
 
 /// Which part of the journal.
@@ -14,19 +14,28 @@ pub struct AuditQuery {
     /// Up to this place; to the newest where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
+    /// The text of a checkpoint that somebody kept, to be compared by a check of the chain. Its
+    /// signature is the caller's to verify.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
 }
 
 /// A record of the journal with the digests that chain it to the one before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
     /// Its place.
     pub sequence: u64,
-    /// The SHA-256 of its body as stored.
-    pub digest: Digest,
-    /// The value of the chain after it.
-    pub chain: Digest,
-    /// The event.
-    pub event: Value,
+    /// When it was written, to the millisecond, by the clock of the node; none where it is damaged.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub at: Option<Timestamp>,
+    /// The SHA-256 of its body, which is `event` to the byte; none where it is damaged.
+    pub digest: Option<Digest>,
+    /// The value of the chain after it, worked out from the last checkpoint before; none from a
+    /// damaged record up to the next checkpoint.
+    pub chain: Option<Digest>,
+    /// The event; null where it is damaged.
+    #[schemars(with = "serde_json::Value")]
+    pub event: Box<RawValue>,
 }
 
 /// What a check of the chain came to.
@@ -34,6 +43,8 @@ pub struct AuditRecord {
 pub struct AuditReport {
     /// Whether every digest, every link and every checkpoint holds.
     pub valid: bool,
+    /// The identity of the journal: a UUID.
+    pub journal: String,
     /// The first place that was checked.
     pub first: u64,
     /// The last.
@@ -42,7 +53,7 @@ pub struct AuditReport {
     pub events: u64,
     /// How many signed checkpoints were met.
     pub checkpoints: u64,
-    /// The value of the chain at the end.
+    /// The value of the chain at the end of the journal.
     pub chain: Option<Digest>,
     /// What does not hold.
     pub corruptions: Vec<Corruption>,
@@ -77,7 +88,7 @@ pub struct Change {
     pub time: Timestamp,
     /// Its place in the journal.
     pub sequence: u64,
-    /// What kind: `run`, `release`, `configuration`, `command`.
+    /// What kind: `run`, `release`, `configuration`, `effects`, `agent` or `command`.
     pub kind: String,
     /// Who did it: an agent, a signer, a user.
     pub by: String,

@@ -26,7 +26,8 @@ pub struct OriginatedValue {
 /// A place where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Origin {
-    /// The layer: `defaults`, `wachter`, `group`, `host`, `local`, `environment` or `flag`.
+    /// The layer: `defaults`, `repository`, `group <name>`, `host`, `local file`, `environment`, `flags`
+    /// or `agent`.
     pub layer: String,
     /// The file, variable or flag.
     pub place: String,

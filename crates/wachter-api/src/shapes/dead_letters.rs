@@ -19,7 +19,11 @@ pub struct DeadLetter {
     /// When it was given up.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: Timestamp,
-    /// The event itself.
+    /// When it was last handed to its subscription again; it stays here until that handles it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub retried: Option<Timestamp>,
+    /// The event itself; null where its copy is damaged.
     pub event: Value,
 }
 

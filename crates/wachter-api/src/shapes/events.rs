@@ -27,7 +27,8 @@ pub struct EventsQuery {
     /// After this place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// At most so many: the newest ones, oldest of them first; 50 where left out, 1,000 at most.
+    /// At most so many: the newest ones, oldest of them first; 50 where left out, 1,000 and 16 MiB at
+    /// most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
@@ -44,7 +45,7 @@ pub struct FollowQuery {
     pub after: Option<u64>,
 }
 
-/// An event to take in. The node stamps `source`, `id` and `time`.
+/// An event to take in. The node stamps `source`, `id` and `time`, and `sentby` with the sender's name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Send {
@@ -60,7 +61,8 @@ pub struct Send {
     /// Events with the same key are handled in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_key: Option<String>,
-    /// The sender's own identifier: sent twice with the same one, it is taken once.
+    /// The sender's own identifier: sent twice with the same one, it is taken once. Those of one user
+    /// are nothing to another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
@@ -89,7 +91,7 @@ pub struct Ask {
     /// What it says.
     #[serde(default)]
     pub data: Value,
-    /// How long to wait for the answer, in milliseconds; 30,000 where left out.
+    /// How long to wait for the answer, in milliseconds; 30,000 where left out, 600,000 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
 }
@@ -100,14 +102,14 @@ pub struct Ask {
 pub struct Replay {
     /// The subscription: an agent's name.
     pub subscription: String,
-    /// From this place on…
+    /// From this place on, or…
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
-    /// …or from this moment on.
+    /// …from this moment on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub since: Option<Timestamp>,
-    /// Up to this place; to the end where left out.
+    /// Up to this place. Subscriptions cannot stop on the way, so for now it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
     /// Carries out effects too. Without it a replay is a dry run.
@@ -133,7 +135,7 @@ pub struct Subscription {
     pub floor: u64,
     /// Deliveries under way.
     pub in_flight: u64,
-    /// Events after the floor that are not done with, matching or not.
+    /// Events that it has not looked at, matching or not, and those that wait for another try.
     pub behind: u64,
     /// Those that were given up.
     pub dead_letters: u64,

@@ -10,7 +10,7 @@ mod release;
 mod runs;
 mod status;
 
-pub use agents::{Agent, AgentName, AgentState, ExplainRoutes, Request, RouteExplanation};
+pub use agents::{Agent, AgentName, AgentState, ExplainRoutes, Pause, Request, RouteExplanation};
 pub use audit::{AuditQuery, AuditRecord, AuditReport, Change, ChangesQuery, Corruption};
 pub use configuration::{
     Configuration, ConfigurationQuery, Module, Origin, OriginatedValue, Reloaded,
@@ -22,5 +22,5 @@ pub use events::{
 };
 pub use logs::{LogLine, LogsQuery};
 pub use release::{ApplyBundle, Freeze, Frozen, Pin, Release, ReleaseReport, Rollback};
-pub use runs::{Run, RunsQuery};
-pub use status::{Health, Journal, Launcher, Status};
+pub use runs::{FinishedRun, Run, RunsQuery};
+pub use status::{Health, Journal, Launcher, RolledBack, Status};

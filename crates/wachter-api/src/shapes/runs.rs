@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wachter_model::{AgentName, Digest, Finding, ModuleName, RunId};
 
+use super::StoredEvent;
+
 /// One execution of a module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
@@ -32,6 +34,9 @@ pub struct Run {
     pub message: Option<String>,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// What was emitted; left out of lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<StoredEvent>,
     /// Everything else that is kept: input digest, grant, output, metrics, connections, usage.
     pub record: Value,
 }
@@ -53,7 +58,15 @@ pub struct RunsQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub since: Option<Timestamp>,
-    /// At most so many, newest first; 20 where left out, 1,000 at most.
+    /// At most so many, newest first; 20 where left out, 1,000 and 16 MiB of records at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+}
+
+/// A run that a person made by hand, with a launcher of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FinishedRun {
+    /// Its record, in format version 1. It must say that nobody but a person caused it.
+    pub record: Value,
 }

@@ -21,6 +21,12 @@ pub struct Status {
     pub since: Timestamp,
     /// The release in force; none before the first.
     pub release: Option<Release>,
+    /// The numbers of all releases that were accepted, oldest first.
+    #[serde(default)]
+    pub accepted: Vec<u64>,
+    /// Where a person went back to; none where the newest counts, or a pin.
+    #[serde(default)]
+    pub rolled_back: Option<RolledBack>,
     /// Why newer releases, trust or configuration were refused: a sentence each.
     pub refused: Vec<String>,
     /// When the repository was last asked.
@@ -40,6 +46,15 @@ pub struct Status {
     pub queued: u32,
     /// What a person should look at: a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// An earlier release is in force, until one is accepted that is newer than all that were known then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RolledBack {
+    /// The release that is in force.
+    pub to: u64,
+    /// The newest one at the time.
+    pub from: u64,
 }
 
 /// Who starts modules, and what it can enforce.

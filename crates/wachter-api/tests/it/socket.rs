@@ -1,29 +1,37 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::net::UnixListener;
-use tokio::sync::oneshot;
-use wachter_api::shapes::{Health, LogLine, StoredEvent};
+use tokio::sync::{Notify, oneshot};
+use wachter_api::shapes::{AuditRecord, Health, LogLine, StoredEvent};
 use wachter_api::{
-    Client, ClientError, FollowEvents, GetHealth, GetRun, GetStatus, Nothing, Problem, ProblemKind,
-    ReadLogs, Roles, Server, ServerLimits, Service,
+    Called, Client, ClientError, ExportJournal, FollowEvents, GetHealth, GetRun, GetStatus,
+    Members, Nothing, Problem, ProblemKind, ReadLogs, Roles, Server, ServerLimits, Service,
+    Synchronize,
 };
 
 /// Every endpoint that a test does not give a handler for says that it has none.
 macro_rules! rest {
-    ($server:expr; $($answering:ident)+; $($streaming:ident)+) => {
+    ($server:expr; $($answering:ident)+) => {
         $server
             $(.answer::<wachter_api::$answering, _, _>(|_| async { Err(Problem::not_found("none")) }))+
-            $(.stream::<wachter_api::$streaming, _, _, stream::Empty<_>>(|_| async {
-                Err(Problem::not_found("none"))
-            }))+
     };
 }
 
 fn service(limits: ServerLimits) -> Service {
-    let server = Server::new(limits, |_| {})
+    observed(limits, Arc::default(), |_| {})
+}
+
+/// Tells when somebody has begun to wait for [`Synchronize`], which never answers.
+fn observed(
+    limits: ServerLimits,
+    begun: Arc<Notify>,
+    observer: impl Fn(Called) + Send + Sync + 'static,
+) -> Service {
+    let server = Server::new(limits, observer)
         .answer::<GetHealth, _, _>(|call| async move {
             assert_eq!(call.caller.user, rustix_user());
             Ok(Health { healthy: true, journal: true, launcher: false, release: true })
@@ -31,6 +39,13 @@ fn service(limits: ServerLimits) -> Service {
         .answer::<GetRun, _, _>(|call| async move {
             let run: wachter_model::RunId = call.parameter()?;
             Err(Problem::not_found(format!("run {run} is unknown")))
+        })
+        .answer::<Synchronize, _, _>(move |_| {
+            let begun = Arc::clone(&begun);
+            async move {
+                begun.notify_one();
+                std::future::pending().await
+            }
         })
         .stream::<FollowEvents, _, _, _>(|call| async move {
             let after = call.query.after.unwrap_or_default();
@@ -41,6 +56,17 @@ fn service(limits: ServerLimits) -> Service {
                 })
             });
             Ok(stream::iter(events))
+        })
+        .stream::<ExportJournal, _, _, _>(|_| async move {
+            let record = AuditRecord {
+                sequence: 1,
+                at: None,
+                digest: None,
+                chain: None,
+                event: serde_json::value::RawValue::NULL.to_owned(),
+            };
+            // One record, and then nothing, for ever.
+            Ok(stream::iter([Ok(record)]).chain(stream::pending()))
         })
         .stream::<ReadLogs, _, _, _>(|_| async move {
             let first = LogLine {
@@ -54,11 +80,10 @@ fn service(limits: ServerLimits) -> Service {
         });
     rest!(server;
         GetStatus ListAgents RunAgent PauseAgent ResumeAgent ExplainEventRoutes ListModules
-        ListRuns ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions ReplayEvents
+        ListRuns RecordRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions ReplayEvents
         ListDeadLetters GetDeadLetter RetryDeadLetter DropDeadLetter GetConfiguration
-        ReloadConfiguration Synchronize RollBack PinRelease UnpinRelease ApplyReleaseBundle
-        FreezeEffects ThawEffects VerifyJournal ListChanges GetOpenApi;
-        ExportJournal)
+        ReloadConfiguration RollBack PinRelease UnpinRelease ApplyReleaseBundle
+        FreezeEffects ThawEffects VerifyJournal ListChanges GetOpenApi)
     .finish(Roles::default())
     .unwrap()
 }
@@ -71,11 +96,15 @@ fn rustix_user() -> u32 {
 
 /// Serves while `test` runs, and sees that the server ends when told to.
 async fn serving(limits: ServerLimits, test: impl AsyncFnOnce(&Path)) {
+    serve(service(limits), test).await;
+}
+
+async fn serve(service: Service, test: impl AsyncFnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("node.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(service(limits).serve(listener, async { drop(stopped.await) }));
+    let server = tokio::spawn(service.serve(listener, async { drop(stopped.await) }));
     test(&socket).await;
     stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(20), server).await.unwrap().unwrap();
@@ -154,4 +183,106 @@ async fn says_what_to_do_when_there_is_no_node() {
     let client = Client::new(&folder.path().join("node.sock"));
     let error = client.call::<GetHealth>(&Nothing {}, &Nothing {}).await.unwrap_err();
     assert!(error.to_string().contains("wachter run"), "{error}");
+}
+
+/// A long time; a test that waits so long has failed.
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn limits_follow_configuration_while_serving() {
+    let limits = ServerLimits { connections: 1, headers: LONG, body: 10 };
+    let service = service(limits);
+    let control = service.control();
+    serve(service, async |socket| {
+        let silent = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let client = Client::new(socket);
+        let mut waiting = std::pin::pin!(client.call::<GetHealth>(&Nothing {}, &Nothing {}));
+        let answered = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+        assert!(answered.is_err(), "there is room for one");
+        control.set(ServerLimits { connections: 2, ..limits }, Roles::default());
+        let answered = tokio::time::timeout(LONG, waiting).await.unwrap();
+        assert!(answered.unwrap().healthy);
+        let body = wachter_api::shapes::Freeze { reason: "x".repeat(100) };
+        let freeze = async || {
+            client.call::<wachter_api::FreezeEffects>(&Nothing {}, &body).await.unwrap_err()
+        };
+        assert!(freeze().await.to_string().contains("over 10 bytes"));
+        control.set(ServerLimits { connections: 2, body: 1_000, ..limits }, Roles::default());
+        assert_eq!(freeze().await.to_string(), "none", "its handler was reached");
+        drop(silent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_hangs_up_is_told_too() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let begun = Arc::new(Notify::new());
+    let service = observed(ServerLimits::default(), Arc::clone(&begun), move |called| {
+        telling.lock().unwrap().push((called.route.name, called.status));
+    });
+    serve(service, async |socket| {
+        let mut caller = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let request =
+            "POST /v1/release/sync HTTP/1.1\r\nhost: wachter\r\ncontent-length: 2\r\n\r\n{}";
+        caller.write_all(request.as_bytes()).unwrap();
+        tokio::time::timeout(LONG, begun.notified()).await.unwrap();
+        drop(caller);
+        let wait = async {
+            while told.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONG, wait).await.unwrap();
+        assert_eq!(*told.lock().unwrap(), [("Synchronize", 499)]);
+    })
+    .await;
+}
+
+/// A user that no host has.
+const SOMEBODY: u32 = 4_000_000;
+
+/// Calls as another user, which root alone can; `None` where this process is not root.
+fn as_somebody(socket: &Path, path: &str) -> Option<std::process::Child> {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    if rustix_user() != 0 {
+        return None;
+    }
+    for path in [socket, socket.parent().unwrap()] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let url = format!("http://wachter{path}");
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["--silent", "--show-error", "--no-buffer", "--unix-socket"]).arg(socket).arg(url);
+    curl.uid(SOMEBODY).gid(SOMEBODY).stdout(std::process::Stdio::piped());
+    Some(curl.stderr(std::process::Stdio::null()).spawn().unwrap())
+}
+
+#[tokio::test]
+async fn who_loses_a_role_is_cut_off_in_the_middle_of_an_answer() {
+    let service = service(ServerLimits::default());
+    let control = service.control();
+    let members = Members { users: [SOMEBODY.to_string()].into(), ..Members::default() };
+    let roles = Roles { viewers: members, ..Roles::default() };
+    control.set(ServerLimits::default(), roles);
+    serve(service, async |socket| {
+        let Some(mut follower) = as_somebody(socket, "/v1/audit/export") else { return };
+        let mut output = follower.stdout.take().unwrap();
+        let first = tokio::task::spawn_blocking(move || {
+            let mut byte = [0; 1];
+            output.read_exact(&mut byte).map(|()| output)
+        });
+        let mut output = first.await.unwrap().unwrap();
+        control.set(ServerLimits::default(), Roles::default());
+        let rest = tokio::task::spawn_blocking(move || {
+            let mut rest = Vec::new();
+            output.read_to_end(&mut rest)?;
+            follower.wait()
+        });
+        let ended = tokio::time::timeout(LONG, rest).await.unwrap().unwrap().unwrap();
+        assert!(!ended.success(), "its answer was cut off");
+    })
+    .await;
 }

@@ -1,14 +1,17 @@
 //! The bus against a raw writer on the same disk in the same run: a file that is appended to and
 //! `fdatasync`ed in groups, which is the least that durability costs.
 //!
-//! `cargo bench -p wachter-bus` takes some minutes; `-- SECONDS` sets the length of one measurement
-//! (2). After it, `quick` fills the window of identities with 100,000 instead of 1,150,000, and
-//! `publish`, `nats`, `work`, `latency` and `routing` choose what is measured.
-//! Both sides are measured in turns, and the median of the turns' ratios is what is told.
+//! `cargo bench -p wachter-bus` takes some minutes. `-- ROUNDS` sets how thorough it is (20): a tenth of
+//! a second a round for one measurement, up to five turns, and below ten rounds 20,000 identities in
+//! the window instead of 1,150,000. After it, `publish`, `nats`, `work`, `idle`, `latency`, `routing` and
+//! `open` choose what is measured. Both sides are measured in turns, and the median of the turns'
+//! ratios is what is told.
 
 #![expect(clippy::print_stdout, reason = "the numbers are what this program is for")]
 
+mod idle;
 mod nats;
+mod opening;
 mod rate;
 mod raw;
 mod routing;
@@ -25,17 +28,16 @@ use wachter_model::{Event, EventBuilder, EventId};
 use rate::{Clients, median, percentile};
 use raw::RawWriter;
 
-const TURNS: usize = 5;
-
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(2.0);
+    let rounds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(20_u32).max(1);
     let parts: Vec<_> = arguments.collect();
-    let quick = parts.iter().any(|part| part == "quick");
-    let wanted = |name: &str| {
-        parts.iter().all(|part| part == "quick") || parts.iter().any(|part| part == name)
+    let wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| part == name);
+    let scale = Scale {
+        turns: rounds.min(5),
+        length: Duration::from_millis(100) * rounds.min(20),
+        identities: if rounds < 10 { 20_000 } else { 1_150_000 },
     };
-    let length = Duration::from_secs_f64(seconds);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -53,18 +55,23 @@ fn main() {
     let mut options = Options::new(folder.path().join("bus"));
     options.segment = SegmentLimits { events: 65_536, ..SegmentLimits::default() };
     let bus = Bus::open(options.clone()).expect("a new journal can be opened");
-    fill(&runtime, &bus, if quick { 100_000 } else { 1_150_000 });
+    if parts.is_empty() || parts.iter().any(|part| part != "routing") {
+        fill(&runtime, &bus, scale.identities);
+    }
     if wanted("publish") {
-        publish(&runtime, &bus, &raw, length);
+        publish(&runtime, &bus, &raw, scale);
     }
     if wanted("nats") {
-        nats::measure(folder.path(), &target, length, &event(0).to_json());
+        nats::measure(folder.path(), &target, scale.length, &event(0).to_json());
     }
     if wanted("work") {
-        work(&runtime, &bus, &raw, length);
+        work(&runtime, &bus, &raw, scale);
+    }
+    if wanted("idle") {
+        idle::measure(&runtime, &bus, scale);
     }
     if wanted("latency") {
-        latency(&runtime, &bus, length);
+        latency(&runtime, &bus, scale.length);
     }
     let status = bus.status();
     println!(
@@ -73,20 +80,20 @@ fn main() {
         status.identity_bytes as f64 / 1_048_576.0,
         status.published as f64 / status.commits as f64
     );
-    drop(bus);
-    reopen(options);
+    if wanted("open") {
+        opening::measure(bus, options);
+    }
 }
 
-/// How long it takes until a journal is ready again.
-fn reopen(options: Options) {
-    let begun = Instant::now();
-    let bus = Bus::open(options).expect("the journal can be opened again");
-    println!(
-        "ready after {:.2} s with {} events, {} of them checked",
-        begun.elapsed().as_secs_f64(),
-        bus.status().last,
-        bus.opened().verified
-    );
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// How often both sides are measured, one after the other.
+    turns: u32,
+    /// How long one measurement takes.
+    length: Duration,
+    /// Identities in the window.
+    identities: u64,
 }
 
 /// An event of about 1 KiB; every other id is random, the rest sort by time.
@@ -128,10 +135,11 @@ fn fill(runtime: &Runtime, bus: &Bus, count: u64) {
     println!("filled with {count} identities in {seconds:.1} s");
 }
 
-fn publish(runtime: &Runtime, bus: &Bus, raw: &RawWriter, length: Duration) {
+fn publish(runtime: &Runtime, bus: &Bus, raw: &RawWriter, scale: Scale) {
+    let length = scale.length;
     for (publishers, goal) in [(1, 0.8), (8, 0.8), (64, 0.5)] {
         let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..TURNS {
+        for _ in 0..scale.turns {
             let sink = raw.clone();
             let raw = Clients::run(runtime, publishers, length, move |number| {
                 let sink = sink.clone();
@@ -159,10 +167,11 @@ fn publish(runtime: &Runtime, bus: &Bus, raw: &RawWriter, length: Duration) {
 }
 
 /// Publish, deliver, acknowledge with one output; against two appends, one after the other.
-fn work(runtime: &Runtime, bus: &Bus, raw: &RawWriter, length: Duration) {
+fn work(runtime: &Runtime, bus: &Bus, raw: &RawWriter, scale: Scale) {
+    let length = scale.length;
     for jobs in [1_u64, 8, 64] {
         let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-        for turn in 0..TURNS {
+        for turn in 0..scale.turns {
             let sink = raw.clone();
             let raw = Clients::run(runtime, jobs, length, move |number| {
                 let sink = sink.clone();

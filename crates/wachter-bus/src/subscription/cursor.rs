@@ -1,9 +1,12 @@
 //! What of a subscription is written: how far it looked, and what before that is open.
 //!
-//! Layout, all numbers as base-128 varints, least significant first: version 1, position, the place up
+//! Layout, all numbers as base-128 varints, least significant first: version 2, position, the place up
 //! to which deliveries are a replay, events skipped, events lost; the number of open events; for each
-//! the distance to the one before, and `attempts << 1 | revived`. At the end four bytes of SHA-256
-//! over all before: a cursor that was damaged must not pass for a place.
+//! the distance to the one before, `deliveries << 1 | revived`, and failures. At the end four bytes
+//! of SHA-256 over all before: a cursor that was damaged must not pass for a place.
+//!
+//! Version 1 is read too. It had no failures: of its deliveries all but the last, which may have been
+//! under way when it was written, are taken for failures, as they were counted then.
 
 use sha2::{Digest as _, Sha256};
 
@@ -29,12 +32,16 @@ pub(crate) struct Cursor {
 pub(crate) struct Open {
     pub(crate) seq: Seq,
     /// Deliveries that were begun.
-    pub(crate) attempts: u32,
+    pub(crate) deliveries: u32,
+    /// Those of them that failed.
+    pub(crate) failures: u32,
     /// Whether it came back from the dead letters, and is still among them.
     pub(crate) revived: bool,
 }
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// The version of schema 1.
+const WITHOUT_FAILURES: u64 = 1;
 
 impl Cursor {
     /// The last event before which nothing is open.
@@ -50,7 +57,8 @@ impl Cursor {
         let mut before = 0;
         for open in &self.open {
             put(&mut out, open.seq.get() - before);
-            put(&mut out, u64::from(open.attempts) << 1 | u64::from(open.revived));
+            put(&mut out, u64::from(open.deliveries) << 1 | u64::from(open.revived));
+            put(&mut out, u64::from(open.failures));
             before = open.seq.get();
         }
         let check = Sha256::digest(&out);
@@ -65,7 +73,8 @@ impl Cursor {
             return None;
         }
         let input = &mut rest;
-        if take(input)? != VERSION {
+        let version = take(input)?;
+        if ![WITHOUT_FAILURES, VERSION].contains(&version) {
             return None;
         }
         let mut cursor = Self {
@@ -78,12 +87,14 @@ impl Cursor {
         let mut before = 0_u64;
         for _ in 0..take(input)? {
             let seq = before.checked_add(take(input)?)?;
-            let attempts = take(input)?;
-            cursor.open.push(Open {
-                seq: Seq::new(seq),
-                attempts: u32::try_from(attempts >> 1).ok()?,
-                revived: attempts & 1 == 1,
-            });
+            let begun = take(input)?;
+            let deliveries = u32::try_from(begun >> 1).ok()?;
+            let failures = match version {
+                WITHOUT_FAILURES => deliveries.saturating_sub(1),
+                _ => u32::try_from(take(input)?).ok()?,
+            };
+            let revived = begun & 1 == 1;
+            cursor.open.push(Open { seq: Seq::new(seq), deliveries, failures, revived });
             before = seq;
         }
         input.is_empty().then_some(cursor)
@@ -126,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cursors() -> impl Strategy<Value = Cursor> {
-        let open = proptest::collection::btree_map(any::<u64>(), any::<(u32, bool)>(), 0..20);
+        let open = proptest::collection::btree_map(any::<u64>(), any::<(u32, u32, bool)>(), 0..20);
         (any::<[u64; 4]>(), open).prop_map(|([position, replay_to, skipped, lost], open)| Cursor {
             position: Seq::new(position),
             replay_to: Seq::new(replay_to),
@@ -134,9 +145,36 @@ mod tests {
             lost,
             open: open
                 .into_iter()
-                .map(|(seq, (attempts, revived))| Open { seq: Seq::new(seq), attempts, revived })
+                .map(|(seq, (deliveries, failures, revived))| Open {
+                    seq: Seq::new(seq),
+                    deliveries,
+                    failures,
+                    revived,
+                })
                 .collect(),
         })
+    }
+
+    #[test]
+    fn the_version_without_failures_is_read() {
+        // Position 5, no replay, 1 skipped, none lost; open are 2 with three attempts, and 4, which
+        // came back and was never delivered.
+        let mut bytes = vec![1, 5, 0, 1, 0, 2, 2, 3 << 1, 2, 1];
+        let check = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&check[..4]);
+        let open = |seq, deliveries, failures, revived| Open {
+            seq: Seq::new(seq),
+            deliveries,
+            failures,
+            revived,
+        };
+        let expected = Cursor {
+            position: Seq::new(5),
+            skipped: 1,
+            open: vec![open(2, 3, 2, false), open(4, 0, 0, true)],
+            ..Cursor::default()
+        };
+        assert_eq!(Cursor::from_bytes(&bytes), Some(expected));
     }
 
     proptest! {

@@ -4,17 +4,17 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
-use super::{Cursor, Start, SubscriptionName, SubscriptionOptions};
+use super::{Cursor, CursorChange, Start, Subscription, SubscriptionName, SubscriptionOptions};
 use crate::hub::Hub;
 use crate::job::{Job, Transaction};
 use crate::{Seq, WriteError, clock, lock};
 
-/// Makes a subscription, or gives one that is there its new options.
+/// Makes a subscription, or gives one that is there its new options; and a member of it.
 pub(crate) struct DeclareJob {
     pub(crate) hub: Arc<Hub>,
     pub(crate) options: SubscriptionOptions,
     pub(crate) made: Option<Arc<Shared>>,
-    pub(crate) answer: oneshot::Sender<Result<Arc<Shared>, WriteError>>,
+    pub(crate) answer: oneshot::Sender<Result<Subscription, WriteError>>,
 }
 
 impl Job for DeclareJob {
@@ -48,10 +48,13 @@ impl Job for DeclareJob {
         let answer = match (outcome, self.made) {
             (Ok(()), Some(shared)) => {
                 let mut all = lock(&self.hub.subscriptions);
-                let shared = all.entry(self.options.name.clone()).or_insert(shared);
-                lock(&shared.state).options = self.options;
+                let shared = Arc::clone(all.entry(self.options.name.clone()).or_insert(shared));
+                drop(all);
+                lock(&shared.state).declare(self.options, self.hub.offered());
+                self.hub.reroute();
                 shared.wake.notify_waiters();
-                Ok(Arc::clone(shared))
+                // If nobody waits for it any more, it goes again.
+                Ok(Subscription::new(shared, Arc::clone(&self.hub)))
             }
             (Err(error), _) => Err(error.clone()),
             (Ok(()), None) => Err(WriteError::Closed),
@@ -129,6 +132,7 @@ impl Job for RemoveJob {
     fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
         let answer = outcome.map_err(Clone::clone).map(|()| {
             let removed = lock(&self.hub.subscriptions).remove(&self.name);
+            self.hub.reroute();
             if let Some(shared) = &removed {
                 let mut state = lock(&shared.state);
                 state.reset(Seq::ZERO, Seq::ZERO);
@@ -156,7 +160,9 @@ impl Job for ResetJob {
         let known = lock(&self.hub.subscriptions).get(&self.name).cloned();
         self.found = match known {
             Some(shared) => {
-                let before = shared.cursor();
+                let change = transaction.touch(&shared);
+                change.replaced = true;
+                let (before, _) = shared.cursor(self.hub.offered(), &CursorChange::default());
                 let position = position(transaction, self.to)?;
                 let cursor = Cursor {
                     position,
@@ -165,7 +171,6 @@ impl Job for ResetJob {
                     ..before
                 };
                 crate::writer::write_cursor(transaction.connection, shared.id, &cursor)?;
-                transaction.placed.push(shared.id);
                 Some((shared, cursor))
             }
             None => None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::EventFilter;
 use super::shared::Shared;
 use crate::hub::Hub;
 use crate::stored::{Raw, Stored};
@@ -17,6 +18,16 @@ const PAGE_BYTES: usize = 1 << 20;
 /// How long a failed look is not repeated: what is wrong with a disk is so for a while, mostly.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
+/// What one look at the database is for.
+struct Look {
+    after: Seq,
+    filter: EventFilter,
+    /// Which options the filter is of.
+    declared: u64,
+    missing: Vec<Seq>,
+    room: usize,
+}
+
 /// What one look at the database gave.
 struct Page {
     found: Vec<(Seq, Option<Stored>)>,
@@ -27,27 +38,13 @@ struct Page {
 }
 
 impl Shared {
-    /// Takes in what was just committed, if it keeps up.
-    pub(crate) fn offer(&self, events: &[Stored]) {
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
-        let mut state = lock(&self.state);
-        if !state.live || last.seq <= state.position {
-            return;
+    /// Takes in what was just committed and its topics mean, if it keeps up. All up to `offered` was
+    /// offered before.
+    pub(crate) fn offer<'a>(&self, events: impl Iterator<Item = &'a Stored>, offered: Seq) {
+        let more = lock(&self.state).offer(events, offered);
+        if more {
+            self.wake.notify_one();
         }
-        // A gap means that the reader has not come as far as was thought.
-        if first.seq.get() > state.position.get() + 1 {
-            state.live = false;
-            return;
-        }
-        for stored in events {
-            if state.room() == 0 {
-                state.live = false;
-                break;
-            }
-            state.look_at(stored);
-        }
-        drop(state);
-        self.wake.notify_one();
     }
 
     /// Has the reader fetch what is missing, or what follows the position.
@@ -58,24 +55,25 @@ impl Shared {
         room: usize,
     ) -> Result<(), ReadError> {
         let (shared, hub_of_task) = (Arc::clone(self), Arc::clone(hub));
-        let after = lock(&self.state).position;
+        let look = {
+            let state = lock(&self.state);
+            let filter = state.options.filter.clone();
+            Look { after: state.position, filter, declared: state.declared, missing, room }
+        };
         let asked = hub.reader.run(move |connection| {
-            let page = shared.load(connection, after, &missing, room);
-            shared.take_in(&hub_of_task, after, page);
+            // Told before looking: what was committed by now is found, and if nothing is there, there
+            // is nothing up to here.
+            let last = hub_of_task.last();
+            let page = shared.load(connection, &look, last);
+            shared.take_in(&hub_of_task, &look, page);
         });
         if asked { Ok(()) } else { Err(ReadError::Closed) }
     }
 
-    fn load(
-        &self,
-        connection: &Connection,
-        after: Seq,
-        missing: &[Seq],
-        room: usize,
-    ) -> rusqlite::Result<Page> {
+    fn load(&self, connection: &Connection, look: &Look, last: Seq) -> rusqlite::Result<Page> {
         let mut page =
             Page { found: Vec::new(), events: Vec::new(), to: None, damaged: Vec::new() };
-        for seq in missing {
+        for seq in &look.missing {
             let raw = Raw::find(connection, *seq)?;
             let sound = match raw.as_ref().and_then(Raw::read) {
                 Some(stored) => Some(stored),
@@ -86,18 +84,19 @@ impl Shared {
             }
             page.found.push((*seq, sound));
         }
-        if room == 0 {
+        if look.room == 0 {
             return Ok(page);
         }
-        let filter = lock(&self.state).options.filter.clone();
         let mut select = connection.prepare_cached(
             "SELECT seq, at, topic, seal, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
-        let mut rows = select.query((after.to_sql(), PAGE_ROWS))?;
-        let (mut seen, mut bytes) = (after, 0);
+        let mut rows = select.query((look.after.to_sql(), PAGE_ROWS))?;
+        let (mut seen, mut bytes, mut looked_at) = (look.after, 0, 0);
+        let mut more = false;
         while let Some(row) = rows.next()? {
+            looked_at += 1;
             seen = Seq::from_sql(row.get(0)?);
-            let meant = row.get_ref(2)?.as_str().is_ok_and(|topic| filter.may_want(topic));
+            let meant = row.get_ref(2)?.as_str().is_ok_and(|topic| look.filter.may_want(topic));
             if meant {
                 let raw = Raw::from_row(row)?;
                 match raw.read() {
@@ -107,16 +106,19 @@ impl Shared {
                     }
                     None => page.damaged.push(seen),
                 }
-                if page.events.len() >= room || bytes >= PAGE_BYTES {
+                if page.events.len() >= look.room || bytes >= PAGE_BYTES {
+                    more = true;
                     break;
                 }
             }
         }
-        page.to = Some(seen);
+        // Where rows at the end were lost, none follows, and looking for them again would find none.
+        more |= looked_at >= PAGE_ROWS;
+        page.to = Some(if more { seen } else { seen.max(last) });
         Ok(page)
     }
 
-    fn take_in(&self, hub: &Hub, after: Seq, page: rusqlite::Result<Page>) {
+    fn take_in(&self, hub: &Hub, look: &Look, page: rusqlite::Result<Page>) {
         let mut state = lock(&self.state);
         state.reading = false;
         state.read_after = page.is_err().then(|| hub.clock.elapsed() + READ_PAUSE);
@@ -125,8 +127,10 @@ impl Shared {
                 for (seq, stored) in page.found {
                     state.supply(seq, stored);
                 }
-                // Something else moved the position meanwhile: a reset, or the last member left.
-                if let Some(to) = page.to.filter(|_| state.position == after) {
+                // Something else may have moved the position meanwhile: a reset, or the last member left.
+                // Or other options came, and what they mean was not looked for.
+                let current = state.position == look.after && state.declared == look.declared;
+                if let Some(to) = page.to.filter(|_| current) {
                     for stored in &page.events {
                         state.look_at(stored);
                     }

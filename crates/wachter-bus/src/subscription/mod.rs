@@ -2,8 +2,8 @@
 //!
 //! A subscription has one place in the journal. Members that hold it at the same time compete for
 //! its events; what one of them has is leased to it in memory and written nowhere. Written is, with
-//! each acknowledgement and in its transaction, the **cursor**: how far the journal was looked
-//! through, and which events before that are still open, with their attempts. After a crash, events
+//! each verdict and in its transaction, the **cursor**: how far the journal was looked through, and
+//! which events before that are still open, with their deliveries and failures. After a crash, events
 //! that were leased are open and are delivered again.
 //!
 //! An event that takes the node down each time it is handled must end among the dead letters, though
@@ -13,15 +13,21 @@
 //!
 //! Memory: at most [`SubscriptionOptions::window`] events, or 4 MiB of them and one more, are held
 //! ahead, being retried and in flight together. A subscription that falls behind further reads from
-//! the database what it needs; one that keeps up is fed by the writer and reads nothing.
+//! the database what it needs; one that keeps up is fed by the writer and reads nothing. The writer
+//! finds those whose topics mean an event by an index, so others cost a commit nothing.
 
+mod bury;
 mod cursor;
 mod declare;
-mod deliver;
+mod delivery;
 mod feed;
 mod filter;
+mod idempotency_key;
+mod mark;
+mod member;
 mod name;
 mod options;
+mod outputs;
 mod pending;
 mod retry;
 mod settle;
@@ -30,11 +36,13 @@ mod state;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use declare::{DeclareJob, RemoveJob, ResetJob, first_at, load_all};
-pub use deliver::{Delivery, IdempotencyKey};
+pub use delivery::Delivery;
 pub use filter::{EventFilter, Predicate};
+pub use idempotency_key::IdempotencyKey;
+pub use member::{Subscription, SubscriptionStatus};
 pub use name::{SubscriptionName, SubscriptionNameError};
 pub use options::{Order, Start, SubscriptionOptions};
+pub use outputs::{AckError, Acknowledged, Outputs};
 pub use retry::Retry;
-pub use settle::{AckError, Acknowledged, Outputs};
 pub(crate) use shared::Shared;
-pub use shared::{Subscription, SubscriptionStatus};
+pub(crate) use state::CursorChange;

@@ -22,9 +22,9 @@ pub struct SubscriptionOptions {
     /// Events held in memory, waiting, being retried and in flight. 1,024, and never below
     /// `in_flight`. With [`Order::Key`] it bounds how far past a key that is held up others go on.
     pub window: usize,
-    /// How long a delivery may take before it is taken for failed. 30 s.
+    /// How long a delivery may take before it counts as failed. 30 s.
     pub ack_within: Duration,
-    /// What becomes of a delivery that failed.
+    /// What becomes of a delivery that failed or was interrupted.
     pub retry: Retry,
     /// How old an event may grow while it waits for this subscription before retention may drop it.
     /// 30 days; `None` keeps it for ever, until the disk is full.

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cursor::Open;
+use crate::Seq;
 use crate::stored::Stored;
 
 /// An event that a subscription has yet to settle.
@@ -8,7 +10,9 @@ pub(super) struct Pending {
     /// The event; absent until it is read, where only the cursor told of it.
     pub(super) stored: Option<Stored>,
     /// Deliveries begun.
-    pub(super) attempts: u32,
+    pub(super) deliveries: u32,
+    /// Those of them that failed. The others were interrupted, or one of them is under way.
+    pub(super) failures: u32,
     /// Whether it came back from the dead letters.
     pub(super) revived: bool,
     pub(super) phase: Phase,
@@ -21,9 +25,9 @@ pub(super) enum Phase {
     Ready,
     /// It is delivered again at this time.
     Waiting(Duration),
-    /// The attempt is being written down before it is made.
+    /// The delivery is being written down before it is made.
     Recording,
-    /// The attempt is written down.
+    /// The delivery is written down.
     Recorded,
     /// A member has it, by this token, until the deadline.
     Leased(u64, Duration),
@@ -35,7 +39,24 @@ pub(super) enum Phase {
 
 impl Pending {
     pub(super) const fn new(stored: Stored) -> Self {
-        Self { stored: Some(stored), attempts: 0, revived: false, phase: Phase::Ready }
+        Self {
+            stored: Some(stored),
+            deliveries: 0,
+            failures: 0,
+            revived: false,
+            phase: Phase::Ready,
+        }
+    }
+
+    /// An event that a cursor tells of.
+    pub(super) const fn told_of(open: Open) -> Self {
+        let Open { deliveries, failures, revived, .. } = open;
+        Self { stored: None, deliveries, failures, revived, phase: Phase::Ready }
+    }
+
+    /// What a cursor tells of it.
+    pub(super) const fn open(&self, seq: Seq) -> Open {
+        Open { seq, deliveries: self.deliveries, failures: self.failures, revived: self.revived }
     }
 
     pub(super) fn bytes(&self) -> usize {

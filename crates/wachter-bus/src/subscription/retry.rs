@@ -4,12 +4,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Seq;
 
-/// What becomes of a delivery that failed, or was not settled in time.
+/// What becomes of a delivery that failed, was not settled in time, or was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Retry {
-    /// Deliveries of one event at most, the first included; then it goes to the dead letters. 5.
+    /// How often an event may fail; the last time it goes to the dead letters. A failure is a
+    /// [`nak`](crate::Delivery::nak) and a deadline that was past. 5.
     pub attempts: u32,
-    /// The wait before the second delivery. 1 s.
+    /// How often the deliveries of an event may be interrupted before it goes to the dead letters:
+    /// dropped, given back, or under way when the node went down. This bounds what an event can do
+    /// that takes its worker or the node down each time. 10.
+    pub interruptions: u32,
+    /// The wait after the first failure. 1 s.
     pub initial: Duration,
     /// By what each further wait is longer. 2.
     pub factor: f64,
@@ -24,6 +29,7 @@ impl Default for Retry {
     fn default() -> Self {
         Self {
             attempts: 5,
+            interruptions: 10,
             initial: Duration::from_secs(1),
             factor: 2.0,
             max: Duration::from_secs(300),
@@ -33,7 +39,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The wait after delivery number `attempt` of the event at `seq`. Always the same for the same:
+    /// The wait after failure, or interruption, number `attempt` of the event at `seq`. Always the same for the same:
     /// what is taken off comes from a hash of both.
     pub(super) fn wait(&self, seq: Seq, attempt: u32) -> Duration {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);

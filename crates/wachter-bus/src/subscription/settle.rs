@@ -1,83 +1,61 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use wachter_model::Event;
 
+use super::bury::cut_short;
+use super::outputs::{AckError, Acknowledged, Outputs};
 use super::shared::Shared;
 use crate::hub::Hub;
 use crate::job::{Job, Transaction};
-use crate::keys::{KeyChange, KeyConflict};
+use crate::keys::KeyChange;
 use crate::publish::{self, Prepared};
-use crate::{Notice, PublishReason, Published, Seq, WriteError, lock};
+use crate::{Notice, Seq, WriteError, lock};
 
-/// What comes of the work on an event, committed together with its settling.
-#[derive(Clone, Debug, Default)]
-pub struct Outputs {
-    /// Events. One that had been accepted before is not written again.
-    pub events: Vec<Event>,
-    /// Changes of keys; if one does not meet what it expects, nothing is committed.
-    pub keys: Vec<KeyChange>,
+/// What a member says of an event that it has.
+pub(super) enum Verdict {
+    Done,
+    /// It is delivered again then, or as the retry policy says.
+    Failed {
+        until: Option<Duration>,
+        reason: String,
+    },
+    GivenUp {
+        reason: String,
+    },
 }
 
-/// What became of the outputs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Acknowledged {
-    /// Of each event, where it stands.
-    pub events: Vec<Published>,
-    /// Of each change of a key, its new revision; of a removal, 0.
-    pub revisions: Vec<u64>,
-}
+pub(super) type Outcome = Result<Acknowledged, AckError>;
 
-/// Why a delivery was not settled.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AckError {
-    /// The deadline was past, and the event has been given to somebody else, or the subscription was
-    /// set back or removed.
-    #[error(
-        "the delivery is not held any more: its deadline was past, or its subscription changed"
-    )]
-    Expired,
-    /// A key is not as was expected.
-    #[error(transparent)]
-    Conflict(KeyConflict),
-    /// An output may not be published.
-    #[error("an output was refused")]
-    Refused(#[source] PublishReason),
-    /// It could not be written.
-    #[error(transparent)]
-    Write(WriteError),
-}
-
-pub(crate) enum Outcome {
-    Done(Acknowledged),
-    Failed(AckError),
-}
-
-/// An acknowledgement on its way.
-pub(crate) struct SettleJob {
+/// The end of a delivery on its way: verdict and outputs in one transaction.
+pub(super) struct SettleJob {
     shared: Arc<Shared>,
     hub: Arc<Hub>,
     seq: Seq,
     token: u64,
     events: Vec<Prepared>,
     keys: Vec<KeyChange>,
-    done: Result<Acknowledged, AckError>,
+    verdict: Verdict,
+    done: Outcome,
     begun: bool,
-    answer: oneshot::Sender<Outcome>,
+    /// Whether it went to the dead letters.
+    buried: bool,
+    /// Who waits; nobody where the delivery was handed over with the verdict.
+    answer: Option<oneshot::Sender<Outcome>>,
 }
 
 impl SettleJob {
     /// Makes outputs ready.
     ///
-    /// Acknowledgements do not wait for room in the queue: what they may bring is bounded by what is
-    /// in flight, and room is made by writing, which they are part of.
+    /// Verdicts do not wait for room in the queue: what they may bring is bounded by what is in
+    /// flight, and room is made by writing, which they are part of.
     pub(super) fn prepare(
         hub: &Arc<Hub>,
         shared: &Arc<Shared>,
-        seq: Seq,
-        token: u64,
+        (seq, token): (Seq, u64),
+        verdict: Verdict,
         outputs: Outputs,
-        answer: oneshot::Sender<Outcome>,
+        answer: Option<oneshot::Sender<Outcome>>,
     ) -> Result<Self, AckError> {
         let events = hub.preparation.all(outputs.events);
         Ok(Self {
@@ -87,10 +65,43 @@ impl SettleJob {
             token,
             events: events.map_err(|error| AckError::Refused(error.reason))?,
             keys: outputs.keys,
+            verdict,
             done: Err(AckError::Expired),
             begun: false,
+            buried: false,
             answer,
         })
+    }
+
+    /// Takes over in memory what is on disk.
+    fn settled(&mut self, now: Duration) {
+        let mut state = lock(&self.shared.state);
+        match &mut self.verdict {
+            _ if self.buried => state.settle(self.seq, false),
+            Verdict::Done | Verdict::GivenUp { .. } => state.settle(self.seq, true),
+            Verdict::Failed { until, .. } => state.fail(self.seq, *until, now),
+        }
+        drop(state);
+        if let Verdict::Failed { reason, .. } | Verdict::GivenUp { reason } = &mut self.verdict
+            && self.buried
+        {
+            self.hub.notice(Notice::DeadLettered {
+                subscription: self.shared.name.clone(),
+                seq: self.seq,
+                reason: std::mem::take(reason),
+            });
+        }
+    }
+
+    /// Whoever had it is gone and cannot give it back any more.
+    fn give_back(&self, now: Duration) {
+        let mut state = lock(&self.shared.state);
+        match self.verdict {
+            Verdict::Failed { until, .. } if state.holds(self.seq, self.token) => {
+                state.fail(self.seq, until, now);
+            }
+            _ => state.interrupt(self.seq, self.token, None, now),
+        }
     }
 }
 
@@ -104,11 +115,17 @@ impl Job for SettleJob {
     }
 
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        self.begun = lock(&self.shared.state).begin(self.seq, self.token);
-        if !self.begun {
+        self.buried = false;
+        let mut state = lock(&self.shared.state);
+        let attempts = state.options.retry.attempts.max(1);
+        let begun = state.begin(self.seq, self.token);
+        let begun = begun.map(|pending| (pending.deliveries, pending.failures, pending.revived));
+        drop(state);
+        self.begun = begun.is_some();
+        let Some((deliveries, failures, revived)) = begun else {
             self.done = Err(AckError::Expired);
             return Ok(());
-        }
+        };
         if let Some(conflict) = transaction.first_conflict(&self.keys)? {
             self.done = Err(AckError::Conflict(conflict));
             return Ok(());
@@ -120,131 +137,47 @@ impl Job for SettleJob {
         for change in &self.keys {
             done.revisions.push(transaction.change_key(change)?);
         }
-        if lock(&self.shared.state).pending.get(&self.seq).is_some_and(|pending| pending.revived) {
-            crate::dead_letters::forget(transaction.connection, self.shared.id, self.seq)?;
+        let (connection, id, seq) = (transaction.connection, self.shared.id, self.seq);
+        let (failures, reason) = match &mut self.verdict {
+            Verdict::Done => (failures, None),
+            Verdict::Failed { reason, .. } => {
+                (failures + 1, Some(reason).filter(|_| failures + 1 >= attempts))
+            }
+            Verdict::GivenUp { reason } => (failures, Some(reason)),
+        };
+        if let Some(reason) = reason {
+            cut_short(reason);
+            let counts = (deliveries, failures);
+            crate::dead_letters::bury(transaction, id, seq, counts, reason)?;
+            self.buried = true;
+        } else if revived && matches!(self.verdict, Verdict::Done) {
+            crate::dead_letters::forget(connection, id, seq)?;
         }
-        transaction.touch(&self.shared);
+        let change = transaction.touch(&self.shared);
+        match self.verdict {
+            Verdict::Failed { .. } if !self.buried => change.failed.push(seq),
+            _ => change.settled.push(seq),
+        }
         self.done = Ok(done);
         Ok(())
     }
 
-    fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
-        let this = *self;
-        let now = this.hub.clock.elapsed();
-        let outcome = match (outcome, this.done) {
-            (Ok(()), Ok(done)) => Outcome::Done(done),
-            (Ok(()), Err(error)) => Outcome::Failed(error),
-            (Err(error), _) => Outcome::Failed(AckError::Write(error.clone())),
+    fn finish(mut self: Box<Self>, outcome: Result<(), &WriteError>) {
+        let now = self.hub.clock.elapsed();
+        let done = std::mem::replace(&mut self.done, Err(AckError::Expired));
+        let outcome = match outcome {
+            Ok(()) => done,
+            Err(error) => Err(AckError::Write(error.clone())),
         };
-        let mut state = lock(&this.shared.state);
-        let done = matches!(outcome, Outcome::Done(_));
-        if done {
-            state.settle(this.seq);
-        } else if this.begun {
-            state.resume(this.seq, now);
+        let failed = outcome.is_err();
+        if !failed {
+            self.settled(now);
+        } else if self.begun {
+            lock(&self.shared.state).resume(self.seq, now);
         }
-        drop(state);
-        let answered = this.answer.send(outcome).is_ok();
-        if !answered && !done && this.begun {
-            // Whoever had it is gone and cannot give it back any more.
-            let mut state = lock(&this.shared.state);
-            let exhausted = state.holds(this.seq, this.token) && state.fail(this.seq, None, now);
-            drop(state);
-            if exhausted {
-                let reason = "its acknowledgement could not be written";
-                this.hub.submit(Box::new(BuryJob::new(
-                    &this.shared,
-                    this.seq,
-                    reason.into(),
-                    None,
-                )));
-            }
-        }
-        this.shared.wake.notify_one();
-    }
-}
-
-/// Writes a cursor with the attempts that are about to be made.
-pub(super) struct MarkJob(Arc<Shared>);
-
-impl MarkJob {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Job for MarkJob {
-    fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        transaction.touch(&self.0);
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
-        lock(&self.0.state).recorded(outcome.is_ok());
-        self.0.wake.notify_one();
-    }
-}
-
-/// Puts an event to the dead letters.
-pub(super) struct BuryJob {
-    shared: Arc<Shared>,
-    seq: Seq,
-    reason: String,
-    answer: Option<oneshot::Sender<Result<(), WriteError>>>,
-}
-
-/// What is kept of a reason; it may come from a module.
-const LONGEST_REASON: usize = 1_024;
-
-impl BuryJob {
-    pub(super) fn new(
-        shared: &Arc<Shared>,
-        seq: Seq,
-        mut reason: String,
-        answer: Option<oneshot::Sender<Result<(), WriteError>>>,
-    ) -> Self {
-        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
-        Self { shared: Arc::clone(shared), seq, reason, answer }
-    }
-}
-
-impl Job for BuryJob {
-    fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        let attempts =
-            lock(&self.shared.state).pending.get(&self.seq).map(|pending| pending.attempts);
-        if let Some(attempts) = attempts {
-            crate::dead_letters::bury(
-                transaction,
-                self.shared.id,
-                self.seq,
-                attempts,
-                &self.reason,
-            )?;
-        }
-        transaction.touch(&self.shared);
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
-        let hub = self.shared.hub.upgrade();
-        let mut state = lock(&self.shared.state);
-        match outcome {
-            Ok(()) => state.buried(self.seq),
-            Err(_) => {
-                let now = hub.as_ref().map_or(std::time::Duration::ZERO, |hub| hub.clock.elapsed());
-                state.unbury(self.seq, now);
-            }
-        }
-        drop(state);
-        if let (Ok(()), Some(hub)) = (outcome, hub) {
-            hub.notice(Notice::DeadLettered {
-                subscription: self.shared.name.clone(),
-                seq: self.seq,
-                reason: self.reason,
-            });
-        }
-        if let Some(answer) = self.answer {
-            let _ = answer.send(outcome.map_err(Clone::clone));
+        let answered = self.answer.take().is_some_and(|answer| answer.send(outcome).is_ok());
+        if failed && !answered {
+            self.give_back(now);
         }
         self.shared.wake.notify_one();
     }

@@ -1,8 +1,8 @@
 use std::sync::atomic::Ordering;
 
 use super::Writer;
-use crate::job::{Job, Transaction};
-use crate::{Notice, WriteError, clock, lock};
+use crate::job::{Job, Touched, Transaction};
+use crate::{Notice, Seq, WriteError, clock, lock};
 
 impl Writer {
     /// Commits `jobs` together, with what is due besides. An empty group does only the latter.
@@ -93,8 +93,6 @@ impl Writer {
             now,
             appended: Vec::new(),
             touched: Vec::new(),
-            placed: Vec::new(),
-            revived: Vec::new(),
             keys: Vec::new(),
             repeats: 0,
         };
@@ -104,7 +102,7 @@ impl Writer {
             transaction.head.store_revision(connection).map_err(fail)?;
         }
         super::upkeep::close_segment(&mut transaction, &self.options).map_err(fail)?;
-        super::upkeep::drop_some(&mut transaction, &self.options, &mut self.dropping)
+        let dropped = super::upkeep::drop_some(&mut transaction, &self.options, &mut self.dropping)
             .map_err(fail)?;
         let Transaction { appended, touched, keys, repeats, .. } = transaction;
         connection
@@ -114,12 +112,14 @@ impl Writer {
         self.window.commit();
         let counters = &self.hub.counters;
         counters.commits.fetch_add(1, Ordering::Relaxed);
+        if let Some((count, to)) = dropped {
+            counters.dropped.fetch_add(count as u64, Ordering::Relaxed);
+            self.hub.dropped_before(Seq::new(to.get() + 1));
+        }
         counters.duplicates.fetch_add(repeats, Ordering::Relaxed);
         counters.identities.store(self.window.len() as u64, Ordering::Relaxed);
         counters.identity_bytes.store(self.window.memory() as u64, Ordering::Relaxed);
-        for subscription in touched {
-            subscription.written();
-        }
+        touched.iter().for_each(Touched::committed);
         self.hub.committed(&appended);
         for event in keys {
             // Nobody has to watch.

@@ -55,7 +55,6 @@ impl Head {
     /// says the same, and one page less to write is a fifth of a small commit.
     pub(crate) fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
         set_fact(connection, "last", (self.next - 1).cast_signed())?;
-        set_fact(connection, "chain", self.chain.as_bytes())?;
         self.store_revision(connection)
     }
 

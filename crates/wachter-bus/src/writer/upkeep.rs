@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Segment, Writer, set_fact, write_cursor};
+use super::{Segment, Writer};
 use crate::checkpoint::{self, Checkpoint};
 use crate::job::Transaction;
 use crate::scrub::Scrub;
@@ -18,7 +18,7 @@ impl Writer {
         if self.window.has_aged(clock::to_millis(self.hub.clock.now())) {
             self.freeze();
         }
-        self.flush_cursors();
+        self.flush_cursors(false);
         let moved = self.head.next - 1 != self.hub.stored_last.load(Ordering::Relaxed);
         if moved || self.failing {
             let stored =
@@ -79,11 +79,13 @@ impl Writer {
         }
     }
 
-    /// Writes cursors that moved over events which nobody had to settle.
-    pub(super) fn flush_cursors(&mut self) {
+    /// Writes cursors that moved over events which nobody had to settle, and interruptions. What
+    /// could not be written is written the next time.
+    pub(super) fn flush_cursors(&mut self, last: bool) {
+        let offered = self.hub.offered();
         let moved: Vec<_> = lock(&self.hub.subscriptions)
             .values()
-            .filter(|subscription| subscription.moved())
+            .filter(|subscription| subscription.is_unwritten(offered, last))
             .cloned()
             .collect();
         if moved.is_empty() {
@@ -91,11 +93,10 @@ impl Writer {
         }
         let _ = self.transact(|transaction| {
             for subscription in &moved {
-                write_cursor(transaction.connection, subscription.id, &subscription.cursor())?;
+                transaction.touch(subscription);
             }
             Ok(())
         });
-        moved.iter().for_each(|subscription| subscription.written());
     }
 
     /// Signs a checkpoint that could not be signed when it was made.
@@ -141,9 +142,10 @@ impl Writer {
             return;
         }
         let (first, last) = (Seq::from_sql(first), Seq::from_sql(last));
+        let offered = self.hub.offered();
         let needing: Vec<_> = lock(&self.hub.subscriptions)
             .values()
-            .filter(|subscription| subscription.floor() < last)
+            .filter(|subscription| subscription.floor(offered) < last)
             .cloned()
             .collect();
         let held = needing.iter().any(|subscription| {
@@ -163,8 +165,8 @@ impl Writer {
         }
         let losses: Vec<_> = needing
             .iter()
-            .filter(|subscription| subscription.would_lose(last) > 0)
-            .map(|subscription| (Arc::clone(subscription), subscription.floor()))
+            .filter(|subscription| subscription.would_lose(last, offered) > 0)
+            .map(|subscription| (Arc::clone(subscription), subscription.floor(offered)))
             .collect();
         let marked = self.transact(|transaction| {
             transaction
@@ -182,7 +184,7 @@ impl Writer {
             return;
         }
         for subscription in needing {
-            subscription.give_up(last);
+            subscription.give_up(last, offered);
         }
         for (subscription, from) in losses {
             let range = SeqRange::new(Seq::new(from.get() + 1), last);
@@ -230,25 +232,22 @@ pub(super) fn close_segment(
 }
 
 /// Deletes a few of the events that are being dropped: as many again as were written, and the step
-/// at most, so that what is kept does not grow and nobody waits long.
+/// at most, so that what is kept does not grow and nobody waits long. Returns how many, and up to
+/// where.
 pub(super) fn drop_some(
     transaction: &mut Transaction<'_>,
     options: &Options,
     dropping: &mut Option<(Seq, Seq)>,
-) -> rusqlite::Result<()> {
-    let Some((first, last)) = *dropping else { return Ok(()) };
+) -> rusqlite::Result<Option<(usize, Seq)>> {
+    let Some((first, last)) = *dropping else { return Ok(None) };
     let written = transaction.appended.len() as u64;
     let most = u64::from(options.retention.step.max(1));
     let count = if written == 0 { most } else { (2 * written).min(most).max(16) };
-    let to = last.get().min(first.get() + count - 1);
+    let to = last.min(Seq::new(first.get() + count - 1));
     let gone = transaction
         .connection
         .prepare_cached("DELETE FROM events WHERE seq BETWEEN ?1 AND ?2")?
-        .execute([first.to_sql(), Seq::new(to).to_sql()])?;
-    transaction.hub.counters.dropped.fetch_add(gone as u64, Ordering::Relaxed);
-    *dropping = (to < last.get()).then(|| (Seq::new(to + 1), last));
-    if dropping.is_none() {
-        set_fact(transaction.connection, "dropped_to", last.to_sql())?;
-    }
-    Ok(())
+        .execute([first.to_sql(), to.to_sql()])?;
+    *dropping = (to < last).then(|| (Seq::new(to.get() + 1), last));
+    Ok(Some((gone, to)))
 }

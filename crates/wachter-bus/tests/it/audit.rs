@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wachter_bus::{Bus, Checkpoint, Options, Outputs, Query, SegmentLimits, Seq, Signer, Trace};
+use wachter_bus::{
+    Bus, Chain, Checkpoint, Options, Outputs, Query, SegmentLimits, Seq, Signer, Trace,
+};
 use wachter_model::{Digest, Event, EventId};
 
 use crate::support::{Fixture, event, next, number_of, options, publish};
@@ -172,4 +174,30 @@ async fn ephemeral_events_are_kept_nowhere_and_misses_are_counted() {
     assert_eq!(heard.next().await, Heard::Missed(6));
     assert_eq!(bus.status().ephemeral_lagged, 6);
     assert_eq!(bus.status().last, Seq::ZERO);
+}
+
+/// With what the export says, and nothing else, anybody comes to what a checkpoint says.
+#[tokio::test]
+async fn an_export_can_be_checked_by_others() {
+    let fixture = Fixture::new();
+    let bus = fixture.open_with(signed(Arc::new(Stamp)));
+    let odd = serde_json::json!({ "b": 1.5e300, "a": [null, "\u{7f}\u{2028}é"], "": -0.0 });
+    for number in 0..10 {
+        let event = event("test.odd").json(&odd).subject(format!("{number}")).build().unwrap();
+        bus.publish(vec![event]).await.unwrap();
+        fixture.clock.advance(Duration::from_millis(7));
+    }
+    let mut replay = bus.replay(Query::default());
+    let mut chain = Chain::begin(bus.journal());
+    while let Some(line) = replay.next_line().await {
+        let line = line.unwrap();
+        let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let (_, body) = line.split_once(r#""event":"#).unwrap();
+        let digest = Digest::of(body.strip_suffix('}').unwrap().as_bytes());
+        assert_eq!(fields["digest"], digest.to_string());
+        let at: jiff::Timestamp = fields["at"].as_str().unwrap().parse().unwrap();
+        let seq = Seq::new(fields["seq"].as_u64().unwrap());
+        chain = chain.next(seq, at.as_millisecond(), digest.as_bytes());
+    }
+    assert_eq!(bus.checkpoints().await.unwrap()[0].chain, chain);
 }

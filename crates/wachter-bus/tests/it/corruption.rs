@@ -1,6 +1,7 @@
 //! Damage done on purpose, and what is said of it. A journal of 60 events in segments of 20, all but
 //! the last 10 of them under checkpoints; then something is broken, and it is opened and verified.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -214,6 +215,63 @@ async fn the_newest_checkpoint() {
     check("newest checkpoint", breaks, &found, &found, &[]).await;
 }
 
+#[tokio::test]
+async fn a_checkpoint_that_is_gone() {
+    for first in [1, 21] {
+        let breaks = |it: &Connection| {
+            it.execute("DELETE FROM checkpoints WHERE first = ?1", [first]).unwrap();
+        };
+        // Without the newest, its segment is open again, and closed again with the next events.
+        let found: Vec<_> =
+            (first == 1).then(|| damage(1, 20, DamageKind::Checkpoint)).into_iter().collect();
+        check(&format!("no checkpoint from {first}"), breaks, &[], &found, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_is_wrong() {
+    #[derive(Debug)]
+    struct Stamp;
+    fn stamp(text: &str) -> String {
+        wachter_model::Digest::of(text.as_bytes()).to_string()
+    }
+    impl wachter_bus::Signer for Stamp {
+        fn sign(&self, text: &[u8]) -> Result<String, String> {
+            Ok(stamp(std::str::from_utf8(text).unwrap()))
+        }
+    }
+    let fixture = Fixture::new();
+    let signed = |options: &mut Options| {
+        small(options);
+        options.signer = Some(std::sync::Arc::new(Stamp));
+    };
+    let bus = fixture.open_with(signed);
+    for start in [0, 20, 40] {
+        publish(&bus, start..start + 20).await;
+    }
+    bus.close();
+    let checked = async || {
+        let bus = fixture.open_with(small);
+        let check = |text: &str, signature: &str| {
+            if stamp(text) == signature { Ok(()) } else { Err("another text".to_owned()) }
+        };
+        let report = bus.check_signatures(check).await.unwrap();
+        let wrong: Vec<_> = report.wrong.iter().map(|(one, _)| one.first.get()).collect();
+        let unsigned: Vec<_> = report.unsigned.iter().map(|one| one.first.get()).collect();
+        (report.sound, wrong, unsigned)
+    };
+    assert_eq!(checked().await, (3, vec![], vec![]));
+    edit(&fixture, |it| {
+        it.execute_batch(
+            "UPDATE checkpoints SET signature = 'x' || signature WHERE first = 1;
+             UPDATE checkpoints SET count = count + 1 WHERE first = 21;
+             UPDATE checkpoints SET signature = NULL WHERE first = 41;",
+        )
+        .unwrap();
+    });
+    assert_eq!(checked().await, (0, vec![1, 21], vec![41]));
+}
+
 /// Whoever can write the file can write all of it anew; a checkpoint that was kept elsewhere tells.
 #[tokio::test]
 async fn a_history_that_was_made_up() {
@@ -353,6 +411,59 @@ async fn exercise(bus: &Bus, turn: u64) -> bool {
     };
     let buried = delivery.unwrap().dead_letter("on purpose").await.is_ok();
     verified && read && published && changed && buried
+}
+
+/// Cut at lengths that are no number of pages, too.
+#[tokio::test]
+async fn a_file_cut_anywhere() {
+    let fixture = journal().await;
+    let whole = fs::read(path(&fixture)).unwrap();
+    let lock = fs::read(fixture.path().join("journal.lock")).unwrap();
+    for part in 0..10 {
+        let fixture = Fixture::new();
+        fs::write(path(&fixture), &whole[..part * whole.len() / 10 + part * 37]).unwrap();
+        fs::write(fixture.path().join("journal.lock"), &lock).unwrap();
+        if part == 0 {
+            // A file of no length is a new journal; the note in the lock tells of the old one.
+            let bus = fixture.open_with(small);
+            let noted = String::from_utf8(lock.clone()).unwrap();
+            assert_eq!(bus.opened().vanished.as_deref(), Some(noted.trim_end()));
+            assert_ne!(bus.journal(), noted.trim_end());
+        } else {
+            salvaged(&format!("cut at {part} of 10"), &fixture).await;
+        }
+    }
+}
+
+/// The last write to the log was torn at every place of a frame, as a power cut may leave it.
+#[tokio::test]
+async fn a_log_that_was_torn() {
+    let fixture = Fixture::new();
+    let bus = fixture.open_with(small);
+    for number in 0..30 {
+        publish(&bus, [number]).await;
+    }
+    let whole = fs::read(fixture.path().join("journal.db-wal")).unwrap();
+    let frame = 24 + 8_192;
+    let mut lengths = BTreeSet::new();
+    for cut in (0..3 * frame).step_by(1_369) {
+        let after = fixture.crash();
+        let log = path(&after).with_extension("db-wal");
+        fs::write(&log, &whole[..whole.len() - cut]).unwrap();
+        let bus = after.open_with(small);
+        assert!(bus.opened().salvage.is_none() && bus.opened().damage.is_empty());
+        let report = bus.verify(Seq::ZERO, Vec::new()).await.unwrap();
+        let (good, bad) = read(&bus).await;
+        assert!(report.is_sound() && bad.is_empty(), "{cut}: {report:?}");
+        assert_eq!(
+            good,
+            (1..=good.len() as u64).collect::<Vec<_>>(),
+            "what is left is a beginning"
+        );
+        lengths.insert(good.len());
+        publish(&bus, [1_000]).await;
+    }
+    assert!(lengths.len() > 1 && lengths.last() == Some(&30), "{lengths:?}");
 }
 
 #[tokio::test]

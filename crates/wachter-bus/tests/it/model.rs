@@ -17,6 +17,8 @@ enum Step {
     Take,
     Ack(prop::sample::Index, Option<u64>),
     Nak(prop::sample::Index, u64),
+    /// Fails one that is held, with an output.
+    Fail(prop::sample::Index, u64),
     Forget(prop::sample::Index),
     GiveUp(prop::sample::Index),
     Pass(u64),
@@ -32,6 +34,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => Just(Step::Take),
         6 => (index(), prop::option::of(200..400_u64)).prop_map(|(at, out)| Step::Ack(at, out)),
         2 => (index(), 0..4_000_u64).prop_map(|(at, delay)| Step::Nak(at, delay)),
+        2 => (index(), 400..600_u64).prop_map(|(at, out)| Step::Fail(at, out)),
         1 => index().prop_map(Step::Forget),
         1 => index().prop_map(Step::GiveUp),
         3 => (100..40_000_u64).prop_map(Step::Pass),
@@ -148,6 +151,15 @@ impl World {
             Step::Nak(at, delay) => {
                 if let Some(delivery) = pick(at, &mut self.held) {
                     delivery.nak(Some(Duration::from_millis(delay)), "a random step");
+                }
+            }
+            Step::Fail(at, output) => {
+                let Some(mut delivery) = pick(at, &mut self.held) else { return };
+                let outputs = Outputs { events: vec![keyed(output)], keys: Vec::new() };
+                match delivery.nak_with(outputs, None, "a random step").await {
+                    Ok(_) if model.events.contains(&output) => {}
+                    Ok(_) => model.events.push(output),
+                    Err(error) => assert!(matches!(error, AckError::Expired), "{error}"),
                 }
             }
             Step::Forget(at) => drop(pick(at, &mut self.held)),

@@ -5,7 +5,7 @@ use wachter_bus::{
     SubscriptionOptions,
 };
 
-use crate::support::{Fixture, next, number_of, numbered, options, publish, subscribe};
+use crate::support::{Fixture, next, numbered, options, publish};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -34,10 +34,14 @@ async fn whole_segments_go_by_age_and_checkpoints_stay() {
     let before = bus.verify(Seq::ZERO, Vec::new()).await.unwrap();
     bus.look_after().await.unwrap();
     assert_eq!(kept(&bus).await.len(), 35, "a day old is not past a day");
+    assert_eq!(bus.status().first, Seq::new(1));
     fixture.clock.advance(Duration::from_secs(1));
     bus.look_after().await.unwrap();
     bus.look_after().await.unwrap();
     assert_eq!(kept(&bus).await, (21..=35).collect::<Vec<_>>());
+    assert_eq!(bus.status().first, Seq::new(21));
+    let file = std::fs::metadata(fixture.path().join("journal.db")).unwrap().len();
+    assert!(bus.status().bytes > file, "its log counts too: {}", bus.status().bytes);
     let checkpoints = bus.checkpoints().await.unwrap();
     let dropped: Vec<_> = checkpoints.iter().map(|one| one.dropped.is_some()).collect();
     assert_eq!(dropped, [true, true, false]);
@@ -48,6 +52,7 @@ async fn whole_segments_go_by_age_and_checkpoints_stay() {
     assert!(repeat.duplicate && repeat.seq == Seq::new(4), "told though the event is gone");
     drop(bus);
     let bus = fixture.open_with(small);
+    assert_eq!((bus.status().first, bus.status().last), (Seq::new(21), Seq::new(35)));
     assert!(bus.publish(vec![numbered(3)]).await.unwrap()[0].duplicate);
     assert!(bus.verify(Seq::ZERO, Vec::new()).await.unwrap().is_sound());
 }
@@ -123,43 +128,4 @@ async fn a_drop_that_was_cut_short_goes_on() {
     bus.look_after().await.unwrap();
     assert_eq!(kept(&bus).await, [11, 12]);
     assert!(bus.verify(Seq::ZERO, Vec::new()).await.unwrap().is_sound());
-}
-
-/// A backlog is read in pages, so what is held does not grow with it. The length is set by
-/// `WACHTER_BUS_BACKLOG`; a million takes some minutes without optimization.
-#[tokio::test]
-async fn a_backlog_takes_no_memory() {
-    let count: u64 = std::env::var("WACHTER_BUS_BACKLOG")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(10_000);
-    let fixture = Fixture::new();
-    let bus = fixture.open_with(|options| options.dedup.generation = 4_096);
-    drop(subscribe(&bus, "late").await);
-    for start in (0..count).step_by(500) {
-        let filler = "x".repeat(800);
-        let batch = (start..start + 500)
-            .map(|number| numbered(number).into_builder().subject(filler.clone()).build().unwrap());
-        bus.publish(batch.collect()).await.unwrap();
-    }
-    let before = resident();
-    let late = subscribe(&bus, "late").await;
-    let mut most = 0;
-    for number in 0..count {
-        let mut delivery = next(&late).await;
-        assert_eq!(number_of(delivery.event()), number);
-        if number % 50 == 0 {
-            most = most.max(resident());
-        }
-        delivery.ack(Outputs::default()).await.unwrap();
-    }
-    println!("{count} events: {before} KiB before, {most} KiB at most");
-    assert!(most < before + 24 * 1_024, "{before} KiB grew to {most} KiB");
-}
-
-/// Resident memory of this process in KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

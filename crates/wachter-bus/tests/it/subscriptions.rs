@@ -113,24 +113,31 @@ async fn failures_wait_longer_and_end_among_dead_letters() {
     let bus = fixture.open();
     publish(&bus, 0..1).await;
     let subscription = subscribe(&bus, "one").await;
+    let counts = |delivery: &wachter_bus::Delivery| (delivery.attempt(), delivery.failures());
     let delivery = next(&subscription).await;
-    assert_eq!(delivery.attempt(), 1);
-    drop(delivery);
+    assert_eq!(counts(&delivery), (1, 0));
+    delivery.nak(None, "not yet");
     assert!(is_silent(&bus, &subscription).await);
     fixture.clock.advance(Duration::from_secs(1));
     let delivery = next(&subscription).await;
-    assert_eq!(delivery.attempt(), 2);
+    assert_eq!(counts(&delivery), (2, 1));
     delivery.nak(Some(Duration::from_secs(7)), "not yet");
     fixture.clock.advance(Duration::from_secs(6));
     assert!(is_silent(&bus, &subscription).await);
     fixture.clock.advance(Duration::from_secs(1));
     let delivery = next(&subscription).await;
-    assert_eq!(delivery.attempt(), 3);
+    assert_eq!(counts(&delivery), (3, 2));
+    drop(delivery);
+    assert!(is_silent(&bus, &subscription).await);
+    fixture.clock.advance(Duration::from_secs(1));
+    let delivery = next(&subscription).await;
+    assert_eq!(counts(&delivery), (4, 2), "to be dropped is not to fail");
     delivery.nak(None, "it is broken");
     assert!(is_silent(&bus, &subscription).await);
     let dead = bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap();
     assert_eq!(dead.len(), 1);
-    assert_eq!((dead[0].attempts, dead[0].reason.as_str()), (3, "it is broken"));
+    assert_eq!((dead[0].attempts, dead[0].failures), (4, 3));
+    assert_eq!(dead[0].reason, "it is broken");
     assert_eq!(**dead[0].event.as_ref().unwrap(), numbered(0));
     assert_eq!(subscription.status().floor, Seq::new(1));
 
@@ -408,4 +415,83 @@ async fn a_journal_that_cannot_be_read_is_asked_again_after_a_while_and_not_all_
     assert!(is_silent(&bus, &subscription).await, "it is not time yet");
     fixture.clock.advance(Duration::from_secs(1));
     assert_eq!(number_of(next(&subscription).await.event()), 1);
+}
+
+/// Where the end of the journal was lost, there is nothing to read, and it is not looked for again and
+/// again.
+#[tokio::test]
+async fn an_end_that_is_missing_is_passed() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..50).await;
+    bus.close();
+    let connection = rusqlite::Connection::open(fixture.path().join("journal.db")).unwrap();
+    connection.execute_batch("DELETE FROM events WHERE seq > 47").unwrap();
+    drop(connection);
+    let bus = fixture.open();
+    let one = subscribe(&bus, "one").await;
+    for _ in 0..47 {
+        next(&one).await.ack(Outputs::default()).await.unwrap();
+    }
+    assert!(is_silent(&bus, &one).await);
+    assert_eq!(one.status().behind, 0);
+}
+
+#[tokio::test]
+async fn a_cursor_that_could_not_be_written_is_written_later() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let predicate = Some(Predicate::new(|_| false));
+    let filter = EventFilter { predicate, ..EventFilter::default() };
+    let one = bus.subscribe(SubscriptionOptions { filter, ..options("one") }).await.unwrap();
+    assert!(is_silent(&bus, &one).await);
+    publish(&bus, 0..9).await;
+    let mut notices = bus.notices();
+    let other = rusqlite::Connection::open(fixture.path().join("journal.db")).unwrap();
+    other.execute_batch("ALTER TABLE subscriptions RENAME TO elsewhere").unwrap();
+    bus.look_after().await.unwrap();
+    assert!(matches!(notices.try_recv(), Ok(Notice::Failing(_))));
+    other.execute_batch("ALTER TABLE elsewhere RENAME TO subscriptions").unwrap();
+    bus.look_after().await.unwrap();
+    let bus = fixture.crash().open();
+    let status = bus.subscriptions().remove(0);
+    assert_eq!((status.behind, status.skipped), (0, 9));
+}
+
+/// Members are woken, and state is touched, only where the topics mean an event; the places of all
+/// others keep up nevertheless.
+#[tokio::test]
+async fn what_is_not_wanted_is_passed_without_a_wake() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let of = |topics: &[&str]| EventFilter {
+        topics: topics.iter().map(|text| text.parse().unwrap()).collect(),
+        ..EventFilter::default()
+    };
+    let declare = |text: &str, topics: &[&str]| {
+        bus.subscribe(SubscriptionOptions { filter: of(topics), ..options(text) })
+    };
+    let other = declare("other", &["other.>", "other.*"]).await.unwrap();
+    let all = subscribe(&bus, "all").await;
+    for number in 0..20 {
+        publish(&bus, [number]).await;
+        next(&all).await.ack(Outputs::default()).await.unwrap();
+        let status = other.status();
+        assert_eq!((status.behind, status.floor), (0, Seq::new(number + 1)));
+    }
+    bus.publish(vec![event("other.a").json(&7.into()).build().unwrap()]).await.unwrap();
+    let delivery = next(&other).await;
+    assert_eq!((number_of(delivery.event()), delivery.seq()), (7, Seq::new(21)));
+    drop(delivery);
+    // What it wants from now on it gets, and what it did not want before it does not.
+    let other = declare("other", &["test.number"]).await.unwrap();
+    publish(&bus, [20]).await;
+    let mut delivery = next(&other).await;
+    assert_eq!(number_of(delivery.event()), 20);
+    delivery.ack(Outputs::default()).await.unwrap();
+    drop((delivery, other));
+    // Without members nothing is held ahead, and it is found again.
+    publish(&bus, [21]).await;
+    let other = declare("other", &["test.number"]).await.unwrap();
+    assert_eq!(number_of(next(&other).await.event()), 21);
 }

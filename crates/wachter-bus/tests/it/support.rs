@@ -84,7 +84,7 @@ pub(crate) fn name(text: &str) -> SubscriptionName {
 pub(crate) fn options(text: &str) -> SubscriptionOptions {
     SubscriptionOptions {
         start: Start::Beginning,
-        retry: Retry { jitter: 0.0, attempts: 3, ..Retry::default() },
+        retry: Retry { jitter: 0.0, attempts: 3, interruptions: 3, ..Retry::default() },
         ..SubscriptionOptions::new(name(text))
     }
 }

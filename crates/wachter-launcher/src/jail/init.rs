@@ -12,18 +12,22 @@ use super::plan::Plan;
 use super::system::{self, Forked};
 use super::system_calls::Filters;
 use super::view::Source;
-use super::{EndAtUnwind, Report, Stdio, capabilities, files, limits, network, report, user, view};
+use super::{
+    Channels, EndAtUnwind, Report, Stdio, capabilities, files, limits, network, report, user, view,
+};
+use crate::secrets::Secret;
 
 /// Builds the view, starts the module, waits for it and for all orphans, and ends.
 pub(super) fn run(
     plan: &Plan,
     filters: &Filters,
     sources: Vec<Source>,
-    stdio: Stdio,
-    reports: BorrowedFd<'_>,
+    channels: Channels<'_>,
     summary_to: &OwnedFd,
+    secrets: Vec<Secret>,
 ) -> ! {
-    match start(plan, filters, sources, stdio, reports, summary_to) {
+    let reports = channels.reports;
+    match start(plan, filters, sources, channels, summary_to, secrets) {
         Ok(module) => {
             let summary = wait_for(module);
             // A pipe takes this much in one piece.
@@ -41,10 +45,11 @@ fn start(
     plan: &Plan,
     filters: &Filters,
     sources: Vec<Source>,
-    stdio: Stdio,
-    reports: BorrowedFd<'_>,
+    channels: Channels<'_>,
     summary_to: &OwnedFd,
+    secrets: Vec<Secret>,
 ) -> Result<i32, Fault> {
+    let Channels { stdio, reports } = channels;
     // The parent is outside this process namespace and has no number here; the pipe to it tells
     // whether it died before the kernel was asked to watch.
     user::die_with_parent(Signal::KILL, None)?;
@@ -57,12 +62,13 @@ fn start(
     let listeners = match &plan.view {
         Some(view) => {
             let listeners = network::listen(&plan.listeners)?;
-            view::enter(view, sources)?;
+            view::enter(view, sources, &secrets)?;
             rustix::system::sethostname(b"module").attempt(|| "set the host name")?;
             listeners
         }
         None => Vec::new(),
     };
+    drop(secrets);
     // From here on there is a process that is the module's: this one keeps nothing that it could
     // use, and is closed to it already (`be_opaque`).
     capabilities::keep(plan.capabilities)?;

@@ -12,6 +12,10 @@
 //!                                system calls and becomes the module
 //! ```
 //!
+//! Where secrets were granted, a fourth stands between the module and the node, the [`relay`]: what the
+//! module writes goes through it, without the secrets. The monitor starts it before it leaves the
+//! namespaces, and waits for its end.
+//!
 //! A run cannot outlive any of the three above it: each asks the kernel to be ended when its parent
 //! dies, and the end of process 1 ends its namespace. Without namespaces the monitor and the
 //! launcher adopt orphans and end them one by one.
@@ -20,6 +24,8 @@
 //! - The order of steps is that of the text above; nothing of the module runs before the last one.
 //! - A step that fails ends the run before it began. There is no weaker way to go on.
 //! - Only the module has the descriptors 0, 1 and 2 of the run; it has no others.
+//! - The values of secrets are wiped from the launcher, the monitor and process 1 before the module
+//!   begins; the relay and the files that the module was granted are all that is left of them.
 
 pub(crate) mod capabilities;
 pub(crate) mod disk;
@@ -31,6 +37,7 @@ mod limits;
 mod monitor;
 mod network;
 pub(crate) mod plan;
+mod relay;
 #[allow(unsafe_code, reason = "the one file with calls that have no safe interface")]
 pub(crate) mod system;
 pub(crate) mod system_calls;
@@ -49,6 +56,8 @@ pub(crate) use monitor::end_orphans_but;
 use plan::Plan;
 use system::Forked;
 use system_calls::Filters;
+
+use crate::secrets::Secret;
 
 /// What the processes of a run tell the launcher.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +91,12 @@ struct Stdio {
     ends: [OwnedFd; 3],
 }
 
+/// Where a run's words go: the module's, and those of the processes above it.
+struct Channels<'a> {
+    stdio: Stdio,
+    reports: BorrowedFd<'a>,
+}
+
 /// Signals to the monitor.
 pub(crate) const END_POLITELY: i32 = libc::SIGTERM;
 pub(crate) const END_AT_ONCE: i32 = libc::SIGUSR1;
@@ -95,6 +110,7 @@ pub(crate) fn begin(
     plan: &Plan,
     filters: &Filters,
     timeout: Duration,
+    secrets: Vec<Secret>,
     group: Option<BorrowedFd<'_>>,
     join: impl FnOnce(bool) -> Result<(), Fault>,
 ) -> Result<Begun, Fault> {
@@ -106,6 +122,7 @@ pub(crate) fn begin(
     let launcher = rustix::process::getpid().as_raw_nonzero().get();
     let (forked, within) = system::fork_into(group).attempt(|| "fork")?;
     match forked {
+        // Of the secrets, this process has nothing any more from here on.
         Forked::Parent(monitor) => Ok(Begun { monitor, reports, stdio: ours }),
         Forked::Child => {
             let _never_unwinds = EndAtUnwind;
@@ -119,8 +136,8 @@ pub(crate) fn begin(
                     timeout,
                     launcher,
                     || join(within),
-                    theirs,
-                    report_to.as_fd(),
+                    Channels { stdio: theirs, reports: report_to.as_fd() },
+                    secrets,
                 )
             });
             let code = match outcome {

@@ -9,11 +9,14 @@ use wachter_protocol::launcher::{End, StopReason, Usage};
 use super::disk::Watch;
 use super::fault::{Attempt, Fault};
 use super::plan::Plan;
+use super::relay::Relay;
 use super::system::{self, Forked};
 use super::system_calls::Filters;
 use super::{
-    END_AT_ONCE, END_POLITELY, EndAtUnwind, Report, Stdio, init, limits, report, user, view,
+    Channels, END_AT_ONCE, END_POLITELY, EndAtUnwind, Report, init, limits, relay, report, user,
+    view,
 };
+use crate::secrets::Secret;
 
 /// Between asking a run to end and ending it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -58,10 +61,11 @@ pub(super) fn run(
     timeout: Duration,
     launcher: i32,
     join: impl FnOnce() -> Result<(), Fault>,
-    stdio: Stdio,
-    reports: BorrowedFd<'_>,
+    channels: Channels<'_>,
+    secrets: Vec<Secret>,
 ) -> Result<(), Fault> {
     let begin = Instant::now();
+    let Channels { mut stdio, reports } = channels;
     // Blocked signals wait; so the launcher's death and a wish to stop are seen in the loop below.
     let signals = system::signal_set(&[libc::SIGCHLD, END_POLITELY, END_AT_ONCE]);
     system::block_signals(&signals);
@@ -78,6 +82,12 @@ pub(super) fn run(
     };
     user::drop_to(&plan.user)?;
     user::die_with_parent(Signal::USR1, Some(launcher))?;
+    let mut relay = None;
+    if !secrets.is_empty() {
+        let begun = relay::begin(stdio, &secrets, filters)?;
+        stdio = begun.0;
+        relay = Some(begun.1);
+    }
     if plan.view.is_some() {
         user::leave_namespaces(&plan.user, plan.user_namespace)?;
     } else {
@@ -97,16 +107,20 @@ pub(super) fn run(
         Forked::Child => {
             let _never_unwinds = EndAtUnwind;
             drop(summary_from);
-            init::run(plan, filters, sources, stdio, reports, &summary_to)
+            init::run(plan, filters, sources, Channels { stdio, reports }, &summary_to, secrets)
         }
     };
-    drop((sources, stdio, summary_to));
+    drop((sources, stdio, summary_to, secrets));
     keep_only(&[reports.as_raw_fd(), summary_from.as_raw_fd()])?;
     super::capabilities::keep(rustix::thread::CapabilitySet::empty())?;
     let (cause, init_usage) =
         supervise(init, begin + timeout.min(LONGEST), &signals, watch.as_mut());
     if plan.view.is_none() {
-        end_orphans_but(&[]);
+        end_orphans_but(relay.as_ref().map(Relay::process).as_slice());
+    }
+    // With all writers gone, it comes to its end by itself.
+    if let Some(relay) = relay {
+        relay.finish(&signals, Instant::now() + GRACE);
     }
     let summary = Summary::read(summary_from.as_fd());
     let end = match (cause, summary) {

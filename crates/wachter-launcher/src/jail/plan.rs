@@ -11,7 +11,7 @@ use super::capabilities;
 use super::files::Rules;
 use super::system_calls::Surroundings;
 use super::user::User;
-use super::view::{Bind, BindKind, View};
+use super::view::{Bind, BindKind, SECRETS, View};
 
 /// Where the module's files are in the view.
 pub(crate) const MODULE: &str = "/module";
@@ -62,6 +62,9 @@ pub(crate) struct Request<'a> {
     pub(crate) user: User,
     /// A folder of its own, where there are no namespaces to give it a `/tmp`.
     pub(crate) scratch: PathBuf,
+    /// Where the run finds its secrets, where it was given any and there are no namespaces to show
+    /// them in.
+    pub(crate) secrets: Option<PathBuf>,
     pub(crate) base: &'a Base,
     /// Paths that no run may see: Wachter's own, and sockets that are as good as root.
     pub(crate) forbidden: &'a [PathBuf],
@@ -173,6 +176,14 @@ impl Plan {
                     .to_owned(),
             );
         }
+        let secrets = match (permissions.secrets.is_empty(), namespaces) {
+            (true, _) => None,
+            (false, true) => Some(PathBuf::from(SECRETS)),
+            (false, false) => request.secrets,
+        };
+        if namespaces && secrets.is_some() {
+            nothing_covers_secrets([&read, &write, &exec])?;
+        }
         let kept = if permissions.user.as_deref() == Some("root") {
             capabilities::set(grant.capabilities().iter().map(String::as_str))?
         } else {
@@ -219,12 +230,13 @@ impl Plan {
             rules.read.extend(read.iter().cloned());
             rules.read.push(inside.clone());
             rules.read.extend(builtin.clone());
+            rules.read.extend(secrets.clone());
             // The paths that were judged, whatever is made of them from here on.
             for paths in [&mut rules.read, &mut rules.write, &mut rules.execute] {
                 paths.iter_mut().for_each(|path| *path = real(path));
             }
         }
-        let environment = environment(&scratch, &inside, !listeners.is_empty());
+        let environment = environment(&scratch, &inside, secrets.as_deref(), !listeners.is_empty());
         let view = namespaces.then(|| {
             let mut binds = base.binds.clone();
             let bind = |path: &PathBuf, kind| Bind {
@@ -429,7 +441,25 @@ fn listeners(grant: &Grant) -> Result<Vec<Listener>, String> {
     Ok(std::iter::once(proxy).chain(addressed).collect())
 }
 
-fn environment(scratch: &Path, module: &Path, network: bool) -> Vec<CString> {
+/// A folder of the host that is shown where secrets are would be shown instead of them, or they in it.
+fn nothing_covers_secrets(granted: [&Vec<PathBuf>; 3]) -> Result<(), String> {
+    let secrets = Path::new(SECRETS);
+    let near = |path: &&PathBuf| path.starts_with(secrets) || secrets.starts_with(path);
+    match granted.into_iter().flatten().find(near) {
+        Some(path) => Err(format!(
+            "{} cannot be granted beside secrets, which are shown in {SECRETS}; grant the folders that are needed one by one",
+            path.display()
+        )),
+        None => Ok(()),
+    }
+}
+
+fn environment(
+    scratch: &Path,
+    module: &Path,
+    secrets: Option<&Path>,
+    network: bool,
+) -> Vec<CString> {
     let mut variables = vec![
         "PATH=/usr/bin:/bin".to_owned(),
         "LANG=C.UTF-8".to_owned(),
@@ -437,6 +467,12 @@ fn environment(scratch: &Path, module: &Path, network: bool) -> Vec<CString> {
         format!("TMPDIR={}", scratch.display()),
         format!("WACHTER_MODULE={}", module.display()),
     ];
+    if let Some(secrets) = secrets {
+        // The second is the name that programs know from systemd (systemd.exec(5), "Credentials").
+        for name in ["WACHTER_SECRETS", "CREDENTIALS_DIRECTORY"] {
+            variables.push(format!("{name}={}", secrets.display()));
+        }
+    }
     if network {
         let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
         for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"] {

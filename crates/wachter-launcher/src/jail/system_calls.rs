@@ -37,6 +37,7 @@ pub(crate) struct Filters {
     alone: Filter,
     connected: Filter,
     shared: Filter,
+    relay: Filter,
 }
 
 impl Filters {
@@ -50,6 +51,7 @@ impl Filters {
             alone: list(Surroundings::Alone)?,
             connected: list(Surroundings::Connected)?,
             shared: list(Surroundings::Shared)?,
+            relay: Filter::new(&answers_to_relay())?,
         })
     }
 
@@ -77,6 +79,33 @@ impl Filters {
         };
         system::filter_system_calls(list.instructions()).attempt(|| "filter system calls")
     }
+
+    /// Filters this process so that it can pass on what it has open, and nothing else.
+    ///
+    /// # Errors
+    /// As for [`apply`](Self::apply).
+    pub(crate) fn apply_to_relay(&self) -> Result<(), Fault> {
+        system::filter_system_calls(self.relay.instructions()).attempt(|| "filter system calls")
+    }
+}
+
+/// What a process needs that reads, writes, waits, and asks for memory.
+#[rustfmt::skip]
+const RELAY: &[i64] = &[
+    libc::SYS_read, libc::SYS_write, libc::SYS_ppoll, libc::SYS_close, libc::SYS_exit_group,
+    libc::SYS_brk, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise,
+    libc::SYS_rt_sigreturn, libc::SYS_restart_syscall,
+    #[cfg(target_arch = "x86_64")] libc::SYS_poll,
+];
+
+fn answers_to_relay() -> BTreeMap<u32, Answer> {
+    let always = RELAY.iter().map(|number| (*number, Answer::Allow));
+    let executable = libc::PROT_EXEC.unsigned_abs().into();
+    let memory = Answer::AllowIf(vec![vec![without(2, executable)]]);
+    always
+        .chain([(libc::SYS_mmap, memory)])
+        .map(|(number, answer)| (u32::try_from(number).unwrap_or(u32::MAX), answer))
+        .collect()
 }
 
 /// What each call that is named meets; the rest fails with EPERM.
@@ -404,6 +433,33 @@ mod tests {
         let most = if cfg!(target_arch = "x86_64") { 223 } else { 189 };
         let count = allowed(Surroundings::Connected).len();
         assert!(count <= most, "{count} calls are allowed");
+    }
+
+    #[test]
+    fn the_relay_can_pass_on_and_nothing_else() {
+        use super::super::filter::tests::answer;
+        let filters = Filters::compile().unwrap();
+        let architecture = by_a_library(Surroundings::Alone)[1].k;
+        let allowed = |number: i64, arguments| {
+            let number = u32::try_from(number).unwrap();
+            answer(filters.relay.instructions(), architecture, number, arguments) == 0x7fff_0000
+        };
+        let most = if cfg!(target_arch = "x86_64") { 13 } else { 12 };
+        assert_eq!((0..600).filter(|number| allowed(*number, [0; 6])).count(), most);
+        for number in [libc::SYS_read, libc::SYS_write, libc::SYS_ppoll, libc::SYS_mmap] {
+            assert!(allowed(number, [0; 6]), "{number}");
+        }
+        for number in [
+            libc::SYS_openat,
+            libc::SYS_socket,
+            libc::SYS_sendmsg,
+            libc::SYS_execve,
+            libc::SYS_clone,
+        ] {
+            assert!(!allowed(number, [0; 6]), "{number}");
+        }
+        let executable = libc::PROT_EXEC.unsigned_abs().into();
+        assert!(!allowed(libc::SYS_mmap, [0, 0, executable, 0, 0, 0]));
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! once, and nothing that the new root covers gets in the way.
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -16,8 +17,14 @@ use rustix::mount::{
     OpenTreeFlags, UnmountFlags,
 };
 
+use wachter_secret::MAX_VALUE_BYTES;
+
 use super::fault::{Attempt, Fault};
 use super::system;
+use crate::secrets::Secret;
+
+/// Where the secrets of a run are.
+pub(crate) const SECRETS: &str = "/run/secrets";
 
 /// A path of the host in the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +127,7 @@ pub(super) fn open_exactly(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Builds the view and enters it. The process is in a mount namespace of its own.
-pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
+pub(crate) fn enter(view: &View, sources: Vec<Source>, secrets: &[Secret]) -> Result<(), Fault> {
     // Nothing that happens here may reach the host.
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .attempt(|| "make mounts private")?;
@@ -158,6 +165,9 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
     for path in &view.masks {
         mask(path)?;
     }
+    if !secrets.is_empty() {
+        show(secrets)?;
+    }
     place(&processes, "proc")?;
     rustix::process::pivot_root(".", ".").attempt(|| "enter the new root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).attempt(|| "leave the old root")?;
@@ -171,6 +181,32 @@ pub(crate) fn enter(view: &View, sources: Vec<Source>) -> Result<(), Fault> {
         "",
     )
     .attempt(|| "make the new root read-only")
+}
+
+/// Puts secrets into a file system of their own, in memory, which nobody can write from then on.
+fn show(secrets: &[Secret]) -> Result<(), Fault> {
+    let files = secrets.len() as u64 + 1;
+    // A value fits into one page of the largest kind.
+    let (size, inodes) = ((files * MAX_VALUE_BYTES as u64).to_string(), files.to_string());
+    let mount =
+        new_file_system("tmpfs", &[("size", &size), ("nr_inodes", &inodes), ("mode", "0500")])?;
+    let folder = Path::new(SECRETS);
+    let place = inside(folder);
+    fs::create_dir_all(place).attempt(|| format!("make {SECRETS}"))?;
+    attach(&mount, place)?;
+    for secret in secrets {
+        // Named by itself, and not by a file that could be there already.
+        let attempted = || format!("write {SECRETS}/{}", secret.name);
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o400)
+            .open(place.join(secret.name.as_str()));
+        file.and_then(|mut file| file.write_all(&secret.value)).attempt(attempted)?;
+    }
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY.bits();
+    system::set_mount_attributes(mount.as_fd(), attributes.into())
+        .attempt(|| format!("restrict the mount of {SECRETS}"))
 }
 
 fn new_file_system(kind: &str, options: &[(&str, &str)]) -> Result<OwnedFd, Fault> {

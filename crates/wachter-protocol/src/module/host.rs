@@ -210,7 +210,7 @@ pub struct Mount {
     pub source: String,
     /// The file system's type.
     pub kind: String,
-    /// Nothing can be written there.
+    /// The file system as a whole is read-only: nobody can write to it.
     pub read_only: bool,
     /// Its space; left out for file systems that could make the question wait for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use wachter_bus::{Expect, KeyChange, Outputs};
-use wachter_model::{AgentName, AttributeError, Event, EventBuilder, RunId, Topic};
+use wachter_model::{AgentName, AttributeError, Event, EventBuilder, EventKind, RunId, Topic};
 
 use super::wake::{Sources, topic};
 use crate::RunRecord;
@@ -52,9 +52,18 @@ pub(super) fn of_success(
     now: Timestamp,
 ) -> Result<Outputs, AttributeError> {
     let mut maker = Maker { sources, agent, run: record.run, cause, now, count: 0 };
-    let mut events = vec![finished(&mut maker, record)?];
+    // Who put a question hears what was emitted, or, where nothing was, the run's own output.
+    let asked = cause.kind() == EventKind::Query;
+    let mut end = finished(&mut maker, record)?;
+    if asked && record.events.is_empty() {
+        end = end.kind(EventKind::Response);
+    }
+    let mut events = vec![end.build()?];
     for emitted in &record.events {
         let mut builder = maker.event(&emitted.kind)?.json(&emitted.data);
+        if asked {
+            builder = builder.kind(EventKind::Response);
+        }
         if let Some(subject) = &emitted.subject {
             builder = builder.subject(subject).partition_key(subject);
         }
@@ -85,11 +94,11 @@ pub(super) fn of_failure(
     record: &RunRecord,
     now: Timestamp,
 ) -> Result<Event, AttributeError> {
-    finished(&mut Maker { sources, agent, run: record.run, cause, now, count: 0 }, record)
+    finished(&mut Maker { sources, agent, run: record.run, cause, now, count: 0 }, record)?.build()
 }
 
 /// Events and findings of the run are events of their own, so the record does not repeat them.
-fn finished(maker: &mut Maker<'_>, record: &RunRecord) -> Result<Event, AttributeError> {
+fn finished(maker: &mut Maker<'_>, record: &RunRecord) -> Result<EventBuilder, AttributeError> {
     let mut short = RunRecord { events: Vec::new(), findings: Vec::new(), ..record.clone() };
     let mut data = json!(short);
     if data.to_string().len() > LARGEST_RECORD {
@@ -98,5 +107,5 @@ fn finished(maker: &mut Maker<'_>, record: &RunRecord) -> Result<Event, Attribut
         short.connections = Value::Null;
         data = json!(short);
     }
-    maker.event(&topic(RUN_FINISHED))?.subject(maker.agent.as_str()).json(&data).build()
+    Ok(maker.event(&topic(RUN_FINISHED))?.subject(maker.agent.as_str()).json(&data))
 }

@@ -164,10 +164,13 @@ impl Wake {
 /// What the module is told: the agent's input, and over it what was asked for.
 pub(super) fn input(agent: &Agent, wake: &Wake) -> Value {
     let mut input = agent.with.clone();
-    if let (Value::Object(own), Wake::Requested(RunRequested { input: Value::Object(asked), .. })) =
-        (&mut input, wake)
-    {
-        own.extend(asked.clone());
+    if let Wake::Requested(RunRequested { input: Value::Object(asked), .. }) = wake {
+        match &mut input {
+            Value::Object(own) => own.extend(asked.clone()),
+            // An agent that is told nothing has nothing to lay it over.
+            _ if asked.is_empty() => {}
+            other => *other = Value::Object(asked.clone()),
+        }
     }
     input
 }

@@ -126,16 +126,17 @@ fn parse(line: &str) -> Option<Found> {
     let mut first = first.split(' ').skip(2);
     let device = first.next()?.to_owned();
     let target = unescaped(first.nth(1)?);
-    let options = first.next()?;
+    first.next()?;
     let mut last = last.split(' ');
     let kind = last.next()?.to_owned();
     let source = unescaped(last.next()?);
-    let super_options = last.next().unwrap_or_default();
+    let options = last.next().unwrap_or_default();
     if PSEUDO.contains(&kind.as_str()) || !Path::new(&target).is_absolute() {
         return None;
     }
-    let read_only = |options: &str| options.split(',').any(|option| option == "ro");
-    let read_only = read_only(options) || read_only(super_options);
+    // The file system's own options. Those of the mount say what this process may do there: a node under
+    // systemd may write almost nowhere, while others fill the same disk.
+    let read_only = options.split(',').any(|option| option == "ro");
     Some(Found { device, mount: Mount { target, source, kind, read_only, ..Mount::default() } })
 }
 
@@ -249,6 +250,20 @@ mod tests {
         assert_eq!(missing.len(), 3, "{missing:?}");
         assert!(missing[0].contains("/gone is unknown: No such file"), "{missing:?}");
         assert!(missing[1].contains("/home is not asked for: nfs4"), "{missing:?}");
+    }
+
+    #[test]
+    fn a_disk_is_seen_as_others_see_it_by_a_node_that_may_write_almost_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("proc/self")).unwrap();
+        let mountinfo = "21 1 254:0 / / ro,relatime - ext4 /dev/vda1 rw,discard\n\
+            22 21 254:0 /var/lib/wachter /var/lib/wachter rw - ext4 /dev/vda1 rw,discard\n";
+        std::fs::write(folder.path().join("proc/self/mountinfo"), mountinfo).unwrap();
+        let mut missing = Vec::new();
+        let root = HostRoot::at(folder.path());
+        let mounts = sample(&root, &mut Missing::of(HostView::Mounts, &mut missing)).unwrap();
+        let [mount] = &mounts.mounts[..] else { panic!("{mounts:?}") };
+        assert_eq!((mount.target.as_str(), mount.read_only), ("/", false));
     }
 
     #[test]

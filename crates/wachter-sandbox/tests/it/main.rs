@@ -11,5 +11,6 @@ mod processes;
 mod protocol;
 mod publication;
 mod runs;
+mod secrets;
 mod signed;
 mod stage;

@@ -604,7 +604,7 @@ async fn what_can_never_be_granted_is_refused() {
             ("{ exec: [/etc/wachter/tool] }", "can never be granted"),
             ("{ groups: [no-such-group] }", "no-such-group"),
             ("{ user: no-such-user }", "no-such-user"),
-            ("{ secrets: [password] }", "`permissions.secrets` cannot be given"),
+            ("{ secrets: [password] }", "`sample` is unsigned code, which is given no secrets"),
         ] {
             let bench =
                 Bench::shell(&format!("permissions: {permissions}"), r#"echo '{"result": {}}'"#);

@@ -1,7 +1,7 @@
 use std::io::{Read as _, Write as _};
 
 use proptest::prelude::*;
-use wachter_secret::{Identity, OpenError, open, seal};
+use wachter_secret::{Identity, Named, OpenError, open, recipients, seal};
 
 fn theirs() -> age::x25519::Identity {
     age::x25519::Identity::generate()
@@ -48,6 +48,7 @@ fn files_go_both_ways() {
         for identity in [&first, &second] {
             assert!(open_with_theirs(&file, identity) == text, "{size}");
             assert!(*open(file.as_bytes(), &[ours(identity)]).unwrap() == text, "{size}");
+            assert_eq!(recipients(file.as_bytes()), Some(2));
             for armor in [false, true] {
                 let file = seal_with_theirs(&text, &[&first, &second], armor);
                 assert!(*open(&file, &[ours(identity)]).unwrap() == text, "{size}");
@@ -76,7 +77,11 @@ proptest! {
         let identity = [Identity::generate().unwrap()];
         for head in ["", "age-encryption.org/v1\n", "age-encryption.org/v1\n-> X25519 ", "-----BEGIN AGE ENCRYPTED FILE-----\n"] {
             for rest in [bytes.as_slice(), text.as_bytes()] {
-                prop_assert!(open(&[head.as_bytes(), rest].concat(), &identity).is_err());
+                let file = [head.as_bytes(), rest].concat();
+                prop_assert!(open(&file, &identity).is_err());
+                // For how many it would be is told without opening it.
+                let _ = recipients(&file);
+                prop_assert!(Named::of(&file, "a").is_err());
             }
         }
     }

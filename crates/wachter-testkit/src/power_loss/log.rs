@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One file, whatever its name: a file that is deleted and made again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,8 @@ pub(super) struct Log {
     origins: Vec<PathBuf>,
     recording: bool,
     syncs_count: bool,
+    /// How much longer each sync takes.
+    sync_delay: Duration,
 }
 
 impl Log {
@@ -70,6 +73,7 @@ impl Log {
             origins: Vec::new(),
             recording: true,
             syncs_count: true,
+            sync_delay: Duration::ZERO,
         };
         log.read_folder(&folder)?;
         Ok(log)
@@ -164,6 +168,15 @@ impl Log {
         if self.syncs_count {
             self.push(Operation::SyncFolder { folder });
         }
+    }
+
+    /// Has each sync take this much longer.
+    pub(super) fn delay_syncs(&mut self, by: Duration) {
+        self.sync_delay = by;
+    }
+
+    pub(super) const fn sync_delay(&self) -> Duration {
+        self.sync_delay
     }
 
     /// Leaves out syncs of files, and of folders along with them, from now on.

@@ -38,6 +38,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use damage::Damage;
 use disk::Disk;
@@ -118,6 +119,11 @@ impl Recorder {
     /// finds no loss then would find none on a sound disk either: it looks at the wrong things.
     pub fn ignore_syncs(&self) {
         lock(&self.log).ignore_syncs();
+    }
+
+    /// From now on each sync takes this long, as on a disk that is slow or busy.
+    pub fn delay_syncs(&self, by: Duration) {
+        lock(&self.log).delay_syncs(by);
     }
 
     /// Every place where a cut makes a difference, first to last: before each operation on the

@@ -2,10 +2,10 @@ use clap::Args;
 use serde_json::json;
 use wachter_config::{ProblemSeverity, Problems};
 
-use super::{HostChoice, of_work_tree};
+use super::{HostChoice, Tree};
 use crate::failure::{CommandError, CommandResult};
 use crate::output::{self, Format};
-use crate::repository::RepositoryOptions;
+use crate::repository::{Repository, RepositoryOptions};
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckArguments {
@@ -17,10 +17,15 @@ pub(crate) struct CheckArguments {
 
 /// Checks the work tree, so that a mistake is told before it is committed.
 pub(crate) fn check(arguments: &CheckArguments, format: Format) -> CommandResult {
-    let (problems, agents) = match of_work_tree(&arguments.repository, &arguments.host)? {
+    let tree = Tree::of_work_tree(&Repository::open(&arguments.repository)?)?;
+    let HostChoice { host, .. } = &arguments.host;
+    let (mut problems, mut agents) = match tree.catalogue(host.clone(), arguments.host.labels()) {
         Ok(catalogue) => (catalogue.warnings().clone(), Some(catalogue.agents().len())),
         Err(problems) => (problems, None),
     };
+    let missing = tree.missing_secrets();
+    agents = agents.filter(|_| missing.is_empty());
+    problems.0.extend(missing);
     match (format, agents) {
         (Format::Json, _) => {
             output::json(&json!({ "valid": agents.is_some(), "problems": problems }))?;

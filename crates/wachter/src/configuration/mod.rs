@@ -14,8 +14,10 @@ pub(crate) use check::{CheckArguments, check};
 pub(crate) use diff::{DiffArguments, diff};
 pub(crate) use tree::Tree;
 
+use crate::client::{self, Node};
 use crate::failure::{CommandError, CommandResult};
 use crate::output::Format;
+use crate::place::HostOptions;
 use crate::repository::RepositoryOptions;
 use show::ShowArguments;
 
@@ -49,13 +51,25 @@ pub(crate) struct ConfigArguments {
 
 #[derive(Subcommand, Debug)]
 enum ConfigCommand {
-    /// Show every value, for a host
+    /// Show every value that the work tree comes to, for a host
     Show(ShowArguments),
+    /// Show every value that is in force on the node of this host, and who set it
+    Get(client::GetArguments),
+    /// Have the node read its local file again
+    Reload,
 }
 
-pub(crate) fn config(arguments: &ConfigArguments, format: Format) -> CommandResult {
-    match &arguments.command {
-        ConfigCommand::Show(arguments) => show::show(arguments, format),
+pub(crate) fn config(
+    arguments: ConfigArguments,
+    host: &HostOptions,
+    format: Format,
+) -> CommandResult {
+    match arguments.command {
+        ConfigCommand::Show(arguments) => show::show(&arguments, format),
+        ConfigCommand::Get(arguments) => {
+            crate::block_on(client::get_configuration(arguments, &Node::new(host), format))
+        }
+        ConfigCommand::Reload => crate::block_on(client::reload(&Node::new(host), format)),
     }
 }
 

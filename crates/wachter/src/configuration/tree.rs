@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use wachter_config::{Catalogue, Module, Problems, Sources};
+use wachter_config::{Catalogue, Module, Problem, ProblemSeverity, Problems, Sources};
 use wachter_gitops::Snapshot;
-use wachter_model::{ModuleName, NodeName};
+use wachter_model::{ModuleName, NodeName, SecretName};
 use wachter_runtime::configured_module;
 
 use crate::failure::CommandError;
@@ -14,6 +14,8 @@ use crate::repository::Repository;
 pub(crate) struct Tree {
     files: Vec<(String, String)>,
     modules: BTreeMap<ModuleName, Module>,
+    /// The files below `config/` that are encrypted.
+    sealed: BTreeSet<String>,
 }
 
 impl Tree {
@@ -22,8 +24,8 @@ impl Tree {
     /// # Errors
     /// A file cannot be read, or is not UTF-8.
     pub(crate) fn of_work_tree(repository: &Repository) -> Result<Self, CommandError> {
-        let mut files = Vec::new();
-        collect(&repository.path("config"), "config", &mut files)?;
+        let (mut files, mut sealed) = (Vec::new(), BTreeSet::new());
+        collect(&repository.path("config"), "config", &mut files, &mut sealed)?;
         files.sort();
         let modules = repository.modules()?.into_iter().map(|name| {
             let read = |file: &str| {
@@ -33,7 +35,7 @@ impl Tree {
             (name, module)
         });
         let modules = modules.collect();
-        Ok(Self { files, modules })
+        Ok(Self { files, modules, sealed })
     }
 
     /// As a commit has it. Files that are no text are told in `problems`.
@@ -44,10 +46,11 @@ impl Tree {
         snapshot: &Snapshot,
         problems: &mut Vec<String>,
     ) -> Result<Self, CommandError> {
-        let mut files = Vec::new();
+        let (mut files, mut sealed) = (Vec::new(), BTreeSet::new());
         for file in snapshot.list("config/") {
             // Secrets are bytes to everyone without the key.
             if file.path.ends_with(".age") {
+                sealed.insert(file.path.to_owned());
                 continue;
             }
             match String::from_utf8(snapshot.read(file.path)?) {
@@ -69,7 +72,41 @@ impl Tree {
             (name, module)
         });
         let modules = modules.collect();
-        Ok(Self { files, modules })
+        Ok(Self { files, modules, sealed })
+    }
+
+    /// The secrets that modules ask for, and which ask.
+    pub(crate) fn asked_secrets(&self) -> BTreeMap<SecretName, BTreeSet<ModuleName>> {
+        let mut asked: BTreeMap<SecretName, BTreeSet<ModuleName>> = BTreeMap::new();
+        for (module, described) in &self.modules {
+            let secrets = described.manifest.iter().flat_map(|it| &it.permissions.secrets);
+            for secret in secrets {
+                asked.entry(secret.clone()).or_default().insert(module.clone());
+            }
+        }
+        asked
+    }
+
+    /// What modules ask for and is not there: a run of such a module would be refused.
+    pub(crate) fn missing_secrets(&self) -> Vec<Problem> {
+        let asked = self.asked_secrets().into_iter();
+        let missing =
+            asked.filter(|(name, _)| !self.sealed.contains(&format!("config/secrets/{name}.age")));
+        let problem = |name: &SecretName, module: &ModuleName| Problem {
+            severity: ProblemSeverity::Error,
+            path: format!("modules/{module}/module.yaml"),
+            line: 0,
+            column: 0,
+            message: format!(
+                "it asks for the secret `{name}`, and config/secrets/{name}.age is missing; make it with `wachter secret set {name}`"
+            ),
+            snippet: String::new(),
+        };
+        missing
+            .flat_map(|(name, modules)| {
+                modules.into_iter().map(move |module| problem(&name, &module)).collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// What it comes to: for a host, or, without one, with every file checked and none left out.
@@ -78,13 +115,22 @@ impl Tree {
         host: Option<NodeName>,
         labels: BTreeMap<String, String>,
     ) -> Result<Catalogue, Problems> {
-        Catalogue::load(&Sources {
+        Catalogue::load(&self.sources(host, labels))
+    }
+
+    /// What the repository alone says.
+    pub(crate) fn sources(
+        &self,
+        host: Option<NodeName>,
+        labels: BTreeMap<String, String>,
+    ) -> Sources<'_> {
+        Sources {
             files: self.files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect(),
             host,
             labels,
             modules: self.modules.clone(),
             ..Sources::default()
-        })
+        }
     }
 }
 
@@ -92,6 +138,7 @@ fn collect(
     folder: &Path,
     path: &str,
     files: &mut Vec<(String, String)>,
+    sealed: &mut BTreeSet<String>,
 ) -> Result<(), CommandError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -105,8 +152,10 @@ fn collect(
         })?;
         let path = format!("{path}/{name}");
         if entry.file_type()?.is_dir() {
-            collect(&entry.path(), &path, files)?;
-        } else if !path.ends_with(".age") {
+            collect(&entry.path(), &path, files, sealed)?;
+        } else if path.ends_with(".age") {
+            sealed.insert(path);
+        } else {
             let text = fs::read_to_string(entry.path())
                 .map_err(|error| CommandError::failed(format!("{path}: {error}")))?;
             files.push((path, text));

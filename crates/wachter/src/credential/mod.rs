@@ -20,6 +20,7 @@ use wachter_gitops::{Credential, FetchError, FetchFailure};
 use wachter_protocol::{Credential as Source, Repository};
 use zeroize::Zeroizing;
 
+pub(crate) use self::age::identities as read_identities;
 use crate::failure::CommandError;
 
 /// The username that GitHub, GitLab and Gitea take with any token.

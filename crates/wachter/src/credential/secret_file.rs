@@ -58,7 +58,7 @@ fn read_closed(
 fn read_with_mode(path: &Path, what: &str) -> Result<(Zeroizing<Vec<u8>>, u32), CommandError> {
     let failed = |reason: &dyn std::fmt::Display| {
         CommandError::failed(format!(
-            "cannot read the {what} in {}: {reason}; check `repository.credential` in the local file",
+            "cannot read the {what} in {}: {reason}; check its path, and who may read it",
             path.display()
         ))
     };

@@ -5,14 +5,18 @@ use std::path::Path;
 use crate::failure::{CommandError, CommandResult};
 use crate::output;
 use crate::repository::{TRUST, TRUST_SIGNATURES};
+use crate::schema;
 
 /// The module that every new repository has.
 pub(super) const MODULE: &str = "system-monitor";
 
 /// What a new repository holds before anything is signed. The module is the one that ships with
 /// Wachter, so there is one source of it.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 11] = [
     (".gitattributes", GIT_ATTRIBUTES),
+    schema::IN_REPOSITORY[0],
+    schema::IN_REPOSITORY[1],
+    schema::IN_REPOSITORY[2],
     ("README.md", README),
     ("config/agents/README.md", AGENTS_README),
     ("config/agents/system-monitor.yaml", AGENT),
@@ -46,6 +50,7 @@ What Wachter keeps machines in order with.
 | `config/agents/` | what runs, and when |
 | `modules/` | the code that runs, each module signed |
 | `trust/` | who may sign releases and publish modules |
+| `.schemas/` | what editors complete and check these files by; `wachter schema --write` brings newer ones |
 
 Nothing here takes effect by being pushed: nodes follow signed releases alone.
 
@@ -66,6 +71,7 @@ One file an agent, named as the agent is: which module, what wakes it, and what 
 ";
 
 const AGENT: &str = "\
+# yaml-language-server: $schema=../../.schemas/agent.v1.schema.json
 name: system-monitor
 role: monitoring
 module: system-monitor

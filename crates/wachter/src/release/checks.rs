@@ -151,6 +151,7 @@ pub(crate) fn configuration(
     if let Err(errors) = tree.catalogue(None, BTreeMap::new()) {
         problems.extend(errors.0.iter().map(ToString::to_string));
     }
+    problems.extend(tree.missing_secrets().iter().map(ToString::to_string));
     Ok(())
 }
 
@@ -196,7 +197,7 @@ fn permissions(asked: &Permissions) -> BTreeSet<String> {
     add("execute", &mut exec.iter().map(ToString::to_string));
     add("see host", &mut host.iter().map(ToString::to_string));
     add("group", &mut groups.iter().cloned());
-    add("secret", &mut secrets.iter().cloned());
+    add("secret", &mut secrets.iter().map(ToString::to_string));
     add("user", &mut user.iter().cloned());
     list
 }

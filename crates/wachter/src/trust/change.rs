@@ -152,7 +152,10 @@ pub(super) fn revoke(
 }
 
 /// Renders a draft and stores it.
-fn write(
+///
+/// # Errors
+/// A draft that makes no sense, or a signer that refuses.
+pub(super) fn write(
     repository: &Repository,
     draft: &TrustDraft,
     key: &KeyOptions,

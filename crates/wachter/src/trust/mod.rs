@@ -1,6 +1,7 @@
 //! `wachter trust`: shows and changes who is trusted.
 
 mod change;
+mod recipients;
 mod roots;
 mod show;
 mod write;
@@ -8,6 +9,7 @@ mod write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use wachter_secret::Recipient;
 use wachter_trust::{Purpose, SignerName};
 
 pub(crate) use roots::{KnownRoots, RootOptions, assume as assume_roots, find as find_roots};
@@ -47,6 +49,10 @@ enum TrustCommand {
     Rotate(RotateArguments),
     /// Take all power from a key, for good
     Revoke(RevokeArguments),
+    /// Let a host or a person read the secrets of the repository
+    AddRecipient(AddRecipientArguments),
+    /// Keep a host or a person from reading secrets that are encrypted from now on
+    RemoveRecipient(RemoveRecipientArguments),
     /// Print the keys as an OpenSSH allowed_signers file, for ssh-keygen and `git verify-tag`
     AllowedSigners {
         /// What the keys are to verify
@@ -121,6 +127,31 @@ struct RevokeArguments {
     place: Place,
 }
 
+/// Add a recipient of secrets, or give one another key.
+#[derive(Args, Debug)]
+struct AddRecipientArguments {
+    /// Whose it is: a node's or a person's name
+    name: SignerName,
+    /// The age recipient, which `wachter secret identity` prints on that host
+    #[arg(value_name = "age1...")]
+    recipient: Recipient,
+    #[command(flatten)]
+    key: KeyOptions,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Remove a recipient of secrets.
+#[derive(Args, Debug)]
+struct RemoveRecipientArguments {
+    /// Whose
+    name: SignerName,
+    #[command(flatten)]
+    key: KeyOptions,
+    #[command(flatten)]
+    place: Place,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum PurposeName {
     /// Tags that are releases
@@ -143,6 +174,8 @@ pub(crate) fn carry_out(
         TrustCommand::AddSigner(arguments) => change::add(arguments, host, format),
         TrustCommand::Rotate(arguments) => change::rotate(arguments, host, format),
         TrustCommand::Revoke(arguments) => change::revoke(arguments, host, format),
+        TrustCommand::AddRecipient(arguments) => recipients::add(arguments, host, format),
+        TrustCommand::RemoveRecipient(arguments) => recipients::remove(arguments, host, format),
         TrustCommand::AllowedSigners { purpose, repository } => {
             let purpose = match purpose {
                 PurposeName::Release => Purpose::Release,

@@ -24,6 +24,7 @@ struct Report {
     paths: Vec<Rule>,
     rings: Vec<String>,
     keys: Vec<Key>,
+    recipients: Vec<Reader>,
     revoked: Vec<Revoked>,
 }
 
@@ -49,6 +50,13 @@ struct Key {
     publishes: Vec<String>,
     approves: bool,
     revoked: bool,
+}
+
+/// Who can read secrets.
+#[derive(Serialize)]
+struct Reader {
+    name: String,
+    key: String,
 }
 
 #[derive(Serialize)]
@@ -161,6 +169,14 @@ fn report(
             .iter()
             .flat_map(|(signer, keys)| keys.iter().map(|own| key(signer, own)))
             .collect(),
+        recipients: trust
+            .recipients()
+            .iter()
+            .map(|recipient| Reader {
+                name: recipient.name.to_string(),
+                key: recipient.key.clone(),
+            })
+            .collect(),
         revoked: trust
             .revocations()
             .iter()
@@ -219,6 +235,9 @@ fn print(report: &Report) -> CommandResult {
         })
         .collect();
     output::table(&["SIGNER", "KEY", "ALGORITHM", "RELEASES", "PUBLISHES", "APPROVES"], &rows)?;
+    for reader in &report.recipients {
+        output::data(format_args!("recipient   {} {}", reader.name, reader.key))?;
+    }
     for revoked in &report.revoked {
         output::data(format_args!(
             "revoked     {} since {}: {}",

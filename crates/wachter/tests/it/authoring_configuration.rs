@@ -1,5 +1,7 @@
 //! `wachter check`, `config show` and `diff`.
 
+use std::path::Path;
+
 use crate::author::Author;
 
 #[test]
@@ -53,4 +55,25 @@ fn a_difference_is_that_of_a_host_and_not_of_files() {
     let text = of("web-1").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("log.level \"info\" \"debug\""), "{text}");
     author.wachter(&["diff", "nothing..HEAD"]).fails(1, "`nothing` is no commit");
+}
+
+#[test]
+fn scaffolded_files_name_the_schema_that_an_editor_completes_by() {
+    let author = Author::with_repository();
+    author.wachter(&["module", "new", "other", "--language", "python"]).succeeds();
+    let schema = |name: &str| author.wachter(&["schema", name]).succeeds().stdout.clone();
+    let check = |path: &str, name: &str| {
+        let text = author.read(path);
+        let named = text.lines().next().unwrap().split_once("$schema=").unwrap().1;
+        let folder = Path::new(path).parent().unwrap().join(named);
+        assert_eq!(author.read(folder.to_str().unwrap()), schema(name), "{path}");
+    };
+    check("config/agents/system-monitor.yaml", "agent");
+    check("modules/other/module.yaml", "manifest");
+    author.write(".schemas/agent.v1.schema.json", "{}");
+    author.wachter(&["schema", "--write"]).succeeds();
+    check("config/agents/system-monitor.yaml", "agent");
+    // Elsewhere there is none to name.
+    author.wachter(&["module", "new", "lone", "--folder", "elsewhere/lone"]).succeeds();
+    assert!(author.read("elsewhere/lone/module.yaml").starts_with("name: lone"));
 }

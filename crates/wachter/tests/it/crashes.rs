@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use wachter_bus::{Bus, EventFilter, Options, Query, Seq};
 use wachter_model::Digest;
 use wachter_testkit::{Fault, Phase};
 
@@ -36,17 +37,15 @@ enum Step {
     Deployed,
     /// A run is over and was recorded; the next is under way soon.
     Running,
-    /// A run's state was kept, its record perhaps not yet.
-    Kept,
-    /// The status was written.
-    Status,
+    /// The journal was written: a tick, a run's record, or half of one.
+    Journalled,
     /// The launcher dies, and the node goes on.
     Launcher,
     /// Somebody goes back a release, or stays at one.
     Holding,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 10] = [
     Step::Start,
     Step::Fetching,
     Step::Stored,
@@ -54,8 +53,7 @@ const STEPS: [Step; 11] = [
     Step::Materialized,
     Step::Deployed,
     Step::Running,
-    Step::Kept,
-    Step::Status,
+    Step::Journalled,
     Step::Launcher,
     Step::Holding,
 ];
@@ -138,7 +136,7 @@ impl World {
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(&*data.to_string_lossy()), "{what}: {mounts}");
-        for file in ["state.json", "deployed.json", "status.json"] {
+        for file in ["state.json", "deployed.json"] {
             if let Ok(text) = fs::read(data.join(file)) {
                 let parsed = serde_json::from_slice::<Value>(&text);
                 assert!(parsed.is_ok(), "{what}: {file}: {}", String::from_utf8_lossy(&text));
@@ -148,7 +146,6 @@ impl World {
         assert!(in_force >= self.floor, "{what}: release {in_force} after {}", self.floor);
         self.floor = in_force;
         check_modules(&data.join("modules"), what);
-        records(&data, what);
     }
 }
 
@@ -182,22 +179,18 @@ fn check_modules(modules: &Path, what: &str) {
     }
 }
 
-/// The counts of the runs that were recorded, each of which must be whole.
-fn records(data: &Path, what: &str) -> BTreeMap<u64, PathBuf> {
-    let mut counts = BTreeMap::new();
-    for day in fs::read_dir(data.join("runs")).into_iter().flatten().flatten() {
-        for run in fs::read_dir(day.path()).unwrap().flatten() {
-            let name = run.file_name().to_string_lossy().into_owned();
-            if name.starts_with('.') {
-                continue;
-            }
-            let record: Value = serde_json::from_slice(&fs::read(run.path()).unwrap())
-                .unwrap_or_else(|error| panic!("{what}: {}: {error}", run.path().display()));
-            if let Some(count) = record["output"]["count"].as_u64() {
-                let twice = counts.insert(count, run.path());
-                assert_eq!(twice, None, "{what}: run {count} was counted twice");
-            }
-        }
+/// The counts of the runs that were recorded, in the order of the journal, which must be sound.
+async fn records(data: &Path) -> Vec<u64> {
+    let bus = Bus::open(Options::new(data.join("journal"))).unwrap();
+    let report = bus.verify(Seq::new(1), Vec::new()).await.unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    let topics = vec!["run.finished".parse().unwrap()];
+    let filter = EventFilter { topics, ..EventFilter::default() };
+    let mut finished = bus.replay(Query { filter, ..Query::default() });
+    let mut counts = Vec::new();
+    while let Some(stored) = finished.next().await {
+        let record = stored.unwrap().event.data().to_json().unwrap();
+        counts.extend(record["output"]["count"].as_u64());
     }
     counts
 }
@@ -270,13 +263,12 @@ impl Step {
                 wait_for("a new release", &mut node, || (changed(&path), names(&path)) != before);
                 node.kill_after(moment);
             }
-            Self::Running | Self::Kept | Self::Status => {
+            Self::Running | Self::Journalled => {
                 let mut node = world.site.start();
                 node.hear("hello succeeded");
                 let path = data.join(match self {
                     Self::Running => "launcher",
-                    Self::Kept => "agents/hello.json",
-                    _ => "status.json",
+                    _ => "journal/journal.db-wal",
                 });
                 let (before, most) = (changed(&path), if self == Self::Running { 400 } else { 2 });
                 let moment = world.moment(Duration::from_millis(most));
@@ -353,7 +345,8 @@ fn a_node_that_is_killed_at_any_step_goes_on() {
     world.check("the end");
     assert_eq!(accepted(&world.data()).last(), Some(&3));
     // Each run stands in the history, the ones too that a kill came just after.
-    let counts: Vec<u64> = records(&world.data(), "the end").into_keys().collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let counts = runtime.block_on(records(&world.data()));
     let all: Vec<u64> = (1..=counts.len() as u64).collect();
     assert_eq!(counts, all);
     // The control groups of a launcher are named after its folder.

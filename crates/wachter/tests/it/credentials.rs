@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use age::secrecy::ExposeSecret as _;
 use base64ct::{Base64, Encoding as _};
+use wachter_secret::{Identity, seal};
 use wachter_testkit::{Fault, GitServerOptions, GithubApp, GithubServer, Phase, RsaKey, Tokens};
 
 use crate::site::Site;
@@ -69,9 +69,9 @@ impl Guarded {
                 "{ systemd: token }".to_owned()
             }
             Age => {
-                let identity = age::x25519::Identity::generate().to_string();
-                self.secret("identity", identity.expose_secret());
-                self.secrets.push(identity.expose_secret().to_owned());
+                let identity = Identity::generate().unwrap().secret_text().to_string();
+                self.secret("identity", &identity);
+                self.secrets.push(identity);
                 format!("{{ age: {{ file: {folder}/token.age, identity: {folder}/identity }} }}")
             }
             App | AppOverTls => self.configure_app(kind == AppOverTls),
@@ -124,8 +124,8 @@ impl Guarded {
             Environment => self.site.set("FORGE_TOKEN", token),
             Age => {
                 let identity = fs::read_to_string(self.site.path("secrets/identity")).unwrap();
-                let identity: age::x25519::Identity = identity.parse().unwrap();
-                let content = age::encrypt(&identity.to_public(), token.as_bytes()).unwrap();
+                let identity: Identity = identity.parse().unwrap();
+                let content = seal(token.as_bytes(), &[identity.recipient()]).unwrap();
                 self.secret("token.age", content);
             }
             App | AppOverTls => unreachable!("GitHub makes it"),
@@ -333,7 +333,7 @@ fn a_token_turns_up_nowhere_while_a_node_works() {
                 format!("{}{}", said.stdout, said.stderr).as_bytes(),
             );
         }
-        assert!(site.path("data/status.json").exists() && site.path("node.log").exists());
+        assert!(site.path("data/journal/journal.db").exists() && site.path("node.log").exists());
         guarded.check_files(&site.path(""));
     }
 }

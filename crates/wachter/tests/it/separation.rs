@@ -21,12 +21,14 @@ impl Drop for Ended {
     }
 }
 
-/// Says who it is, in the kernel's words.
+/// Says who it is, in the kernel's words, and the secret that it was given.
 const WHO: &str = r#"#!/bin/sh
 while read -r name values; do
     case $name in Uid:) uid=${values%%[!0-9]*} ;; CapEff:) capabilities=$values ;; esac
 done < /proc/self/status
-printf '{"result": {"output": {"uid": %s, "capabilities": "%s"}}}\n' "$uid" "$capabilities"
+read -r value < "$WACHTER_SECRETS/password"
+printf '{"result": {"output": {"uid": %s, "capabilities": "%s", "secret": "%s", "length": %d}}}\n' \
+    "$uid" "$capabilities" "$value" ${#value}
 "#;
 
 #[test]
@@ -36,6 +38,7 @@ fn a_node_without_root_runs_modules_through_a_launcher_with_root() {
         return;
     }
     let site = Site::new();
+    let _granted = site.with_secret();
     site.write("modules/hello/main.sh", WHO);
     site.write("config/agents/hello.yaml", HELLO);
     site.release();
@@ -95,6 +98,12 @@ fn a_node_without_root_runs_modules_through_a_launcher_with_root() {
     let uid = record["output"]["uid"].as_u64().unwrap();
     assert!((1_879_048_192..1_879_049_216).contains(&uid), "the run was user {uid}");
     assert_eq!(record["output"]["capabilities"], "0000000000000000");
+    // The node carries the file, and neither it nor what it reads holds the value.
+    assert_eq!(record["output"]["secret"], "[redacted:password]");
+    assert_eq!(record["output"]["length"], 21);
+    let sealed = fs::metadata(data.join("secrets/password.age")).unwrap();
+    assert_ne!(sealed.uid(), 0);
+    assert_eq!(fs::metadata(site.path("identity")).unwrap().uid(), 0);
     // The launcher keeps what it runs where the node cannot write.
     let kept = fs::metadata(site.path("launcher-state/modules")).unwrap();
     assert_eq!((kept.uid(), kept.mode() & 0o022), (0, 0));

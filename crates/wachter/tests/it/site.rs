@@ -132,7 +132,13 @@ impl Site {
     }
 
     pub(crate) fn wachter(&self, arguments: &[&str]) -> Said {
-        let output = self.command(executable("wachter")).args(arguments).output().unwrap();
+        self.wachter_from(arguments, Stdio::null())
+    }
+
+    /// A command with something to read.
+    pub(crate) fn wachter_from(&self, arguments: &[&str], input: impl Into<Stdio>) -> Said {
+        let mut command = self.command(executable("wachter"));
+        let output = command.args(arguments).stdin(input).output().unwrap();
         Said {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),

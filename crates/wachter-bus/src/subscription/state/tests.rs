@@ -1,0 +1,56 @@
+use super::*;
+use crate::subscription::SubscriptionName;
+
+fn state() -> State {
+    let name: SubscriptionName = "one".parse().unwrap();
+    State::new(SubscriptionOptions::new(name), Cursor::default(), false)
+}
+
+/// A cursor that moved on between the making of what is written and the commit is written again.
+#[test]
+fn what_changes_while_a_cursor_is_written_is_not_taken_for_written() {
+    let mut state = state();
+    state.pass(Seq::new(3));
+    let cursor = state.cursor(Seq::ZERO, &CursorChange::default());
+    let version = state.version();
+    state.pass(Seq::new(4));
+    state.written(version, cursor.position);
+    assert!(state.is_unwritten(Seq::ZERO, false));
+    let version = state.version();
+    state.written(version, Seq::new(4));
+    assert!(!state.is_unwritten(Seq::ZERO, true));
+}
+
+/// What is fed passes over what it was not given, without a write until that is worth one.
+#[test]
+fn a_subscription_that_is_fed_keeps_up_with_what_it_does_not_want() {
+    let mut state = state();
+    assert_eq!(state.floor(Seq::new(9)), Seq::ZERO, "it is not fed");
+    state.live = true;
+    assert_eq!(state.floor(Seq::new(9)), Seq::new(9));
+    assert!(!state.is_unwritten(Seq::new(9), false));
+    assert!(state.is_unwritten(Seq::new(9), true));
+    assert!(state.is_unwritten(Seq::new(10_000), false));
+}
+
+/// Only the transaction that settles an event may leave it out of the cursor: another one that is
+/// committed before would lose it.
+#[test]
+fn what_is_being_settled_is_open_to_every_other_transaction() {
+    let mut state = state();
+    for seq in [1, 2] {
+        let open = Open { seq: Seq::new(seq), deliveries: 1, failures: 0, revived: false };
+        state.pending.insert(open.seq, Pending::told_of(open));
+    }
+    state.position = Seq::new(2);
+    state.pending.get_mut(&Seq::new(1)).unwrap().phase = Phase::Settling(1);
+    state.pending.get_mut(&Seq::new(2)).unwrap().phase = Phase::Burying;
+    let open = |state: &mut State, settled: &[u64]| -> Vec<u64> {
+        let settled = settled.iter().copied().map(Seq::new).collect();
+        let change = CursorChange { settled, ..CursorChange::default() };
+        state.cursor(Seq::ZERO, &change).open.iter().map(|open| open.seq.get()).collect()
+    };
+    assert_eq!(open(&mut state, &[]), [1, 2]);
+    assert_eq!(open(&mut state, &[1]), [2]);
+    assert_eq!(open(&mut state, &[2, 1]), [0; 0]);
+}

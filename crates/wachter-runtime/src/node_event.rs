@@ -1,0 +1,24 @@
+use wachter_model::AgentName;
+
+use crate::RunRecord;
+
+/// Something that a person who watches a node wants to see.
+#[derive(Clone, Debug)]
+pub enum NodeEvent {
+    /// A run is over and kept.
+    Finished(Box<RunRecord>),
+    /// An agent was due, and its module may not run: why.
+    Held {
+        /// The agent.
+        agent: AgentName,
+        /// Why.
+        reason: String,
+    },
+    /// A run is over and could not be kept: why.
+    NotKept {
+        /// The agent.
+        agent: AgentName,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,178 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{Stream, stream};
+use serde_json::value::RawValue;
+use wachter_api::shapes::{AuditRecord, AuditReport, Corruption};
+use wachter_api::{Call, ExportJournal, Problem, Server, VerifyJournal};
+use wachter_bus::{Bus, Chain, Checkpoint, DamageKind, Query, ReadError, Replay, Seq, Stored};
+use wachter_model::{Digest, chain};
+
+use super::problems::unreadable;
+use super::with;
+use crate::node::context::Node;
+
+pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
+    server
+        .answer::<VerifyJournal, _, _>(with(node, verify))
+        .stream::<ExportJournal, _, _, _>(with(node, export))
+}
+
+async fn verify(node: Arc<Node>, call: Call<VerifyJournal>) -> Result<AuditReport, Problem> {
+    let query = call.query;
+    let against = query.checkpoint.as_deref().map(Checkpoint::parse).transpose();
+    let against =
+        against.map_err(|error| Problem::invalid(format!("`checkpoint`: {}", chain(&error))))?;
+    let from = Seq::new(query.from.unwrap_or(0));
+    let verified = node.bus.verify(from, against.into_iter().collect()).await;
+    let report = verified.map_err(|error| unreadable(&error))?;
+    let to = query.to.unwrap_or(u64::MAX);
+    let damage = report.damage.iter().filter(|damage| damage.range.first.get() <= to);
+    let damage = damage.map(|damage| Corruption {
+        first: damage.range.first.get(),
+        last: damage.range.last.get(),
+        what: sentence(damage.kind).to_owned(),
+    });
+    let contradicted = report.contradicted.iter().map(|checkpoint| Corruption {
+        first: checkpoint.first.get(),
+        last: checkpoint.last.get(),
+        what: format!(
+            "the checkpoint of {} that was handed in says otherwise than the journal",
+            checkpoint.at
+        ),
+    });
+    let corruptions: Vec<_> = damage.chain(contradicted).collect();
+    Ok(AuditReport {
+        valid: corruptions.is_empty(),
+        journal: node.bus.journal().to_owned(),
+        first: report.range.map_or(0, |range| range.first.get()),
+        last: report.range.map_or(0, |range| range.last.get()),
+        events: report.events,
+        checkpoints: report.checkpoints,
+        chain: report.chain.and_then(digest_of),
+        corruptions,
+    })
+}
+
+const fn sentence(kind: DamageKind) -> &'static str {
+    match kind {
+        DamageKind::Body => "the body is not what was written: what it said is lost",
+        DamageKind::Seal => "the digests beside the body are not what was written; the body is",
+        DamageKind::Link => "it does not follow the one before: it was exchanged or changed",
+        DamageKind::Missing => "it is missing: what it said is lost",
+        DamageKind::Checkpoint => "the checkpoint says otherwise than the events before it",
+    }
+}
+
+async fn export(
+    node: Arc<Node>,
+    call: Call<ExportJournal>,
+) -> Result<impl Stream<Item = Result<AuditRecord, Problem>> + use<>, Problem> {
+    let query = call.query;
+    if query.checkpoint.is_some() {
+        return Err(Problem::invalid("`checkpoint` is for a check of the chain: /v1/audit/verify"));
+    }
+    let (from, to) = (query.from.unwrap_or(0), query.to.unwrap_or(u64::MAX));
+    let export = Export::open(&node.bus, from, to).await?;
+    Ok(stream::try_unfold(export, |mut export| async {
+        Ok(export.next().await?.map(|record| (record, export)))
+    }))
+}
+
+/// The domain of the chain: see the documentation of `wachter-bus`.
+const DOMAIN: &[u8] = b"wachter-journal chain v1\0";
+
+/// A part of the journal on its way out. The chain is worked out anew, as anybody can from the export:
+/// what it comes to is compared with checkpoints by whoever reads it.
+struct Export {
+    replay: Replay,
+    /// The values of the chain that checkpoints tell, by their last place.
+    known: BTreeMap<u64, Digest>,
+    /// After the last record, as far as it is known.
+    chain: Option<Digest>,
+    last: u64,
+    from: u64,
+    to: u64,
+}
+
+impl Export {
+    async fn open(bus: &Bus, from: u64, to: u64) -> Result<Self, Problem> {
+        let checkpoints = bus.checkpoints().await.map_err(|error| unreadable(&error))?;
+        let known: BTreeMap<u64, Digest> = checkpoints
+            .iter()
+            .filter_map(|checkpoint| Some((checkpoint.last.get(), digest_of(checkpoint.chain)?)))
+            .collect();
+        let dropped = checkpoints.iter().filter(|checkpoint| checkpoint.dropped.is_some());
+        let gone = dropped.map(|checkpoint| checkpoint.last.get()).max().unwrap_or(0);
+        let begin = known
+            .range(gone..from.max(gone + 1))
+            .next_back()
+            .map(|(last, chain)| (*last, Some(*chain)));
+        // Before the first event stands the journal's identity.
+        let (last, chain) = begin.unwrap_or_else(|| {
+            let first = [DOMAIN, bus.journal().as_bytes()].concat();
+            (gone, (gone == 0).then(|| Digest::of(&first)))
+        });
+        let replay = bus.replay(Query { after: Seq::new(last), ..Query::default() });
+        Ok(Self { replay, known, chain, last, from, to })
+    }
+
+    async fn next(&mut self) -> Result<Option<AuditRecord>, Problem> {
+        while let Some(stored) = self.replay.next().await {
+            let record = match stored {
+                Ok(stored) => self.sound(&stored),
+                Err(ReadError::Damaged(seq)) => self.damaged(seq),
+                Err(error) => return Err(unreadable(&error)),
+            };
+            if record.sequence > self.to {
+                return Ok(None);
+            }
+            if record.sequence >= self.from {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    fn sound(&mut self, stored: &Stored) -> AuditRecord {
+        let (sequence, body) = (stored.seq.get(), stored.event.to_json());
+        let digest = Digest::of(&body);
+        let before = self.chain.filter(|_| sequence == self.last + 1);
+        let after = before.map(|before| {
+            let parts: [&[u8]; 5] = [
+                DOMAIN,
+                before.as_bytes(),
+                &sequence.to_be_bytes(),
+                &stored.at.as_millisecond().to_be_bytes(),
+                digest.as_bytes(),
+            ];
+            Digest::of(&parts.concat())
+        });
+        self.chain = after.or_else(|| self.known.get(&sequence).copied());
+        self.last = sequence;
+        let body = String::from_utf8(body).expect("an event is written as JSON, which is UTF-8");
+        AuditRecord {
+            sequence,
+            at: Some(stored.at),
+            digest: Some(digest),
+            chain: self.chain,
+            event: RawValue::from_string(body).expect("an event is written as JSON"),
+        }
+    }
+
+    fn damaged(&mut self, seq: Seq) -> AuditRecord {
+        self.last = seq.get();
+        self.chain = self.known.get(&self.last).copied();
+        AuditRecord {
+            sequence: self.last,
+            at: None,
+            digest: None,
+            chain: self.chain,
+            event: RawValue::NULL.to_owned(),
+        }
+    }
+}
+
+fn digest_of(chain: Chain) -> Option<Digest> {
+    chain.to_string().parse().ok()
+}

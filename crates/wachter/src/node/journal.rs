@@ -1,0 +1,145 @@
+//! The journal of a node, and the key that signs its checkpoints.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wachter_bus::{Bus, DedupWindow, Notice, Options, Retention, SegmentLimits};
+use wachter_config::JournalSettings;
+use wachter_file::read_limited;
+use wachter_model::chain;
+use wachter_trust::{FileKey, Namespace, Signer as _};
+
+use crate::failure::CommandError;
+use crate::keys;
+
+/// The folder of the journal, in the data folder.
+pub(crate) const FOLDER: &str = "journal";
+
+/// The private key of the node, in its data folder; its public half is beside it with `.pub`.
+const KEY: &str = "node-key";
+
+/// The namespace of signatures over checkpoints.
+const NAMESPACE: &str = "wachter-journal";
+
+/// The most bytes of a key file.
+const MAX_KEY_BYTES: u64 = 64 << 10;
+
+/// Opens the journal, or makes it. Waits for the disk.
+///
+/// # Errors
+/// See [`wachter_bus::OpenError`]; or the node's key cannot be made or read.
+pub(crate) fn open(data: &Path, settings: &JournalSettings) -> Result<Bus, CommandError> {
+    let signer = Checkpoints { key: Mutex::new(key(data)?) };
+    let bus = Bus::open(Options { signer: Some(Arc::new(signer)), ..options(data, settings) })?;
+    let opened = bus.opened();
+    for damage in &opened.damage {
+        tracing::error!(target: "journal", "the journal is damaged at {}: {}; `wachter audit verify` says more",
+            damage.range,
+            damage.kind.as_str()
+        );
+    }
+    if !opened.new && !opened.clean {
+        tracing::warn!(target: "journal", "the node was not ended properly; {} events since the last checkpoint were checked",
+            opened.verified
+        );
+    }
+    Ok(bus)
+}
+
+fn options(data: &Path, settings: &JournalSettings) -> Options {
+    let defaults = Options::new(data.join(FOLDER));
+    let bytes =
+        |size: wachter_model::ByteSize| usize::try_from(size.as_bytes()).unwrap_or(usize::MAX);
+    Options {
+        max_event_bytes: bytes(settings.max_event),
+        queue_bytes: u32::try_from(settings.queue.as_bytes()).unwrap_or(u32::MAX),
+        dedup: DedupWindow {
+            ids: usize::try_from(settings.dedup.ids.get()).unwrap_or(usize::MAX),
+            age: settings.dedup.age.to_std(),
+            ..defaults.dedup
+        },
+        segment: SegmentLimits {
+            events: settings.segment.events.get(),
+            bytes: settings.segment.size.as_bytes(),
+            age: settings.segment.age.to_std(),
+        },
+        retention: Retention {
+            age: Some(settings.retention.age.to_std()),
+            bytes: Some(settings.retention.size.as_bytes()),
+            ..defaults.retention
+        },
+        ..defaults
+    }
+}
+
+/// The node's own key; it is made at the first start.
+fn key(data: &Path) -> Result<FileKey, CommandError> {
+    let path = data.join(KEY);
+    if !path.exists() {
+        keys::generate(&path, "wachter node")?;
+    }
+    let text = read_limited(&path, MAX_KEY_BYTES).map_err(|error| {
+        CommandError::failed(format!("cannot read {}: {error}", path.display()))
+    })?;
+    FileKey::from_openssh(&text).map_err(|error| {
+        CommandError::failed(format!(
+            "{}: {}; move it away for a new one, and keep its `.pub` to check older checkpoints",
+            path.display(),
+            chain(&error)
+        ))
+    })
+}
+
+/// Signs checkpoints with the node's key.
+#[derive(Debug)]
+struct Checkpoints {
+    key: Mutex<FileKey>,
+}
+
+impl wachter_bus::Signer for Checkpoints {
+    fn sign(&self, text: &[u8]) -> Result<String, String> {
+        let namespace = Namespace::new(NAMESPACE).map_err(|error| chain(&error))?;
+        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        let signature = key.sign(namespace, text).map_err(|error| chain(&error))?;
+        Ok(signature.to_armor())
+    }
+}
+
+/// Says in the log what a person should know about the journal. Ends with the bus.
+pub(crate) async fn watch(bus: Bus) {
+    let mut notices = bus.notices();
+    drop(bus);
+    loop {
+        match notices.recv().await {
+            Ok(notice) => tell(&notice),
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
+                tracing::warn!(target: "journal", "{missed} notices of the journal were not seen");
+            }
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+fn tell(notice: &Notice) {
+    match notice {
+        Notice::Damaged { range } => {
+            tracing::error!(target: "journal", "events {range} of the journal are damaged and are passed over; `wachter audit verify` says more"
+            );
+        }
+        Notice::Lost { subscription, range } => {
+            tracing::error!(target: "journal", "retention dropped events {range} that `{subscription}` had not had; raise `journal.retention`"
+            );
+        }
+        Notice::DeadLettered { subscription, seq, reason } => {
+            tracing::warn!(target: "journal", "`{subscription}` gave event {seq} up: {reason}; see `wachter dead-letters list`"
+            );
+        }
+        Notice::Failing(error) => {
+            wachter_log::critical!("the journal cannot be written: {}", chain(error));
+        }
+        Notice::Recovered => tracing::info!(target: "journal", "the journal can be written again"),
+        Notice::Unsigned { reason } => {
+            tracing::warn!(target: "journal", "a checkpoint of the journal could not be signed: {reason}");
+        }
+    }
+}

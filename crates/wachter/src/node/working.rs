@@ -1,0 +1,209 @@
+//! The task that keeps the agents going with whatever launcher there is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use wachter_bus::Bus;
+use wachter_model::{AgentName, Level, NodeName};
+use wachter_protocol::launcher::Hello;
+use wachter_protocol::module::LogLine;
+use wachter_protocol::{Egress, LocalFile};
+use wachter_runtime::dispatch::{Dispatcher, DispatcherOptions, Handle, Ran, Runner, RunnerGone};
+use wachter_runtime::{Deployment, NodeEvent, RunRecord, RunRequest, order};
+use wachter_sandbox::{Launcher, LauncherGone, LauncherOptions, Update, carry_out};
+
+use super::freeze::Freezer;
+use crate::failure::{CommandResult, chain};
+use crate::output::{self, Format};
+
+/// What the agents need.
+pub(crate) struct Work {
+    pub(crate) node: NodeName,
+    pub(crate) bus: Bus,
+    pub(crate) options: LauncherOptions,
+    pub(crate) local: watch::Receiver<Arc<LocalFile>>,
+    pub(crate) deployments: watch::Receiver<Option<Arc<Deployment>>>,
+    pub(crate) settings: watch::Receiver<Arc<wachter_config::Settings>>,
+    pub(crate) freezer: Freezer,
+    pub(crate) launcher: watch::Sender<Option<Hello>>,
+    pub(crate) agents: watch::Sender<Option<Handle>>,
+    pub(crate) format: Format,
+}
+
+/// The first pause after a launcher that went away, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// Keeps the agents going until shutdown, with one launcher after the other.
+pub(crate) async fn work(work: Work, shutdown: CancellationToken) -> CommandResult {
+    let mut pause = PAUSES.0;
+    while !shutdown.is_cancelled() {
+        let began = Instant::now();
+        let trouble = match Launcher::open(&work.options).await {
+            Ok(launcher) => {
+                work.launcher.send_replace(Some(launcher.hello().clone()));
+                let ended = with_launcher(&work, launcher, &shutdown).await;
+                work.agents.send_replace(None);
+                work.launcher.send_replace(None);
+                if ended.is_ok() {
+                    return Ok(());
+                }
+                "the launcher is gone; it is started again".to_owned()
+            }
+            Err(error) => format!("modules cannot be run: {}", chain(&error)),
+        };
+        // Whoever was there for a while has earned a quick start.
+        if began.elapsed() > PAUSES.1 {
+            pause = PAUSES.0;
+        }
+        // Who ends both of them at once ends the launcher first, now and then.
+        tokio::select! {
+            () = tokio::time::sleep(PAUSES.0) => tracing::error!(target: "agents", "{trouble}"),
+            () = shutdown.cancelled() => {}
+        }
+        tokio::select! { () = tokio::time::sleep(pause) => {}, () = shutdown.cancelled() => {} }
+        pause = (pause * 2).min(PAUSES.1);
+    }
+    Ok(())
+}
+
+async fn with_launcher(
+    work: &Work,
+    launcher: Launcher,
+    shutdown: &CancellationToken,
+) -> Result<(), RunnerGone> {
+    let runner = runner(launcher.clone(), work.local.clone());
+    let scheduler = work.settings.borrow().scheduler.clone();
+    let options = DispatcherOptions {
+        frozen: work.freezer.frozen().is_some(),
+        ..DispatcherOptions::new(work.node.clone(), work.bus.clone(), runner, scheduler)
+    };
+    let dispatcher = Dispatcher::new(options, shutdown.clone());
+    let handle = dispatcher.handle();
+    let (reloaded, deployments) = watch::channel(None);
+    let format = work.format;
+    let working = dispatcher.run(deployments, move |event| tell(&event, format));
+    let reloading = async {
+        work.agents.send_replace(Some(handle));
+        reload(&launcher, work.deployments.clone(), &reloaded).await
+    };
+    tokio::select! {
+        worked = working => worked,
+        gone = reloading => Err(gone),
+        () = launcher.gone() => Err(RunnerGone),
+    }
+}
+
+/// Hands deployments on once the launcher has read the local file again: what a run is granted is
+/// worked out on both sides, so both must have read the same. Ends with the launcher.
+async fn reload(
+    launcher: &Launcher,
+    mut deployments: watch::Receiver<Option<Arc<Deployment>>>,
+    reloaded: &watch::Sender<Option<Arc<Deployment>>>,
+) -> RunnerGone {
+    loop {
+        let deployment = deployments.borrow_and_update().clone();
+        if let Err(LauncherGone) = launcher.reload().await {
+            return RunnerGone;
+        }
+        reloaded.send_replace(deployment);
+        if deployments.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Carries runs out by a launcher.
+fn runner(launcher: Launcher, local: watch::Receiver<Arc<LocalFile>>) -> Runner {
+    Arc::new(move |request: RunRequest, cancel: CancellationToken| {
+        let (launcher, egress) = (launcher.clone(), local.borrow().egress.clone());
+        Box::pin(async move { run(&launcher, egress, request, &cancel).await })
+    })
+}
+
+async fn run(
+    launcher: &Launcher,
+    egress: Egress,
+    request: RunRequest,
+    cancel: &CancellationToken,
+) -> Result<Ran, RunnerGone> {
+    let (agent, started) = (request.cause.agent().cloned(), Timestamp::now());
+    // `/proc` is read, which is not for an asynchronous thread.
+    let prepared = tokio::task::spawn_blocking(move || {
+        let order = order(&request, &egress, started);
+        (request, order)
+    });
+    // Only a shutdown of the runtime itself ends that task early.
+    let Ok((request, order)) = prepared.await else { return Err(RunnerGone) };
+    let observe = |update| {
+        if let (Update::Log(line), Some(agent)) = (update, &agent) {
+            log(agent, &line);
+        }
+    };
+    let report =
+        carry_out(launcher, order, cancel, observe).await.map_err(|LauncherGone| RunnerGone)?;
+    let state = report.result.as_ref().and_then(|result| result.state.clone());
+    Ok(Ran { record: RunRecord::new(&request, started, &report), state })
+}
+
+/// Puts a line that a module wrote into the log of the node.
+fn log(agent: &AgentName, line: &LogLine) {
+    let (agent, message) = (agent.as_str(), line.message.as_str());
+    let fields = (!line.fields.is_empty()).then(|| serde_json::to_string(&line.fields));
+    let fields = fields.and_then(Result::ok);
+    let fields = fields.as_deref();
+    match line.level {
+        Level::Trace => tracing::trace!(target: MODULE, agent, fields, "{message}"),
+        Level::Debug => tracing::debug!(target: MODULE, agent, fields, "{message}"),
+        Level::Info => tracing::info!(target: MODULE, agent, fields, "{message}"),
+        Level::Warn => tracing::warn!(target: MODULE, agent, fields, "{message}"),
+        Level::Error => tracing::error!(target: MODULE, agent, fields, "{message}"),
+        Level::Critical => {
+            tracing::error!(target: MODULE, critical = true, agent, fields, "{message}");
+        }
+    }
+}
+
+/// What lines of modules are found by.
+const MODULE: &str = "module";
+
+/// Says what agents do: in the log, and as data where a program listens.
+fn tell(event: &NodeEvent, format: Format) {
+    match event {
+        NodeEvent::Finished(record) => {
+            if format == Format::Json
+                && let Ok(json) = serde_json::to_string(record)
+            {
+                // Who reads no more has lost interest in runs, not in the node.
+                let _ = output::data(json);
+            }
+            say(record);
+        }
+        NodeEvent::Held { agent, reason } => {
+            tracing::warn!(target: "agents", "agent {agent} is held: {reason}");
+        }
+        NodeEvent::NotKept { agent, reason } => {
+            tracing::error!(target: "agents", "a run of agent {agent} could not be recorded: {reason}");
+        }
+    }
+}
+
+fn say(record: &RunRecord) {
+    let milliseconds = record.usage.wall_microseconds / 1_000;
+    let message = record.message.as_deref().map(|message| format!(": {message}"));
+    let message = message.unwrap_or_default();
+    let (module, outcome) = (&record.module, &record.outcome);
+    let (run, agent) = (record.run.to_string(), record.cause.agent().map(AgentName::as_str));
+    if record.succeeded() {
+        tracing::info!(target: "agents", run, agent, "{module} {outcome} in {milliseconds} ms{message}");
+    } else {
+        tracing::warn!(target: "agents", run, agent, "{module} {outcome} in {milliseconds} ms{message}");
+    }
+    for finding in &record.findings {
+        let (severity, kind) = (&finding.severity, &finding.kind);
+        tracing::warn!(target: "agents", run, "{severity} {kind} {}: {}", finding.subject, finding.message);
+    }
+}

@@ -1,0 +1,172 @@
+#!/bin/bash
+# Runs inside the machine that boot.sh makes: installs Wachter by the documented steps, and sees whether
+# systemd keeps it as its units promise. Says each step on the console; the last line is the verdict.
+set -u
+failed=0
+export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+say() { echo "boot-test: $*" >/dev/console; }
+
+# step NAME COMMAND...: runs it, and says what came of it.
+step() {
+    local name=$1 began=$SECONDS
+    shift
+    if "$@" >/run/step 2>&1; then
+        say "ok      $name ($((SECONDS - began)) s)"
+    else
+        failed=$((failed + 1))
+        say "FAILED  $name ($((SECONDS - began)) s)"
+        tail -n 30 /run/step >/dev/console
+    fi
+}
+
+# until SECONDS COMMAND...: waits for it to succeed.
+until_() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.3
+    done
+}
+
+property() { systemctl show --property "$2" --value "$1"; }
+active() { [ "$(property "$1" ActiveState)" = active ]; }
+in_force() { wachter status | grep -q "^release  *$1 "; }
+succeeded() { wachter runs --limit 1000 | grep -c ' succeeded ' || true; }
+more_runs_than() { [ "$(succeeded)" -gt "$1" ]; }
+restarted() { active "$1" && [ "$(property "$1" NRestarts)" -gt "$2" ] && [ "$(property "$1" MainPID)" != "$3" ]; }
+
+make_repository() {
+    git config --global user.name Ann && git config --global user.email ann@example.com
+    git config --global init.defaultBranch main
+    wachter init /srv/infra --yes --name ann --release || return 1
+    sed -i 's/every: [0-9a-z]*/every: 3s/' /srv/infra/config/agents/*.yaml
+    release
+}
+release() {
+    cd /srv/infra && git add -A && git commit --allow-empty --quiet -m change && wachter release --yes
+}
+reload() {
+    release && systemctl reload wachter && until_ 60 in_force 3 && active wachter
+}
+status_text() { property wachter StatusText | grep -q "release $1 is in force"; }
+
+# The node's own mounts are read-only views of the same device, and must not stand for the device.
+sees_the_disk() {
+    wachter runs --output json --limit 5 | tee /run/runs | grep -q '"/"' || { head -c 3000 /run/runs; return 1; }
+}
+
+# Ends the process at once, and sees a new one do the work.
+killed() {
+    local unit=$1 pid restarts runs
+    pid=$(property "$unit" MainPID) restarts=$(property "$unit" NRestarts)
+    kill -KILL "$pid" && until_ 60 restarted "$unit" "$restarts" "$pid" || return 1
+    runs=$(succeeded)
+    until_ 90 more_runs_than "$runs"
+}
+# Stops it from going on, and sees systemd notice.
+hung() {
+    local unit=$1 pid restarts
+    pid=$(property "$unit" MainPID) restarts=$(property "$unit" NRestarts)
+    kill -STOP "$pid" && until_ 90 restarted "$unit" "$restarts" "$pid" || return 1
+    journalctl --unit "$unit" --no-pager | grep -q 'Watchdog timeout'
+}
+stopped() {
+    systemctl stop wachter wachter-launcher || return 1
+    for unit in wachter wachter-launcher; do
+        [ "$(property $unit ActiveState)" = inactive ] && [ "$(property $unit Result)" = success ] || return 1
+    done
+    ! pgrep --uid wachter && ! pgrep wachter && ! ls -d /sys/fs/cgroup/system.slice/wachter*
+}
+uninstalled() {
+    /opt/wachter/deploy/install.sh --uninstall && [ ! -e /usr/local/bin/wachter ] && [ -d /var/lib/wachter ] \
+        && [ -f /etc/wachter/node.yaml ] && ! systemctl cat wachter.service
+}
+cgroups() {
+    local mechanism
+    for mechanism in cgroup-memory cgroup-cpu cgroup-processes separate-user; do
+        ! wachter status | grep 'not enforced' | grep -q "$mechanism" || return 1
+    done
+    wachter status | grep -q '^profile  *root'
+}
+# The launcher's socket is for root and the node alone.
+sealed() { ! setpriv --reuid nobody --regid nogroup --clear-groups ls /run/wachter-launcher; }
+modes() {
+    [ "$(stat -c '%U %a' /var/lib/wachter)" = 'wachter 700' ] && [ "$(stat -c '%U %a' /var/lib/wachter-launcher)" = 'root 711' ] \
+        && [ "$(stat -c '%U %G %a' /run/wachter-launcher)" = 'root wachter 750' ]
+}
+
+# A module that writes one granted folder and reaches one granted port, through the filters and the
+# missing network of the launcher's unit.
+jailed() {
+    mkdir /srv/out && chmod 1777 /srv/out || return 1
+    perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8099", Listen => 5, ReuseAddr => 1) or die;
+        while (my $c = $s->accept) { print $c "hello from outside\n"; close $c }' >/dev/null 2>&1 &
+    sed -i 's|^grants:|grants:\n  probe: { filesystem: { write: [/srv/out] }, network: ["localhost:8099"], network_ranges: ["127.0.0.0/8"] }|' /etc/wachter/node.yaml
+    cd /srv/infra && wachter module new probe --language shell || return 1
+    sed -i 's|^permissions: .*|permissions: { filesystem: { write: [/srv/out] }, network: ["localhost:8099"] }|' modules/probe/module.yaml
+    cat >modules/probe/main.sh <<'END'
+#!/bin/bash
+read -r request
+exec 3<>/dev/tcp/localhost/8099 && read -r answer <&3 && echo "$answer" >/srv/out/heard
+echo '{"result": {"output": {}}}'
+END
+    printf 'name: probe\nmodule: probe\non: { schedule: { every: 3s } }\n' >config/agents/probe.yaml
+    wachter sign --all && release && systemctl reload wachter
+    until_ 60 grep -sq "hello from outside" /srv/out/heard && [ "$(stat -c %u /srv/out/heard)" -ge 1879048192 ] && return
+    wachter modules; wachter runs --limit 3; return 1
+}
+described() {
+    [ -f /usr/local/share/man/man1/wachter-run.1 ] && [ -f /usr/local/share/man/man8/wachter-launcher.8 ] \
+        && bash -n /usr/local/share/bash-completion/completions/wachter
+}
+bundled() {
+    wachter support-bundle --file /run/bundle.tar.gz && tar -C /run -xzf /run/bundle.tar.gz || return 1
+    grep -q ActiveState=active /run/wachter-support-*/units.txt && grep -q 'is in force' /run/wachter-support-*/journald.txt
+}
+# A folder that a newer version has had: refused with what to do, and left alone.
+newer_refused() {
+    systemctl stop wachter && echo 99 >/var/lib/wachter/schema && ! systemctl start wachter || return 1
+    journalctl --unit wachter --no-pager | grep -q 'written by a newer version of Wachter (layout 99' || return 1
+    systemctl stop wachter
+    [ "$(cat /var/lib/wachter/schema)" = 99 ] && echo 1 >/var/lib/wachter/schema
+    systemctl reset-failed wachter && systemctl start wachter
+}
+
+say "$(systemctl --version | head -n 1), Linux $(uname -r)"
+step 'install' /opt/wachter/deploy/install.sh --from /opt/wachter
+step 'pages and completions are there' described
+step 'units are in order' systemd-analyze verify --man=no /etc/systemd/system/wachter.service /etc/systemd/system/wachter-launcher.service
+step 'make a managed repository' make_repository
+step 'start both' systemctl enable --now wachter-launcher wachter
+step 'both are active' eval 'active wachter && active wachter-launcher'
+step 'the release is in force' until_ 60 in_force 2
+step 'the status is told' until_ 10 status_text 2
+step 'an agent runs' until_ 90 more_runs_than 0
+step 'control groups and users are enforced' cgroups
+step 'folders have their owners' modes
+step 'a stranger does not reach the launcher' sealed
+step 'the disk is seen through the hardening' sees_the_disk
+step 'reload takes a new release' reload
+step 'a run writes and reaches what it was granted' jailed
+step 'kill -9 of the node' killed wachter
+step 'kill -9 of the launcher' killed wachter-launcher
+step 'the watchdog ends a node that hangs' hung wachter
+step 'the watchdog ends a launcher that hangs' hung wachter-launcher
+step 'a newer data folder is refused' newer_refused
+runs=$(succeeded)
+step 'agents run again' until_ 90 more_runs_than "$runs"
+step 'a support bundle' bundled
+for unit in wachter wachter-launcher; do
+    say "$(systemd-analyze security "$unit.service" --no-pager | tail -n 1 | tr -d '→')"
+done
+step 'stop both' stopped
+step 'uninstall' uninstalled
+if [ $failed -gt 0 ]; then
+    journalctl --no-pager --output cat --unit wachter --unit wachter-launcher | tail -n 60 >/dev/console
+    say "FAILED: $failed steps"
+else
+    say 'all steps succeeded'
+fi
+systemctl poweroff --force
