@@ -18,7 +18,8 @@ use super::wake::Sources;
 /// Deliveries of an agent that may wait here beside those that run; the others stay in the journal.
 const AHEAD: usize = 8;
 
-/// How often an event may be delivered besides its failures: nodes stop, launchers die.
+/// How often an event may be delivered besides its failures: nodes stop, launchers die. It bounds what
+/// a node that dies each time can do to it.
 const INTERRUPTIONS: u32 = 10;
 
 /// The task that waits for deliveries while the gate is open. It ends with who holds it; a delivery
@@ -65,10 +66,13 @@ pub(super) fn subscription(
         order: Order::Any,
         in_flight: limit.saturating_add(AHEAD),
         ack_within: LEASE,
-        // Failures are counted where they happen; this bounds what a node that dies each time
-        // can do to an event.
+        // What is given back without a delay of its own was cut off, by a kill of the launcher or a
+        // journal that took nothing: that is no reason to wait for minutes.
         retry: Retry {
-            attempts: agent.retry.attempts().saturating_add(INTERRUPTIONS),
+            attempts: agent.retry.attempts(),
+            interruptions: INTERRUPTIONS,
+            initial: Duration::from_millis(200),
+            max: Duration::from_secs(5),
             ..Retry::default()
         },
         ..SubscriptionOptions::new(subscription_of(&agent.name))

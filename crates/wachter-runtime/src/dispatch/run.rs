@@ -1,14 +1,13 @@
 //! One delivery, from its start to its settling.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use wachter_bus::{AckError, Bus, Delivery, Expect, Outputs, Seq};
+use wachter_bus::{AckError, Delivery, Expect, Outputs};
 use wachter_config::{Agent, Spread};
 use wachter_model::{AgentName, Event, RunId, chain};
 
@@ -61,25 +60,6 @@ pub(super) enum Settled {
     Gone,
 }
 
-/// How often the run for an event failed, by its place: what `retry.attempts` counts. The journal
-/// counts deliveries, and a node that stops, or a launcher that dies, is no failure of the module.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Failures(Arc<Mutex<BTreeMap<Seq, u32>>>);
-
-impl Failures {
-    /// Counts one more; says how many there are.
-    fn count(&self, seq: Seq) -> u32 {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(seq).or_default();
-        *count += 1;
-        *count
-    }
-
-    fn forget(&self, seq: Seq) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&seq);
-    }
-}
-
 /// A run that was admitted.
 pub(super) struct Admitted {
     pub(super) agent: Arc<Agent>,
@@ -87,8 +67,6 @@ pub(super) struct Admitted {
     pub(super) delivery: Delivery,
     pub(super) request: RunRequest,
     pub(super) cancel: CancellationToken,
-    /// How often runs for events of this agent failed.
-    pub(super) failures: Failures,
     /// Set before `cancel`, when another run takes its place: then it is not done again.
     pub(super) replaced: Arc<AtomicBool>,
 }
@@ -121,8 +99,8 @@ impl Admitted {
             }
             Ok(None) => {}
             Err(error) => {
-                self.delivery.nak(None, format!("its state cannot be read: {}", chain(&error)));
-                return (Settled::NotKept(chain(&error)), false);
+                let reason = format!("its state cannot be read: {}", chain(&error));
+                return (self.not_kept(reason), false);
             }
         }
         let clock = Arc::clone(&rim.options.clock);
@@ -143,9 +121,9 @@ impl Admitted {
                 let keeps_state = state.is_some();
                 (self.keep(rim, ran.record, state).await, keeps_state)
             }
-            Ok(ran) => (self.give_back(rim, ran.record).await, false),
+            Ok(ran) => (self.fail(rim, ran.record).await, false),
             Err(RunnerGone) => {
-                self.delivery.nak(Some(Duration::ZERO), "the launcher went away");
+                self.delivery.give_back(Some(Duration::ZERO));
                 (Settled::Gone, false)
             }
         }
@@ -158,72 +136,61 @@ impl Admitted {
             outputs::of_success(&rim.sources, name, self.delivery.event(), &record, state, now);
         let refused = match outputs {
             Ok(outputs) => match self.delivery.ack(outputs).await {
-                Ok(_) => {
-                    self.failures.forget(self.delivery.seq());
-                    return Settled::Finished(Box::new(record));
-                }
+                Ok(_) => return Settled::Finished(Box::new(record)),
                 Err(AckError::Refused(reason)) => chain(&reason),
                 Err(AckError::Conflict(_)) => {
                     // Another run of the agent was quicker, and this one has not seen what it left.
-                    let reason = "another run changed its state meanwhile";
-                    self.delivery.nak(Some(Duration::ZERO), reason);
-                    return Settled::NotKept(reason.to_owned());
+                    self.delivery.give_back(Some(Duration::ZERO));
+                    return Settled::NotKept("another run changed its state meanwhile".to_owned());
                 }
-                Err(error) => {
-                    let reason = chain(&error);
-                    self.delivery.nak(None, reason.clone());
-                    return Settled::NotKept(reason);
-                }
+                Err(error) => return self.not_kept(chain(&error)),
             },
             Err(error) => error.to_string(),
         };
         // What the module emitted is no event; that is its failure, and it will be no other way again.
         record.outcome = "failed".to_owned();
         record.message = Some(format!("what it emitted cannot be taken: {refused}"));
-        self.give_back(rim, record).await
+        self.fail(rim, record).await
     }
 
-    /// Keeps the record, and has the event delivered again as `retry` says. A tick is not given up
-    /// into the dead letters: the next one comes by itself.
-    async fn give_back(mut self, rim: &Rim, record: RunRecord) -> Settled {
-        let (bus, sources): (&Bus, _) = (&rim.options.bus, &rim.sources);
+    /// Keeps the record, and has the event delivered again as `retry` says, in one write. A tick is not
+    /// given up into the dead letters: the next one comes by itself.
+    async fn fail(mut self, rim: &Rim, record: RunRecord) -> Settled {
         let (name, now) = (&self.agent.name, rim.options.clock.now());
-        let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
-        let event = match outputs::of_failure(sources, name, self.delivery.event(), &record, now) {
+        let event = outputs::of_failure(&rim.sources, name, self.delivery.event(), &record, now);
+        let event = match event {
             Ok(event) => event,
             Err(error) => return self.not_kept(error.to_string()),
         };
-        let cancelled = record.outcome == "cancelled";
-        let seq = self.delivery.seq();
-        let failed = if cancelled { 0 } else { self.failures.count(seq) };
-        let last = failed >= self.agent.retry.attempts();
-        let replaced = cancelled && self.replaced.load(Ordering::Relaxed);
-        if last || replaced {
-            self.failures.forget(seq);
-        }
-        if replaced || (last && self.wake == Wake::Due) {
-            let outputs = Outputs { events: vec![event], ..Outputs::default() };
-            return match self.delivery.ack(outputs).await {
-                Ok(_) => Settled::Finished(Box::new(record)),
-                Err(error) => self.not_kept(chain(&error)),
-            };
-        }
-        if let Err(error) = bus.publish(vec![event]).await {
-            return self.not_kept(chain(&error));
-        }
-        let delay = self.agent.retry.delay(failed, Spread::of_fleet(name), seq.get());
-        match delay {
+        // That it was ended by us is no failure of its.
+        if record.outcome == "cancelled" && !self.replaced.load(Ordering::Relaxed) {
+            if let Err(error) = rim.options.bus.publish(vec![event]).await {
+                return self.not_kept(chain(&error));
+            }
             // Handed back by a node that stops, it begins at once under the next.
-            _ if cancelled => self.delivery.nak(Some(Duration::ZERO), reason),
-            Some(delay) if !last => self.delivery.nak(Some(delay.to_std()), reason),
-            // What could not be given up comes again and is given up again.
-            _ => drop(self.delivery.dead_letter(reason).await),
+            self.delivery.give_back(Some(Duration::ZERO));
+            return Settled::Finished(Box::new(record));
         }
-        Settled::Finished(Box::new(record))
+        let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
+        let failed = self.delivery.failures().saturating_add(1);
+        let delay =
+            self.agent.retry.delay(failed, Spread::of_fleet(name), self.delivery.seq().get());
+        let outputs = Outputs { events: vec![event], ..Outputs::default() };
+        let settled = match delay {
+            _ if record.outcome == "cancelled" => self.delivery.ack(outputs).await,
+            Some(delay) => self.delivery.nak_with(outputs, Some(delay.to_std()), reason).await,
+            None if self.wake == Wake::Due => self.delivery.ack(outputs).await,
+            None => self.delivery.dead_letter_with(outputs, reason).await,
+        };
+        match settled {
+            Ok(_) => Settled::Finished(Box::new(record)),
+            Err(error) => self.not_kept(chain(&error)),
+        }
     }
 
+    /// Not the module's fault: it is done again.
     fn not_kept(self, reason: String) -> Settled {
-        self.delivery.nak(None, reason.clone());
+        self.delivery.give_back(None);
         Settled::NotKept(reason)
     }
 }

@@ -59,12 +59,12 @@ impl Dispatcher {
         };
         self.apply(name, Change::Began, Some(&Arc::clone(delivery.event())));
         let Some(worker) = self.workers.get(name) else { return };
-        let (agent, failures) = (Arc::clone(&worker.agent), worker.failures.clone());
+        let agent = Arc::clone(&worker.agent);
         let request = request(run, worker, module, &wake, &delivery);
         let (cancel, replaced) = (self.shutdown.child_token(), Arc::new(AtomicBool::new(false)));
         let underway = Underway { cancel: cancel.clone(), replaced: Arc::clone(&replaced) };
         self.running.insert(run, underway);
-        let admitted = Admitted { agent, wake, delivery, request, cancel, failures, replaced };
+        let admitted = Admitted { agent, wake, delivery, request, cancel, replaced };
         let (options, sources) = (self.options.clone(), self.sources.clone());
         self.runs.spawn(admitted.carry_out(options, sources));
     }

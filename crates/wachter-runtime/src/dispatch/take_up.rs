@@ -87,6 +87,8 @@ impl Dispatcher {
     /// What waits for the agent goes with it; its runs come to their end.
     async fn remove(&mut self, name: &AgentName) {
         self.timetable.forget(name);
+        // One that comes back is new: what fell into its absence is not made up for.
+        let _ = self.options.bus.change_keys(vec![set_key(TIMES_BUCKET, name, None)]).await;
         self.release_lease(name).await;
         let queued: Vec<RunId> = self.admission.queued_of(name).map(|work| work.run).collect();
         for run in queued {
@@ -113,8 +115,6 @@ impl Dispatcher {
         }
         self.leaving.remove(name);
         // What could not be removed keeps its place, and is found when a deployment is taken up next.
-        let times = set_key(TIMES_BUCKET, name, None);
-        let _ = self.options.bus.change_keys(vec![times]).await;
         let _ = self.options.bus.unsubscribe(subscription_of(name)).await;
     }
 

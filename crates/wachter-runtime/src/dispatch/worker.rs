@@ -9,7 +9,6 @@ use wachter_model::{AgentName, Digest, Event, NodeName, RunId, chain};
 use wachter_protocol::{Grant, Manifest};
 
 use super::listening::Listening;
-use super::run::Failures;
 use super::wake::Wake;
 use super::{Pause, condition};
 use crate::schedule::{Priority, RestartOptions, Restarts, Standing, Times, Work, has_effects};
@@ -20,7 +19,6 @@ pub(super) struct Worker {
     pub(super) agent: Arc<Agent>,
     pub(super) standing: Standing,
     pub(super) counts: Counts,
-    pub(super) failures: Failures,
     pub(super) pause: Option<Pause>,
     /// When it is in the order of reviews.
     pub(super) review_at: Option<Timestamp>,
@@ -71,7 +69,6 @@ impl Worker {
             agent: Arc::new(agent.clone()),
             standing: Standing::default(),
             counts: Counts::default(),
-            failures: Failures::default(),
             pause: None,
             review_at: None,
             restarts,

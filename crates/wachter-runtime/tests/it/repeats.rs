@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use wachter_bus::DeadLetterId;
 use wachter_runtime::dispatch::STATE_BUCKET;
 
 use crate::support::{Act, Doing, Node, succeed};
@@ -112,5 +113,36 @@ async fn runs_that_build_on_each_other_go_one_at_a_time_also_after_a_restart() {
     .await;
     gate.add_permits(3);
     node.until_finished(4).await;
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn failures_are_counted_over_kills_and_kills_are_no_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [(
+        "worker",
+        "role: scanner\non: { events: [a.b] }\n\
+         retry: { attempts: 3, backoff: constant, initial: 1h, max: 1h }",
+    )];
+    let never = Arc::new(Semaphore::new(0));
+    let hang: Act = Arc::new(move |_| Doing::Until(Arc::clone(&never), None));
+    let node = Node::start(folder.path(), &agents, hang.clone());
+    node.until_agents(1).await;
+    node.tell("a.b", json!(1)).await;
+    node.until("it hangs", async |node| node.begun() == 1).await;
+    node.kill().await;
+    for failures in 1..=3 {
+        // What the last life was in the midst of, and what waits an hour for its next try.
+        let node = Node::start(folder.path(), &agents, hang.clone());
+        node.until("it hangs", async |node| node.begun() == 1).await;
+        node.kill().await;
+        let node = Node::start(folder.path(), &agents, Arc::new(|_| Doing::Fail("no")));
+        node.until_finished(failures).await;
+        node.kill().await;
+    }
+    let node = Node::start(folder.path(), &agents, Arc::new(|_| succeed()));
+    node.until_agents(1).await;
+    let letters = node.bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap();
+    assert_eq!((letters.len(), letters[0].reason.as_str(), node.begun()), (1, "no", 0));
     node.stop().await.unwrap();
 }

@@ -465,7 +465,7 @@ impl<'f> World<'f> {
             if left.is_empty() && quiet {
                 break;
             }
-            assert!(round < 3_000, "not carried out: {left:?}; {waits:?}");
+            assert!(round < 6_000, "not carried out: {left:?}; {waits:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let twice: Vec<_> = self.done().await.into_iter().filter(|(_, times)| *times > 1).collect();
@@ -482,7 +482,8 @@ impl<'f> World<'f> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: std::env::var("CASES").map_or(24, |n| n.parse().unwrap()),
+        // More by PROPTEST_CASES; each is a journal on disk.
+        cases: std::env::var("PROPTEST_CASES").map_or(24, |cases| cases.parse().unwrap()),
         max_shrink_iters: 64,
         failure_persistence: None,
         ..ProptestConfig::default()
