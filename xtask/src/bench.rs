@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 4] = [
+const BENCHMARKS: [Benchmark; 7] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -44,6 +44,21 @@ const BENCHMARKS: [Benchmark; 4] = [
         package: "wachter-runtime",
         target: ["--bench", "dispatch"],
     },
+    Benchmark {
+        name: "configuration: layers, agents and their checks",
+        package: "wachter-config",
+        target: ["--bench", "load"],
+    },
+    Benchmark {
+        name: "expressions: conditions on a bound event",
+        package: "wachter-expression",
+        target: ["--bench", "evaluation"],
+    },
+    Benchmark {
+        name: "node: ready with a long journal, reload with many agents, idle",
+        package: "wachter",
+        target: ["--bench", "node"],
+    },
 ];
 
 /// The rounds of a quick run: enough to see an order of magnitude.
@@ -55,7 +70,8 @@ const QUICK: &str = "5";
 /// One does not compile or fails.
 pub(crate) fn run(workspace: &Workspace, quick: bool) -> anyhow::Result<()> {
     // What is started by a benchmark is measured too: as it is shipped.
-    let executables = dist::build_launcher(workspace)?;
+    dist::run(workspace)?;
+    let executables = workspace.target.join("dist");
     for Benchmark { name, package, target } in &BENCHMARKS {
         say::line(&format!("\n== {name}"));
         let mut bench = workspace.cargo();

@@ -97,7 +97,7 @@ fn describe(workspace: &Workspace, dist: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It does not compile.
-pub(crate) fn build_launcher(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+fn build_launcher(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     // Does nothing where it is installed.
     program::run(program::command("rustup", &workspace.root).args(["target", "add", TARGET]))?;
     let mut build = workspace.cargo();

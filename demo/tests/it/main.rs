@@ -18,7 +18,7 @@ fn the_demonstration_runs_to_its_end() {
         "system-monitor succeeded",
         "greeting.wanted",
         "Good evening",
-        "the agent waits",
+        "agent greeter waits",
         "valid",
         "release 2 refused",
         "release 3 refused",

@@ -10,7 +10,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wachter_api::shapes::{ReleaseReport, Reloaded};
-use wachter_config::{Settings, SyncSettings, difference};
+use wachter_config::{JournalSettings, Settings, SyncSettings, difference};
 use wachter_protocol::LocalFile;
 use wachter_runtime::Deployment;
 
@@ -30,6 +30,8 @@ pub(crate) struct Outlets {
     pub(crate) followed: watch::Sender<Followed>,
     pub(crate) announcer: Announcer,
     pub(crate) supervisor: Supervisor,
+    /// What the journal was opened with, which another start alone changes.
+    pub(crate) journal: JournalSettings,
 }
 
 /// Looks for releases at intervals, when told to, and more and more rarely while that fails.
@@ -247,11 +249,14 @@ async fn take_in(
             changed
         });
     }
+    if outlets.settings.borrow().journal != outlets.journal {
+        followed.restart_needed.push("settings.journal".to_owned());
+    }
     let mut sentences = followed.refused.clone();
     sentences.extend(fetch_error.iter().map(|error| format!("cannot fetch: {error}")));
     if !followed.restart_needed.is_empty() {
         let keys = followed.restart_needed.join(", ");
-        sentences.push(format!("the local file has changed; restart needed for: {keys}"));
+        sentences.push(format!("the configuration has changed; restart needed for: {keys}"));
     }
     said.say(sentences);
     let wrong = wrong.iter().map(|reason| (announce::CONFIGURATION_REFUSED, reason));

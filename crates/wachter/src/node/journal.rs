@@ -7,7 +7,7 @@ use wachter_bus::{Bus, DedupWindow, Notice, Options, Retention, SegmentLimits};
 use wachter_config::JournalSettings;
 use wachter_file::read_limited;
 use wachter_model::chain;
-use wachter_trust::{FileKey, Namespace, Signer as _};
+use wachter_trust::{FileKey, Namespace, Signature, Signer as _};
 
 use crate::failure::CommandError;
 use crate::keys;
@@ -90,6 +90,32 @@ fn key(data: &Path) -> Result<FileKey, CommandError> {
     })
 }
 
+/// Checks signatures of checkpoints by the public keys in the data folder: `node-key.pub`, and those of
+/// earlier keys that were kept beside it as `node-key-….pub`. Reads them.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn checker(
+    data: &Path,
+) -> std::io::Result<impl Fn(&str, &str) -> Result<(), String> + use<>> {
+    let mut keys = Vec::new();
+    for entry in std::fs::read_dir(data)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with(KEY) && name.ends_with(".pub") {
+            // One that is damaged verifies nothing, which is told of what it had signed.
+            keys.extend(keys::public_key(&data.join(name)).ok());
+        }
+    }
+    Ok(move |text: &str, signature: &str| {
+        let signature = Signature::parse(signature.as_bytes()).map_err(|error| chain(&error))?;
+        if !keys.contains(signature.key()) {
+            return Err(format!("key {} is not this node's", signature.key().fingerprint()));
+        }
+        let namespace = Namespace::new(NAMESPACE).map_err(|error| chain(&error))?;
+        signature.verify(namespace, text.as_bytes()).map_err(|error| chain(&error))
+    })
+}
+
 /// Signs checkpoints with the node's key.
 #[derive(Debug)]
 struct Checkpoints {
@@ -141,5 +167,32 @@ fn tell(notice: &Notice) {
         Notice::Unsigned { reason } => {
             tracing::warn!(target: "journal", "a checkpoint of the journal could not be signed: {reason}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wachter_bus::Signer as _;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_holds_by_the_nodes_own_keys_alone() {
+        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let sign = |data: &Path, text: &str| {
+            let signer = Checkpoints { key: Mutex::new(key(data).unwrap()) };
+            signer.sign(text.as_bytes()).unwrap()
+        };
+        let old = sign(own.path(), "one");
+        std::fs::rename(own.path().join("node-key.pub"), own.path().join("node-key-1.pub"))
+            .unwrap();
+        std::fs::remove_file(own.path().join("node-key")).unwrap();
+        let new = sign(own.path(), "one");
+        let foreign = sign(other.path(), "one");
+        let check = checker(own.path()).unwrap();
+        assert_eq!((check("one", &old), check("one", &new)), (Ok(()), Ok(())));
+        assert!(check("two", &new).is_err());
+        assert!(check("one", &foreign).unwrap_err().contains("is not this node's"));
+        assert!(check("one", "no signature").is_err());
     }
 }

@@ -132,6 +132,7 @@ pub(crate) async fn carry_out(
         followed: set_followed,
         announcer: announcer.clone(),
         supervisor: supervisor.clone(),
+        journal: settings.borrow().journal.clone(),
     };
     let following = following::follow(follower, outlets, orders, hang_up, shutdown.clone());
     let work = working::Work {

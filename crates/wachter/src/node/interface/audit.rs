@@ -11,6 +11,7 @@ use wachter_model::{Digest, chain};
 use super::problems::unreadable;
 use super::with;
 use crate::node::context::Node;
+use crate::node::journal;
 
 pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
     server
@@ -41,7 +42,19 @@ async fn verify(node: Arc<Node>, call: Call<VerifyJournal>) -> Result<AuditRepor
             checkpoint.at
         ),
     });
-    let corruptions: Vec<_> = damage.chain(contradicted).collect();
+    let data = node.data.clone();
+    let check = tokio::task::spawn_blocking(move || journal::checker(&data)).await;
+    let check = check.map_err(|error| Problem::internal(error.to_string()))?;
+    let check = check.map_err(|error| {
+        Problem::internal(format!("the node's public keys cannot be read: {error}"))
+    })?;
+    let signatures = node.bus.check_signatures(check).await.map_err(|error| unreadable(&error))?;
+    let forged = signatures.wrong.iter().map(|(checkpoint, reason)| Corruption {
+        first: checkpoint.first.get(),
+        last: checkpoint.last.get(),
+        what: format!("the signature of its checkpoint does not hold: {reason}"),
+    });
+    let corruptions: Vec<_> = damage.chain(contradicted).chain(forged).collect();
     Ok(AuditReport {
         valid: corruptions.is_empty(),
         journal: node.bus.journal().to_owned(),
