@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 7] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -38,6 +38,11 @@ const BENCHMARKS: [Benchmark; 6] = [
         name: "bus: publish, work, idle, latency, open, beside a raw writer and NATS JetStream",
         package: "wachter-bus",
         target: ["--bench", "bus"],
+    },
+    Benchmark {
+        name: "dispatch: from the publication of an event to its run, at 500 a second",
+        package: "wachter-runtime",
+        target: ["--bench", "dispatch"],
     },
     Benchmark {
         name: "configuration: layers, agents and their checks",
