@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wachter_api::{Client, GetStatus, Nothing, ReloadConfiguration};
+use wachter_api::{Client, GetStatus, ListAgents, Nothing, ReloadConfiguration};
 use wachter_bus::{Bus, Options};
 use wachter_model::{Event, Source};
 use wachter_testkit::executable;
@@ -47,10 +47,10 @@ async fn ready_and_reload(events: u32, rounds: u32) {
     let mut one = Vec::new();
     let mut all = Vec::new();
     for round in 0..rounds {
-        let greeting = |agent: &str| format!("{agent}: {{ with: {{ interval: {round} }} }}");
-        place.settings(&format!("agents: {{ {} }}", greeting("agent-1")));
-        one.push(reload(&client, 1).await);
-        place.settings(&format!("modules: {{ {} }}", greeting("bench")));
+        // That an agent is gone, or there again, shows that the change has been taken up.
+        place.settings("agents: { agent-1: { enabled: false } }");
+        one.push(reload(&client, AGENTS - 1).await);
+        place.settings(&format!("modules: {{ bench: {{ with: {{ interval: {round} }} }} }}"));
         all.push(reload(&client, AGENTS).await);
     }
     say(&format!("reload with {AGENTS} agents, of which one changes: {}", spread(&mut one)));
@@ -59,12 +59,15 @@ async fn ready_and_reload(events: u32, rounds: u32) {
     node.wait().unwrap();
 }
 
-async fn reload(client: &Client, least: usize) -> Duration {
+/// The time until so many agents are at work.
+async fn reload(client: &Client, agents: usize) -> Duration {
     let began = Instant::now();
-    let reloaded = client.call::<ReloadConfiguration>(&Nothing {}, &Nothing {}).await.unwrap();
-    let took = began.elapsed();
-    assert!(reloaded.changed.len() >= least, "{:?} changed", reloaded.changed);
-    took
+    client.call::<ReloadConfiguration>(&Nothing {}, &Nothing {}).await.unwrap();
+    while client.call::<ListAgents>(&Nothing {}, &Nothing {}).await.unwrap().len() != agents {
+        assert!(began.elapsed() < Duration::from_secs(60), "never were {agents} agents at work");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    began.elapsed()
 }
 
 async fn while_nothing_happens(time: Duration) {
