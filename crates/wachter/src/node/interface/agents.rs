@@ -65,10 +65,8 @@ async fn run(node: Arc<Node>, call: Call<RunAgent>) -> Result<Sent, Problem> {
 
 async fn pause(node: Arc<Node>, call: Call<PauseAgent>) -> Result<Agent, Problem> {
     let by = call.caller.name.clone();
-    let reason = match call.body.reason.as_deref().map(str::trim) {
-        Some(reason) if !reason.is_empty() => format!("{reason} (paused by {by})"),
-        _ => format!("paused by {by}"),
-    };
+    // Who it was is said beside the reason.
+    let reason = call.body.reason.as_deref().unwrap_or_default().trim().to_owned();
     let (handle, name) = at_work(&node, &call.parameter::<String>()?)?;
     handle.pause_by(name.clone(), reason, by).await.map_err(|error| unhandled(&error))?;
     one(&handle, name).await

@@ -73,7 +73,7 @@ async fn a_paused_agent_waits_and_goes_on() {
     };
     let paused = pause("worker", Some("on holiday")).await.unwrap();
     assert_eq!(paused.state, AgentState::Paused);
-    assert!(paused.reason.unwrap().starts_with("on holiday (paused by "));
+    assert!(paused.reason.unwrap().starts_with("on holiday ("));
     run(&site, "worker", json!({})).await;
     run(&site, "other", json!({})).await;
     let finished = site.until_events("run.finished", 1).await;
