@@ -14,7 +14,9 @@ use wachter_protocol::module::LogLine;
 use wachter_protocol::{Egress, LocalFile};
 use wachter_runtime::dispatch::{Dispatcher, DispatcherOptions, Handle, Ran, Runner, RunnerGone};
 use wachter_runtime::{Deployment, NodeEvent, RunRecord, RunRequest, order};
-use wachter_sandbox::{Launcher, LauncherGone, LauncherOptions, Update, carry_out};
+use wachter_sandbox::{
+    Failure, Launcher, LauncherGone, LauncherOptions, Update, Verdict, carry_out,
+};
 
 use super::freeze::Freezer;
 use crate::failure::{CommandResult, chain};
@@ -36,6 +38,9 @@ pub(crate) struct Work {
 
 /// The first pause after a launcher that went away, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// How long a launcher that lost a run may take to be seen to be gone.
+const LAST_SIGN: Duration = Duration::from_millis(500);
 
 /// Keeps the agents going until shutdown, with one launcher after the other.
 pub(crate) async fn work(work: Work, shutdown: CancellationToken) -> CommandResult {
@@ -145,6 +150,13 @@ async fn run(
     };
     let report =
         carry_out(launcher, order, cancel, observe).await.map_err(|LauncherGone| RunnerGone)?;
+    // What was cut off with its launcher is no failure of the module; what was lost while the launcher
+    // lives is one.
+    if report.verdict == Verdict::Failed(Failure::Lost)
+        && tokio::time::timeout(LAST_SIGN, launcher.gone()).await.is_ok()
+    {
+        return Err(RunnerGone);
+    }
     let state = report.result.as_ref().and_then(|result| result.state.clone());
     Ok(Ran { record: RunRecord::new(&request, started, &report), state })
 }

@@ -82,6 +82,45 @@ fn nothing_acknowledged_is_lost_by_kills() {
     runtime.block_on(world.judge(&acknowledged, rounds as usize));
 }
 
+/// Waits, where it is told to, for somebody to let it go on.
+const WAITING_SCRIPT: &str = r#"#!/bin/sh
+set -u
+. "${0%/*}/wachter.sh"
+json_get /input/file || fail "no file"
+echo begun >>"$json"
+until [ -e "${json%/*}/go" ]; do :; done
+succeed true "went on"
+"#;
+
+#[test]
+fn a_run_that_was_cut_off_with_its_launcher_is_no_failure() {
+    let world = World::with(WAITING_SCRIPT);
+    let mut node = world.site.start();
+    node.hear("release 2 is in force");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(quiescence(world.socket())).unwrap();
+    let done = world.effects.path().join("done");
+    let begun = |times: usize| {
+        let until = Instant::now() + Duration::from_secs(60);
+        while fs::read_to_string(&done).unwrap().lines().count() < times {
+            assert!(Instant::now() < until, "run {times} did not begin");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    };
+    world.site.ok(&["send", "probe.sent"]);
+    // With one attempt, a failure would be the end of it.
+    for times in 1..=3 {
+        begun(times);
+        kill_launcher_of(&node);
+    }
+    begun(4);
+    fs::write(world.effects.path().join("go"), "").unwrap();
+    runtime.block_on(quiescence(world.socket())).unwrap();
+    assert_eq!(world.site.json(&["dead-letters", "list"]), serde_json::json!([]));
+    let runs = world.site.json(&["runs", "--agent", "probe"]);
+    assert_eq!(runs[0]["message"], "went on", "{runs}");
+}
+
 struct World {
     site: Site,
     /// Elsewhere: nothing beside the node's own files can be granted.
@@ -90,6 +129,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(SCRIPT)
+    }
+
+    fn with(script: &str) -> Self {
         let site = Site::new();
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -98,7 +141,7 @@ impl World {
         fs::set_permissions(&done, fs::Permissions::from_mode(0o666)).unwrap();
         let effects = folder.path().display();
         site.ok(&["module", "new", "probe", "--language", "shell"]);
-        site.write("modules/probe/main.sh", SCRIPT);
+        site.write("modules/probe/main.sh", script);
         let manifest = site.path("infra/modules/probe/module.yaml");
         let asked = format!("permissions: {{ filesystem: {{ write: [{effects}] }} }} #");
         let text = fs::read_to_string(&manifest).unwrap().replace("permissions: {}", &asked);
