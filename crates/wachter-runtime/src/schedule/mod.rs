@@ -46,5 +46,4 @@ pub use standing::{AgentState, Change, ChangeError, Standing, Transition};
 pub use tick::{Due, Passed, Reason, Tick};
 pub use times::Times;
 pub use timetable::Timetable;
-pub(crate) use work::has_effects;
-pub use work::{Offered, Priority, TurnedAway, Work};
+pub use work::{Offered, Priority, TurnedAway, Work, has_effects};

@@ -99,8 +99,10 @@ impl Work {
     }
 }
 
-/// Whether agents of this role change something outside of Wachter.
-pub(crate) const fn has_effects(role: AgentRole) -> bool {
+/// Whether agents of this role change something outside of Wachter. Their runs are held while effects
+/// are frozen, and withhold effects in a replay.
+#[must_use]
+pub const fn has_effects(role: AgentRole) -> bool {
     match role {
         AgentRole::Remediation | AgentRole::Maintenance => true,
         AgentRole::Scanner

@@ -26,7 +26,7 @@ pub(crate) use node::Node;
 pub(crate) use record::record;
 pub(crate) use words::time;
 
-use crate::failure::{CommandError, CommandResult};
+use crate::failure::CommandResult;
 use crate::node::Offline;
 use crate::output::Format;
 use crate::place::HostOptions;
@@ -73,21 +73,13 @@ pub(crate) async fn carry_out(
     host: HostOptions,
     format: Format,
 ) -> CommandResult {
-    let offline = if command.looks_back() { offline(&host).await? } else { None };
-    let outcome = ask(command, host, format).await;
-    if let Some(offline) = offline {
-        offline.close().await;
-    }
-    outcome
-}
-
-/// The interface over the data of this host's node, where that does not run.
-async fn offline(host: &HostOptions) -> Result<Option<Offline>, CommandError> {
     // Who may not read the local file asks the node, or hears that there is none.
-    match host.host() {
-        Ok(host) => Offline::serve(host, false).await,
-        Err(_) => Ok(None),
+    if command.looks_back()
+        && let Ok(data) = host.host()
+    {
+        return Offline::around(data, false, ask(command, host, format)).await?;
     }
+    ask(command, host, format).await
 }
 
 impl ClientCommand {

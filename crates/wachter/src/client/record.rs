@@ -13,12 +13,10 @@ use crate::place::HostOptions;
 /// # Errors
 /// It was not kept: why.
 pub(crate) async fn record(options: &HostOptions, record: &RunRecord) -> Result<(), CommandError> {
-    let offline = Offline::serve(options.host()?, true).await?;
     let finished = FinishedRun { record: serde_json::to_value(record)? };
-    let sent = Node::new(options).call::<RecordRun>(&Nothing {}, &finished).await;
-    if let Some(offline) = offline {
-        offline.close().await;
-    }
+    let node = Node::new(options);
+    let sending = node.call::<RecordRun>(&Nothing {}, &finished);
+    let sent = Offline::around(options.host()?, true, sending).await?;
     sent.map(drop).map_err(|error| {
         CommandError::new(
             error.kind,

@@ -25,7 +25,7 @@ use crate::place::Host;
 /// What the data folder is locked for meanwhile.
 const PURPOSE: &str = "look";
 
-/// Serves until it is [closed](Self::close).
+/// The interface while it is served; for [`around`](Self::around).
 pub(crate) struct Offline {
     bus: Bus,
     shutdown: CancellationToken,
@@ -35,12 +35,29 @@ pub(crate) struct Offline {
 }
 
 impl Offline {
+    /// Does `work`, which asks the node: with the interface served meanwhile, where that is to be.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve); `work` was not begun then.
+    pub(crate) async fn around<T>(
+        host: Host,
+        make: bool,
+        work: impl Future<Output = T>,
+    ) -> Result<T, CommandError> {
+        let offline = Self::serve(host, make).await?;
+        let done = work.await;
+        if let Some(offline) = offline {
+            offline.close().await;
+        }
+        Ok(done)
+    }
+
     /// Serves the interface where the node would. None where a node has the data, which is asked then,
     /// or where there is no journal and none is to be made.
     ///
     /// # Errors
     /// The data belong to another user, or cannot be read.
-    pub(crate) async fn serve(host: Host, make: bool) -> Result<Option<Self>, CommandError> {
+    async fn serve(host: Host, make: bool) -> Result<Option<Self>, CommandError> {
         if !make && !host.data.join(journal::FOLDER).exists() {
             return Ok(None);
         }
@@ -86,7 +103,7 @@ impl Offline {
     }
 
     /// Ends it, and closes the journal.
-    pub(crate) async fn close(self) {
+    async fn close(self) {
         self.shutdown.cancel();
         // A panic of a handler was an answer already.
         let _ = self.serving.await;

@@ -16,7 +16,7 @@ use super::{Redactor, journal, node};
 use crate::client::Node;
 use crate::configuration::Tree;
 use crate::failure::{CommandError, chain};
-use crate::node::{Offline, layout};
+use crate::node::{Offline, layout, log};
 use crate::place::{Host, HostOptions};
 use crate::{doctor, status};
 
@@ -119,18 +119,19 @@ impl Bundle {
         self.add_json("journal.json", "sizes of the journal", sizes_of_journal(data));
         self.add("files.txt", "names and sizes in the data folder", files(data));
         self.add_json("host.json", "space, memory and load", machine(data));
-        match logs(&data.join("logs")) {
+        let log_folder = data.join(log::FOLDER);
+        match logs(&log_folder) {
             Ok(logs) => {
                 for (name, text) in logs {
                     self.add(&format!("logs/{name}"), "the end of a log", Ok(text));
                 }
             }
             Err(error) => {
-                let folder = data.join("logs");
-                self.missing.push(format!("logs: cannot read {}: {error}", folder.display()));
+                let folder = log_folder.display();
+                self.missing.push(format!("logs: cannot read {folder}: {error}"));
             }
         }
-        match node::ask(&node::socket(data)).await {
+        match node::ask(&host.socket()).await {
             Ok(answers) => {
                 for (name, answer) in answers {
                     self.add_json(&format!("node/{name}.json"), "what the node answers", answer);
@@ -267,19 +268,17 @@ fn configuration(host: &Host, now: Timestamp) -> Result<Value, CommandError> {
 }
 
 fn sizes_of_journal(data: &Path) -> Result<Value, CommandError> {
-    let folder = data.join("journal");
+    let folder = data.join(crate::node::journal::FOLDER);
     journal::statistics(&folder)
         .map_err(|error| CommandError::failed(format!("cannot read {}: {error}", folder.display())))
 }
 
 /// What happened, without what went in and came out.
 async fn runs(options: &HostOptions) -> Result<Value, CommandError> {
-    let offline = Offline::serve(options.host()?, false).await?;
     let query = RunsQuery { limit: Some(MOST_RUNS), ..RunsQuery::default() };
-    let runs = Node::new(options).call::<ListRuns>(&query, &Nothing {}).await;
-    if let Some(offline) = offline {
-        offline.close().await;
-    }
+    let node = Node::new(options);
+    let asking = node.call::<ListRuns>(&query, &Nothing {});
+    let runs = Offline::around(options.host()?, false, asking).await?;
     let lines = runs?.into_iter().map(|run| {
         json!({
             "run": run.run,

@@ -1,6 +1,6 @@
 //! What a node that runs says of itself, over its socket.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,15 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What modules are told, do and say: not for a bundle.
 const CONTENTS: [&str; 7] = ["input", "output", "events", "findings", "with", "data", "state"];
-
-/// Where the node of a data folder listens.
-pub(super) fn socket(data: &Path) -> PathBuf {
-    if data == Path::new("/var/lib/wachter") {
-        PathBuf::from("/run/wachter/node.sock")
-    } else {
-        data.join("node.sock")
-    }
-}
 
 /// Its answers by name, each of which may be a refusal.
 ///

@@ -62,7 +62,7 @@ async fn verify(node: Arc<Node>, call: Call<VerifyJournal>) -> Result<AuditRepor
         last: report.range.map_or(0, |range| range.last.get()),
         events: report.events,
         checkpoints: report.checkpoints,
-        chain: report.chain.and_then(digest_of),
+        chain: report.chain.map(digest_of),
         corruptions,
     })
 }
@@ -92,17 +92,14 @@ async fn export(
     }))
 }
 
-/// The domain of the chain: see the documentation of `wachter-bus`.
-const DOMAIN: &[u8] = b"wachter-journal chain v1\0";
-
 /// A part of the journal on its way out. The chain is worked out anew, as anybody can from the export:
 /// what it comes to is compared with checkpoints by whoever reads it.
 struct Export {
     replay: Replay,
     /// The values of the chain that checkpoints tell, by their last place.
-    known: BTreeMap<u64, Digest>,
+    known: BTreeMap<u64, Chain>,
     /// After the last record, as far as it is known.
-    chain: Option<Digest>,
+    chain: Option<Chain>,
     last: u64,
     from: u64,
     to: u64,
@@ -111,9 +108,9 @@ struct Export {
 impl Export {
     async fn open(bus: &Bus, from: u64, to: u64) -> Result<Self, Problem> {
         let checkpoints = bus.checkpoints().await.map_err(|error| unreadable(&error))?;
-        let known: BTreeMap<u64, Digest> = checkpoints
+        let known: BTreeMap<u64, Chain> = checkpoints
             .iter()
-            .filter_map(|checkpoint| Some((checkpoint.last.get(), digest_of(checkpoint.chain)?)))
+            .map(|checkpoint| (checkpoint.last.get(), checkpoint.chain))
             .collect();
         let dropped = checkpoints.iter().filter(|checkpoint| checkpoint.dropped.is_some());
         let gone = dropped.map(|checkpoint| checkpoint.last.get()).max().unwrap_or(0);
@@ -122,10 +119,8 @@ impl Export {
             .next_back()
             .map(|(last, chain)| (*last, Some(*chain)));
         // Before the first event stands the journal's identity.
-        let (last, chain) = begin.unwrap_or_else(|| {
-            let first = [DOMAIN, bus.journal().as_bytes()].concat();
-            (gone, (gone == 0).then(|| Digest::of(&first)))
-        });
+        let (last, chain) =
+            begin.unwrap_or_else(|| (gone, (gone == 0).then(|| Chain::begin(bus.journal()))));
         let replay = bus.replay(Query { after: Seq::new(last), ..Query::default() });
         Ok(Self { replay, known, chain, last, from, to })
     }
@@ -151,16 +146,8 @@ impl Export {
         let (sequence, body) = (stored.seq.get(), stored.event.to_json());
         let digest = Digest::of(&body);
         let before = self.chain.filter(|_| sequence == self.last + 1);
-        let after = before.map(|before| {
-            let parts: [&[u8]; 5] = [
-                DOMAIN,
-                before.as_bytes(),
-                &sequence.to_be_bytes(),
-                &stored.at.as_millisecond().to_be_bytes(),
-                digest.as_bytes(),
-            ];
-            Digest::of(&parts.concat())
-        });
+        let at = stored.at.as_millisecond();
+        let after = before.map(|before| before.next(stored.seq, at, digest.as_bytes()));
         self.chain = after.or_else(|| self.known.get(&sequence).copied());
         self.last = sequence;
         let body = String::from_utf8(body).expect("an event is written as JSON, which is UTF-8");
@@ -168,7 +155,7 @@ impl Export {
             sequence,
             at: Some(stored.at),
             digest: Some(digest),
-            chain: self.chain,
+            chain: self.chain.map(digest_of),
             event: RawValue::from_string(body).expect("an event is written as JSON"),
         }
     }
@@ -180,12 +167,12 @@ impl Export {
             sequence: self.last,
             at: None,
             digest: None,
-            chain: self.chain,
+            chain: self.chain.map(digest_of),
             event: RawValue::NULL.to_owned(),
         }
     }
 }
 
-fn digest_of(chain: Chain) -> Option<Digest> {
-    chain.to_string().parse().ok()
+fn digest_of(chain: Chain) -> Digest {
+    Digest::from_bytes(*chain.as_bytes())
 }

@@ -13,6 +13,7 @@ use wachter_model::{Level, chain};
 
 use super::with;
 use crate::node::context::Node;
+use crate::node::log;
 
 /// How many lines are handed out where nobody says, and at most before those that are followed.
 const FEW: u32 = 100;
@@ -29,7 +30,7 @@ async fn read(
     node: Arc<Node>,
     call: Call<ReadLogs>,
 ) -> Result<impl Stream<Item = Result<LogLine, Problem>> + use<>, Problem> {
-    let folder = node.data.join("logs");
+    let folder = node.data.join(log::FOLDER);
     let query = call.query;
     let reading = Reading::open(folder, Wanted::of(&query), query.limit, query.follow);
     let reading = blocking(reading).await?;

@@ -3,10 +3,11 @@ use std::sync::Arc;
 use wachter_api::shapes::ReplayReport;
 use wachter_api::{Call, Problem, ProblemKind, ReplayEvents, Server};
 use wachter_bus::{Bus, EventFilter, Predicate, Query, Seq, Start};
-use wachter_config::{Agent, AgentRole};
+use wachter_config::Agent;
 use wachter_expression::EventBindings;
 use wachter_model::{Event, EventKind};
 use wachter_runtime::dispatch::{AGENT_DUE, AGENT_REQUESTED, Sources};
+use wachter_runtime::schedule::has_effects;
 
 use super::dead_letters::subscription;
 use super::look_back::sound;
@@ -63,17 +64,6 @@ async fn replay(node: Arc<Node>, call: Call<ReplayEvents>) -> Result<ReplayRepor
         return Err(unknown("subscription", short, None, "wachter subscriptions"));
     }
     Ok(ReplayReport { events, dry_run })
-}
-
-/// Whether agents of a role change something outside of Wachter: their replays are dry runs.
-const fn has_effects(role: AgentRole) -> bool {
-    match role {
-        AgentRole::Remediation | AgentRole::Maintenance => true,
-        AgentRole::Scanner
-        | AgentRole::Analysis
-        | AgentRole::Monitoring
-        | AgentRole::Notification => false,
-    }
 }
 
 /// What an agent's subscription lets through.
