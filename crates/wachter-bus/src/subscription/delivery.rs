@@ -143,12 +143,22 @@ impl Delivery {
         self.dead_letter_with(Outputs::default(), reason).await.map(drop)
     }
 
-    /// Gives the event back although nothing is wrong with it: the node stops, or a connection was
-    /// lost. It is delivered again after `delay`, or after what the retry policy says if that is
+    /// Gives the event back although it did not fail: whoever worked on it is lost. It is delivered again after `delay`, or after what the retry policy says if that is
     /// `None`. This is an interruption, which [`Retry::interruptions`](crate::Retry::interruptions)
     /// bounds, and no failure.
     pub fn give_back(mut self, delay: Option<Duration>) {
         self.interrupt(delay);
+    }
+
+    /// Hands the event back as if it had never been delivered, to be delivered again after `delay`: the
+    /// node stops in good order, or what would do the work is not there. Unlike
+    /// [`give_back`](Self::give_back) it uses up nothing, so who may do it again and again must be sure
+    /// that the event is not what is wrong.
+    pub fn put_back(mut self, delay: Duration) {
+        self.settled = true;
+        let now = self.hub.clock.elapsed();
+        lock(&self.shared.state).put_back(self.seq, self.token, now + delay);
+        self.shared.wake.notify_one();
     }
 
     /// Gives the work until `by` from now.

@@ -152,6 +152,29 @@ async fn failures_survive_and_interruptions_are_none() {
 }
 
 #[tokio::test]
+async fn what_is_put_back_in_good_order_uses_up_nothing() {
+    let fixture = Fixture::new();
+    let mut bus = fixture.open();
+    publish(&bus, [0]).await;
+    let declared = SubscriptionOptions {
+        retry: Retry { attempts: 2, interruptions: 2, ..options("one").retry },
+        ..options("one")
+    };
+    for round in 0..5 {
+        let subscription = bus.subscribe(declared.clone()).await.unwrap();
+        for _ in 0..3 {
+            let delivery = next(&subscription).await;
+            assert_eq!(counts(&delivery), (1, 0), "round {round}");
+            delivery.put_back(Duration::ZERO);
+        }
+        drop(subscription);
+        bus.close();
+        drop(bus);
+        bus = fixture.open();
+    }
+}
+
+#[tokio::test]
 async fn what_is_interrupted_each_time_is_given_up() {
     let fixture = Fixture::new();
     let bus = fixture.open();

@@ -168,7 +168,7 @@ impl Admitted {
                 return self.not_kept(chain(&error));
             }
             // Handed back by a node that stops, it begins at once under the next.
-            self.delivery.give_back(Some(Duration::ZERO));
+            self.delivery.put_back(Duration::ZERO);
             return Settled::Finished(Box::new(record));
         }
         let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());

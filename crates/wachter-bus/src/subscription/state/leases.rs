@@ -165,6 +165,17 @@ impl State {
         self.changes += 1;
     }
 
+    /// What a member had is as if it had not been handed out, if that member has it still.
+    pub(in crate::subscription) fn put_back(&mut self, seq: Seq, token: u64, until: Duration) {
+        if !self.holds(seq, token) {
+            return;
+        }
+        let Some(pending) = self.pending.get_mut(&seq) else { return };
+        pending.deliveries -= 1;
+        self.wait(seq, until);
+        self.changes += 1;
+    }
+
     fn wait(&mut self, seq: Seq, due: Duration) {
         let Some(pending) = self.pending.get_mut(&seq) else { return };
         if let Phase::Leased(_, deadline) = pending.phase {
