@@ -12,7 +12,7 @@ pub(super) const MODULE: &str = "system-monitor";
 
 /// What a new repository holds before anything is signed. The module is the one that ships with
 /// Wachter, so there is one source of it.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     (".gitattributes", GIT_ATTRIBUTES),
     schema::IN_REPOSITORY[0],
     schema::IN_REPOSITORY[1],
@@ -20,6 +20,7 @@ const FILES: [(&str, &str); 11] = [
     ("README.md", README),
     ("config/agents/README.md", AGENTS_README),
     ("config/agents/system-monitor.yaml", AGENT),
+    ("config/wachter.yaml", SETTINGS),
     ("modules/README.md", MODULES_README),
     (
         "modules/system-monitor/README.md",
@@ -47,6 +48,7 @@ What Wachter keeps machines in order with.
 
 | folder | holds |
 |---|---|
+| `config/wachter.yaml` | settings of all nodes; `config/groups/` and `config/hosts/` say more of some |
 | `config/agents/` | what runs, and when |
 | `modules/` | the code that runs, each module signed |
 | `trust/` | who may sign releases and publish modules |
@@ -76,6 +78,11 @@ name: system-monitor
 role: monitoring
 module: system-monitor
 on: { schedule: { every: 30s } }
+";
+
+const SETTINGS: &str = "\
+# yaml-language-server: $schema=../.schemas/settings.v1.schema.json
+# Settings of all nodes. Without any, all is as `wachter config show` says.
 ";
 
 const MODULES_README: &str = "\
