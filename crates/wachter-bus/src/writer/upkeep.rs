@@ -10,7 +10,7 @@ use super::{Segment, Writer};
 use crate::checkpoint::{self, Checkpoint};
 use crate::job::Transaction;
 use crate::scrub::Scrub;
-use crate::{Notice, Options, Seq, SeqRange, clock, lock};
+use crate::{Limits, Notice, Options, Seq, SeqRange, clock, lock};
 
 impl Writer {
     /// Does what is due. A failure is told by the transaction, and tried again next time.
@@ -53,6 +53,18 @@ impl Writer {
         Scrub::step(&self.hub, self.options.scrub_every);
         if self.dropping.is_none() {
             self.choose_what_to_drop();
+        }
+    }
+
+    /// Goes by other limits from now on.
+    pub(super) fn configure(&mut self, limits: Limits) {
+        let Limits { dedup, segment, retention, .. } = limits;
+        (self.options.segment, self.options.retention) = (segment, retention);
+        self.options.dedup = dedup;
+        self.window.limit(dedup);
+        // A window that was made smaller lets go now, and not when the next generation is full.
+        if self.window.has_excess() {
+            self.freeze();
         }
     }
 
