@@ -124,18 +124,18 @@ impl Delivery {
         self.settle(Verdict::GivenUp { reason: reason.into() }, outputs).await
     }
 
-    /// Gives the event back as [`give_back`](Self::give_back) does, and commits what came of it: the
-    /// interruption is counted and `outputs` are there, or neither is. Returns once that is on disk.
+    /// Hands the event back as [`put_back`](Self::put_back) does, and commits what came of it: the
+    /// delivery counts no more and `outputs` are there, or neither is. Returns once that is on disk.
     ///
     /// # Errors
     /// As of [`ack`](Self::ack).
-    pub async fn give_back_with(
+    pub async fn put_back_with(
         &mut self,
         outputs: Outputs,
-        delay: Option<Duration>,
+        delay: Duration,
     ) -> Result<Acknowledged, AckError> {
-        let until = delay.map(|delay| self.hub.clock.elapsed() + delay);
-        self.settle(Verdict::Interrupted { until }, outputs).await
+        let until = self.hub.clock.elapsed() + delay;
+        self.settle(Verdict::PutBack { until }, outputs).await
     }
 
     /// Says that the work failed, as [`nak_with`](Self::nak_with) does, with nothing that came of it,
@@ -157,13 +157,24 @@ impl Delivery {
         self.dead_letter_with(Outputs::default(), reason).await.map(drop)
     }
 
-    /// Gives the event back although nothing is wrong with it: the node stops, or a connection was
-    /// lost. It is delivered again after `delay`, or after what the retry policy says if that is
-    /// `None`; where the bus is closed and opened anew in between, after what is left of `delay`, or at
-    /// once. This is an interruption, which [`Retry::interruptions`](crate::Retry::interruptions)
+    /// Gives the event back although it did not fail: whoever worked on it is lost. It is delivered
+    /// again after `delay`, or after what the retry policy says if that is `None`; where the bus is
+    /// closed and opened anew in between, after what is left of `delay`, or at once. This is an
+    /// interruption, which [`Retry::interruptions`](crate::Retry::interruptions)
     /// bounds, and no failure.
     pub fn give_back(mut self, delay: Option<Duration>) {
         self.interrupt(delay);
+    }
+
+    /// Hands the event back as if it had never been delivered, to be delivered again after `delay`: the
+    /// node stops in good order, or what would do the work is not there. Unlike
+    /// [`give_back`](Self::give_back) it uses up nothing, so who may do it again and again must be sure
+    /// that the event is not what is wrong.
+    pub fn put_back(mut self, delay: Duration) {
+        self.settled = true;
+        let now = self.hub.clock.elapsed();
+        lock(&self.shared.state).put_back(self.seq, self.token, now + delay);
+        self.shared.wake.notify_one();
     }
 
     /// Gives the work until `by` from now.

@@ -23,9 +23,9 @@ pub(super) enum Verdict {
     GivenUp {
         reason: String,
     },
-    /// Nothing is wrong with it. It is delivered again then, or as the retry policy says.
-    Interrupted {
-        until: Option<Duration>,
+    /// It is as if it had never been handed out, and delivered again then.
+    PutBack {
+        until: Duration,
     },
 }
 
@@ -87,7 +87,7 @@ impl SettleJob {
             _ if self.buried => state.settle(self.seq, false),
             Verdict::Done | Verdict::GivenUp { .. } => state.settle(self.seq, true),
             Verdict::Failed { .. } => state.fail(self.seq, self.due, now),
-            Verdict::Interrupted { .. } => state.give_back(self.seq, self.due, now),
+            Verdict::PutBack { until } => state.take_back(self.seq, *until),
         }
         drop(state);
         if let Verdict::Failed { reason, .. } | Verdict::GivenUp { reason } = &mut self.verdict
@@ -108,7 +108,7 @@ impl SettleJob {
             Verdict::Failed { until, .. } if state.holds(self.seq, self.token) => {
                 state.fail(self.seq, until, now);
             }
-            Verdict::Interrupted { until } => state.interrupt(self.seq, self.token, until, now),
+            Verdict::PutBack { until } => state.put_back(self.seq, self.token, until),
             _ => state.interrupt(self.seq, self.token, None, now),
         }
     }
@@ -134,7 +134,7 @@ impl Job for SettleJob {
             (Verdict::Failed { until, .. }, Some((_, failures, _))) => {
                 Some(until.unwrap_or_else(|| state.retry_at(self.seq, failures + 1, now)))
             }
-            (Verdict::Interrupted { until }, _) => *until,
+            (Verdict::PutBack { until }, _) => Some(*until),
             _ => None,
         };
         drop(state);
@@ -156,7 +156,7 @@ impl Job for SettleJob {
         }
         let (connection, id, seq) = (transaction.connection, self.shared.id, self.seq);
         let (failures, reason) = match &mut self.verdict {
-            Verdict::Done | Verdict::Interrupted { .. } => (failures, None),
+            Verdict::Done | Verdict::PutBack { .. } => (failures, None),
             Verdict::Failed { reason, .. } => {
                 (failures + 1, Some(reason).filter(|_| failures + 1 >= attempts))
             }
@@ -173,7 +173,7 @@ impl Job for SettleJob {
         let change = transaction.touch(&self.shared);
         match self.verdict {
             Verdict::Failed { .. } if !self.buried => change.failed.push(seq),
-            Verdict::Interrupted { .. } => {}
+            Verdict::PutBack { .. } => change.taken_back.push(seq),
             _ => change.settled.push(seq),
         }
         change.waiting.extend(self.due.filter(|_| !self.buried).map(|due| (seq, due)));

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use wachter_bus::{
-    AckError, DeadLetterId, Delivery, Expect, KeyChange, Options, Order, Outputs, Retry, Start,
-    Subscription, SubscriptionOptions,
+    AckError, Bus, DeadLetterId, Delivery, Expect, KeyChange, Options, Order, Outputs, Retry,
+    Start, Subscription, SubscriptionOptions,
 };
 
 use crate::support::{
@@ -151,6 +151,29 @@ async fn failures_survive_and_interruptions_are_none() {
     assert!(is_silent(&bus, &subscription).await);
     let dead = bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap();
     assert_eq!((dead[0].failures, dead[0].reason.as_str()), (2, "it failed again"));
+}
+
+#[tokio::test]
+async fn what_is_put_back_in_good_order_uses_up_nothing() {
+    let fixture = Fixture::new();
+    let mut bus = fixture.open();
+    publish(&bus, [0]).await;
+    let declared = SubscriptionOptions {
+        retry: Retry { attempts: 2, interruptions: 2, ..options("one").retry },
+        ..options("one")
+    };
+    for round in 0..5 {
+        let subscription = bus.subscribe(declared.clone()).await.unwrap();
+        for _ in 0..3 {
+            let delivery = next(&subscription).await;
+            assert_eq!(counts(&delivery), (1, 0), "round {round}");
+            delivery.put_back(Duration::ZERO);
+        }
+        drop(subscription);
+        bus.close();
+        drop(bus);
+        bus = fixture.open();
+    }
 }
 
 #[tokio::test]
@@ -382,24 +405,33 @@ async fn a_reset_ends_what_waits() {
     assert_eq!(next(&subscribe(&bus, "one").await).await.attempt(), 1);
 }
 
-/// An interruption that brings something is there with it, or neither is.
+/// What is put back and what it brings are one.
 #[tokio::test]
-async fn an_interruption_and_its_outputs_are_one() {
+async fn what_is_put_back_and_its_outputs_are_one() {
     let fixture = Fixture::new();
     let bus = fixture.open();
-    publish(&bus, [0]).await;
+    publish(&bus, 0..2).await;
     let subscription = subscribe(&bus, "one").await;
-    let mut delivery = next(&subscription).await;
+    let (mut delivery, mut other) = (next(&subscription).await, next(&subscription).await);
+    // So that the delivery that is under way is counted on disk.
+    other.ack(Outputs::default()).await.unwrap();
     let conflict = Outputs { keys: vec![key(Expect::Revision(9))], ..outputs(100) };
-    let error = delivery.give_back_with(conflict, None).await.unwrap_err();
+    let error = delivery.put_back_with(conflict, Duration::ZERO).await.unwrap_err();
     assert!(matches!(error, AckError::Conflict(_)), "{error}");
-    assert_eq!(bus.status().last.get(), 1);
-    delivery.give_back_with(outputs(100), Some(Duration::ZERO)).await.unwrap();
+    assert_eq!(bus.status().last.get(), 2);
+    let before = fixture.crash();
+    delivery.put_back_with(outputs(100), Duration::from_secs(9)).await.unwrap();
     drop(delivery);
     // On disk at once, with nothing after it.
     let after = fixture.crash();
-    assert_eq!(counts(&next(&subscription).await), (2, 0));
-    let bus = after.open();
-    let subscription = subscribe(&bus, "one").await;
-    assert_eq!((counts(&next(&subscription).await), bus.status().last.get()), ((2, 0), 2));
+    fixture.clock.advance(Duration::from_secs(9));
+    let check = async |bus: &Bus, attempt: u32, last: u64| {
+        let subscription = subscribe(bus, "one").await;
+        let delivery = next(&subscription).await;
+        let found = (delivery.seq().get(), delivery.attempt(), bus.status().last.get());
+        assert_eq!(found, (1, attempt, last));
+    };
+    check(&bus, 1, 3).await;
+    check(&before.open(), 2, 2).await;
+    check(&after.open(), 1, 3).await;
 }

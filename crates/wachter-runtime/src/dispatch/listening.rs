@@ -102,9 +102,12 @@ async fn listen(
         tokio::select! {
             closed = closed => if !closed { return },
             next = subscription.next() => match next {
-                Ok(delivery) => if deliveries.send((agent.clone(), delivery)).await.is_err() {
-                    return;
-                },
+                Ok(delivery) => {
+                    let sent = deliveries.send((agent.clone(), delivery)).await;
+                    if let Err(mpsc::error::SendError((_, delivery))) = sent {
+                        return delivery.put_back(Duration::ZERO);
+                    }
+                }
                 Err(ReadError::Closed) => return,
                 // The bus says by itself that it cannot be read, and tries again.
                 Err(_) => pause(PAUSE).await,

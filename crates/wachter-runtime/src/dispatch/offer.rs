@@ -1,6 +1,7 @@
 //! From a delivery to work: what is admitted, what waits, what is put off.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use wachter_bus::{Delivery, Outputs};
 use wachter_model::AgentName;
@@ -49,8 +50,10 @@ impl Dispatcher {
         if self.is_held(name) {
             return self.put_off(name, wake, delivery);
         }
-        // Dropped, it is given back; of an agent that is no more, nobody takes it.
-        let Some(worker) = self.workers.get(name) else { return };
+        // Of an agent that is no more, nobody takes it.
+        let Some(worker) = self.workers.get(name) else {
+            return delivery.put_back(Duration::ZERO);
+        };
         let work = match worker.work(&wake, delivery.event()) {
             Ok(work) => work,
             Err(reason) => {

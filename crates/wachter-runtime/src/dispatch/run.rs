@@ -167,7 +167,7 @@ impl Admitted {
         if record.outcome == "cancelled" && !self.replaced.load(Ordering::Relaxed) {
             let outputs = Outputs { events: vec![event], ..Outputs::default() };
             // Handed back by a node that stops, it begins at once under the next.
-            return match self.delivery.give_back_with(outputs, Some(Duration::ZERO)).await {
+            return match self.delivery.put_back_with(outputs, Duration::ZERO).await {
                 Ok(_) => Settled::Finished(Box::new(record)),
                 Err(error) => self.not_kept(chain(&error)),
             };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -93,10 +94,14 @@ impl Dispatcher {
         let queued: Vec<RunId> = self.admission.queued_of(name).map(|work| work.run).collect();
         for run in queued {
             self.admission.withdraw(run);
-            self.waiting.remove(&run);
+            if let Some((_, delivery)) = self.waiting.remove(&run) {
+                delivery.put_back(Duration::ZERO);
+            }
         }
         self.admission.forget(name);
-        self.put_off.remove(name);
+        for (_, delivery) in self.put_off.remove(name).unwrap_or_default() {
+            delivery.put_back(Duration::ZERO);
+        }
         self.reviews.retain(|(_, agent)| agent != name);
         if let Some(worker) = self.workers.remove(name) {
             worker.listen(false);

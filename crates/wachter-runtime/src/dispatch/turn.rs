@@ -127,8 +127,15 @@ impl Dispatcher {
 
     /// Ends what is under way; what is not done is delivered again after the next start.
     async fn give_back(&mut self) {
-        self.waiting.clear();
-        self.put_off.clear();
+        // Those who listen hand back what they have, and take no more.
+        self.delivered.close();
+        let put_off = std::mem::take(&mut self.put_off).into_values().flatten();
+        for (_, delivery) in self.waiting.drain().map(|(_, waits)| waits).chain(put_off) {
+            delivery.put_back(Duration::ZERO);
+        }
+        while let Ok((_, delivery)) = self.delivered.try_recv() {
+            delivery.put_back(Duration::ZERO);
+        }
         while let Some(ended) = self.runs.join_next().await {
             if let Ok(ended) = ended
                 && let super::run::Settled::Finished(record) = ended.settled

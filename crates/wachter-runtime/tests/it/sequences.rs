@@ -3,6 +3,7 @@
 //! lost, and nothing is done twice that was not cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,9 +12,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 use tokio::sync::watch;
-use wachter_bus::{Bus, Clock as _, Options};
+use wachter_bus::{Bus, Clock as _, DeadLetterId, Options};
 use wachter_runtime::RunRequest;
-use wachter_runtime::dispatch::{HandleError, Ran, Runner, RunnerGone};
+use wachter_runtime::dispatch::{AgentReport, HandleError, Ran, Runner, RunnerGone};
 
 use crate::support::{Node, Setup, TestClock, record};
 
@@ -52,7 +53,7 @@ impl Way {
 }
 
 /// What happens.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Step {
     /// A deployment: which way each agent is declared, if at all.
     Deploy([Option<usize>; 3]),
@@ -70,6 +71,24 @@ enum Step {
     LauncherGoes,
     /// Runs that hang come to their end.
     Release,
+}
+
+/// A line for each step, also where a sequence that failed is shown.
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deploy(ways) => write!(f, "Deploy({ways:?})"),
+            Self::Tell(topic, fate) => write!(f, "Tell({topic:?}, {fate:?})"),
+            Self::Pass(minutes) => write!(f, "Pass({minutes})"),
+            Self::Away(minutes, end) => write!(f, "Away({minutes}, {end:?})"),
+            Self::Pause(agent) => write!(f, "Pause({agent})"),
+            Self::Resume(agent) => write!(f, "Resume({agent})"),
+            Self::Freeze => f.write_str("Freeze"),
+            Self::Thaw => f.write_str("Thaw"),
+            Self::LauncherGoes => f.write_str("LauncherGoes"),
+            Self::Release => f.write_str("Release"),
+        }
+    }
 }
 
 /// How runs for an event go.
@@ -372,7 +391,8 @@ impl<'f> World<'f> {
     }
 
     async fn away(&mut self, minutes: u64, end: End) {
-        self.interruptions += 1;
+        // A stop in good order cuts nothing off.
+        self.interruptions += usize::from(matches!(end, End::Kill));
         let node = self.node.take().unwrap();
         match end {
             // That the launcher went just then is no matter.
@@ -405,7 +425,8 @@ impl<'f> World<'f> {
 
     async fn take(&mut self, number: usize, step: Step) {
         match step {
-            Step::Away(..) | Step::LauncherGoes if self.interruptions >= INTERRUPTIONS => {}
+            Step::Away(_, End::Kill) | Step::LauncherGoes
+                if self.interruptions >= INTERRUPTIONS => {}
             Step::Deploy(ways) => self.deploy(ways).await,
             Step::Tell(topic, fate) => self.tell(number, topic, fate).await,
             Step::Pass(minutes) => self.pass(minutes).await,
@@ -442,6 +463,21 @@ impl<'f> World<'f> {
         done
     }
 
+    /// Where agents and what was given up stand, in few words.
+    async fn standing(&self, reports: &[AgentReport]) -> String {
+        let mut standing = String::new();
+        for AgentReport { agent, state, running, queued, waits_for, .. } in reports {
+            let (name, waits) = (&agent.name, waits_for.as_ref());
+            let _ = write!(standing, "{name} {state:?}, {running} run, {queued} wait {waits:?}; ");
+        }
+        let first = DeadLetterId::new(0);
+        for letter in self.node().bus.dead_letters(None, first, 100).await.unwrap() {
+            let (subscription, seq, reason) = (letter.subscription, letter.seq, letter.reason);
+            let _ = write!(standing, "{subscription} gave up {seq:?}: {reason}; ");
+        }
+        standing
+    }
+
     /// Lets all come to its end, and looks whether it is as it should be.
     async fn check(mut self) {
         self.release.send_replace(u64::MAX);
@@ -465,7 +501,7 @@ impl<'f> World<'f> {
             if left.is_empty() && quiet {
                 break;
             }
-            assert!(round < 6_000, "not carried out: {left:?}; {waits:?}");
+            assert!(round < 6_000, "not carried out: {left:?}; {}", self.standing(&waits).await);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let twice: Vec<_> = self.done().await.into_iter().filter(|(_, times)| *times > 1).collect();
@@ -491,15 +527,35 @@ proptest! {
 
     #[test]
     fn nothing_is_lost_and_nothing_done_twice(steps in prop::collection::vec(step(), 1..25)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let folder = tempfile::tempdir().unwrap();
-            let mut world = World::new(folder.path());
-            world.look().await;
-            for (number, step) in steps.into_iter().enumerate() {
-                world.take(number, step).await;
-            }
-            world.check().await;
-        });
+        carry_out(steps);
     }
+}
+
+fn carry_out(steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let mut world = World::new(folder.path());
+        world.look().await;
+        for (number, step) in steps.into_iter().enumerate() {
+            world.take(number, step).await;
+        }
+        world.check().await;
+    });
+}
+
+/// However often a node is stopped in good order, or an agent declared anew, while it has work.
+#[test]
+fn stops_and_deployments_use_up_nothing() {
+    let work = [Step::Tell("work.a", Fate::Hang), Step::Tell("work.a", Fate::Succeed)];
+    let round = [
+        Step::Away(0, End::Stop),
+        Step::Deploy([None, None, Some(0)]),
+        Step::Deploy([Some(1), None, None]),
+        Step::Deploy([Some(0), None, None]),
+    ];
+    let stops = round.iter().cloned().cycle().filter(|step| matches!(step, Step::Away(..)));
+    carry_out(work.iter().cloned().chain(stops.take(30)).collect());
+    let changes = round.iter().cloned().cycle().take(60);
+    carry_out(work.iter().cloned().cycle().zip(changes).flat_map(<[_; 2]>::from).collect());
 }

@@ -164,23 +164,29 @@ impl State {
         until: Option<Duration>,
         now: Duration,
     ) {
-        if self.holds(seq, token) {
-            self.give_back(seq, until, now);
-            self.changes += 1;
+        if !self.holds(seq, token) {
+            return;
         }
-    }
-
-    /// What a member had was interrupted. It waits until then, or as the retry policy says.
-    pub(in crate::subscription) fn give_back(
-        &mut self,
-        seq: Seq,
-        until: Option<Duration>,
-        now: Duration,
-    ) {
         let Some(pending) = self.pending.get(&seq) else { return };
         let times = pending.deliveries.saturating_sub(pending.failures);
         let due = until.unwrap_or_else(|| self.retry_at(seq, times, now));
         self.wait(seq, due, until.is_some());
+        self.changes += 1;
+    }
+
+    /// What a member had is as if it had not been handed out, if that member has it still.
+    pub(in crate::subscription) fn put_back(&mut self, seq: Seq, token: u64, until: Duration) {
+        if self.holds(seq, token) {
+            self.take_back(seq, until);
+            self.changes += 1;
+        }
+    }
+
+    /// What a member had is as if it had not been handed out. It waits until then.
+    pub(in crate::subscription) fn take_back(&mut self, seq: Seq, until: Duration) {
+        let Some(pending) = self.pending.get_mut(&seq) else { return };
+        pending.deliveries = pending.deliveries.saturating_sub(1);
+        self.wait(seq, until, true);
     }
 
     /// Has what is open wait as before a restart.

@@ -20,6 +20,8 @@ pub(crate) struct CursorChange {
     pub(crate) settled: Vec<Seq>,
     /// What it notes one more failure of.
     pub(crate) failed: Vec<Seq>,
+    /// Of what it notes one delivery less.
+    pub(crate) taken_back: Vec<Seq>,
     /// What is to wait from it on, and until when.
     pub(crate) waiting: Vec<(Seq, Duration)>,
     /// What it takes back from the dead letters.
@@ -66,6 +68,11 @@ impl State {
         for seq in &change.failed {
             if let Ok(place) = open.binary_search_by_key(seq, |open| open.seq) {
                 open[place].failures += 1;
+            }
+        }
+        for seq in &change.taken_back {
+            if let Ok(place) = open.binary_search_by_key(seq, |open| open.seq) {
+                open[place].deliveries = open[place].deliveries.saturating_sub(1);
             }
         }
         for seq in change.revived.iter().copied() {
