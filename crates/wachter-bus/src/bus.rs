@@ -386,7 +386,7 @@ impl Bus {
         self.hub().preparation.limit(limits.max_event_bytes);
         self.0.room.resize(limits.queue_bytes);
         let (answer, answered) = oneshot::channel();
-        let message = Message::Configure(limits, answer);
+        let message = Message::Configure(Box::new(limits), answer);
         self.hub().queue.push(message).map_err(|_| WriteError::Closed)?;
         answered.await.map_err(|_| WriteError::Closed)
     }

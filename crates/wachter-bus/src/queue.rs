@@ -18,7 +18,7 @@ pub(crate) enum Message {
     /// Look after everything that is due now, then answer.
     Upkeep(oneshot::Sender<()>),
     /// Go by these limits from now on, look after what is due by them, then answer.
-    Configure(Limits, oneshot::Sender<()>),
+    Configure(Box<Limits>, oneshot::Sender<()>),
 }
 
 #[derive(Default)]

@@ -28,6 +28,9 @@ struct Open {
     partial: Vec<u8>,
 }
 
+/// A file, and the inode that it is known by whatever its name becomes.
+type Opened = (File, u64);
+
 /// What is thought of a line on the way back from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -198,7 +201,7 @@ impl Reader {
     }
 
     /// The file that is written, and those that were closed before it was begun.
-    fn files(&self) -> io::Result<(Option<(File, u64)>, Vec<PathBuf>)> {
+    fn files(&self) -> io::Result<(Option<Opened>, Vec<PathBuf>)> {
         let newest = open(&files::current(&self.folder))?;
         let mut closed = match files::closed(&self.folder) {
             // There is no log yet.
@@ -206,9 +209,9 @@ impl Reader {
             closed => closed?,
         };
         // It was closed since it was opened, and others perhaps after it.
-        let inode = newest.as_ref().map(|(_, inode)| *inode);
-        if let Some(inode) = inode {
-            let place = closed.iter().position(|path| inode_of(path).ok().flatten() == Some(inode));
+        if let Some((_, inode)) = &newest {
+            let place =
+                closed.iter().position(|path| inode_of(path).ok().flatten() == Some(*inode));
             closed.truncate(place.unwrap_or(closed.len()));
         }
         Ok((newest, closed))
@@ -248,7 +251,7 @@ impl Open {
 }
 
 /// Opens a file, if it is there.
-fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
+fn open(path: &Path) -> io::Result<Option<Opened>> {
     match File::open(path) {
         Ok(file) => {
             let inode = file.metadata()?.ino();

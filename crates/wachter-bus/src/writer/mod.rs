@@ -99,7 +99,7 @@ impl Writer {
                     break;
                 }
                 Message::Configure(limits, answer) => {
-                    self.configure(limits);
+                    self.configure(*limits);
                     answers.push(answer);
                     break;
                 }
