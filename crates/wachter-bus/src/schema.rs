@@ -87,7 +87,8 @@ const MIGRATIONS: &[&str] = &[
     // Beside a cursor, what of it waits: see `Waits`. The writer asks for what is kept, and for what
     // is unsigned, every second; checkpoints of what was dropped stay for ever.
     "ALTER TABLE subscriptions ADD COLUMN waits BLOB;
-    CREATE INDEX checkpoints_kept ON checkpoints (first, last, at, bytes) WHERE dropped IS NULL;
+    CREATE INDEX checkpoints_kept ON checkpoints (first, last, at, bytes, dropped)
+        WHERE dropped IS NULL;
     CREATE INDEX checkpoints_unsigned ON checkpoints (first) WHERE signature IS NULL;",
 ];
 

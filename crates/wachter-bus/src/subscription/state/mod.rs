@@ -226,6 +226,9 @@ impl State {
         self.bytes -= pending.bytes();
         self.unread.remove(&seq);
         self.ready.remove(&seq);
+        if let Phase::Waiting { due, .. } = pending.phase {
+            self.waiting.remove(&(due, seq));
+        }
         if let Some(key) = pending.key()
             && let Some(lane) = self.lanes.get_mut(&key)
         {
