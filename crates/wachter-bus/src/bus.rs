@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use tokio::sync::{Semaphore, broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot};
 use wachter_model::Event;
 
 use crate::connect::Files;
@@ -15,11 +16,13 @@ use crate::keys::{self, KeysJob};
 use crate::open::{self, OpenError, Opened};
 use crate::publish::{self, PublishJob};
 use crate::queue::Message;
+use crate::room::{Room, Taken};
 use crate::subscription::{DeclareJob, RemoveJob, ResetJob};
 use crate::{
     DeadLetter, DeadLetterId, Ephemeral, EventFilter, KeyChange, KeyEntry, KeyError, KeyWatch,
-    Notice, Options, PublishError, PublishReason, Published, ReadError, Seq, Start, Subscription,
-    SubscriptionName, SubscriptionOptions, SubscriptionStatus, WriteError, clock, lock,
+    Limits, Notice, Options, PublishError, PublishReason, Published, ReadError, Seq, Start,
+    Subscription, SubscriptionName, SubscriptionOptions, SubscriptionStatus, WriteError, clock,
+    lock,
 };
 
 /// The bus of one node over its journal. Clones are the same bus; the last one that is dropped closes
@@ -35,7 +38,7 @@ pub struct Bus(Arc<Inner>);
 struct Inner {
     hub: Arc<Hub>,
     options: Options,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     opened: Opened,
     files: Files,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -92,7 +95,7 @@ impl Bus {
         let parts = open::open(options.clone())?;
         Ok(Self(Arc::new(Inner {
             hub: parts.hub,
-            room: Arc::new(Semaphore::new(options.queue_bytes as usize)),
+            room: Room::new(options.queue_bytes),
             options,
             opened: parts.opened,
             files: parts.files,
@@ -121,20 +124,20 @@ impl Bus {
     pub async fn publish(&self, batch: Vec<Event>) -> Result<Vec<Published>, PublishError> {
         let (ready, room) = self.prepare(batch)?;
         let clock = &self.hub().clock;
-        let permit = match Arc::clone(&self.0.room).try_acquire_many_owned(room) {
-            Ok(permit) => permit,
+        let taken = match self.0.room.try_take(room) {
+            Ok(taken) => taken,
             Err(_) => {
                 let patience = clock.wait_until(clock.elapsed() + self.0.options.patience);
                 tokio::select! {
-                    permit = Arc::clone(&self.0.room).acquire_many_owned(room) => match permit {
-                        Ok(permit) => permit,
+                    taken = self.0.room.take(room) => match taken {
+                        Ok(taken) => taken,
                         Err(_) => return Err(refused(PublishReason::Write(WriteError::Closed), ready)),
                     },
                     () = patience => return Err(refused(PublishReason::Full, ready)),
                 }
             }
         };
-        self.enqueue(ready, permit).await
+        self.enqueue(ready, taken).await
     }
 
     /// Publishes a batch as [`publish`](Self::publish) does, if there is room in the queue now. What it
@@ -150,8 +153,8 @@ impl Bus {
         PublishError,
     > {
         let (ready, room) = self.prepare(batch)?;
-        match Arc::clone(&self.0.room).try_acquire_many_owned(room) {
-            Ok(permit) => Ok(self.enqueue(ready, permit)),
+        match self.0.room.try_take(room) {
+            Ok(taken) => Ok(self.enqueue(ready, taken)),
             Err(_) => Err(refused(PublishReason::Full, ready)),
         }
     }
@@ -160,7 +163,7 @@ impl Bus {
     fn prepare(&self, batch: Vec<Event>) -> Result<(Vec<publish::Prepared>, u32), PublishError> {
         let ready = self.hub().preparation.all(batch)?;
         let bytes: usize = ready.iter().map(|prepared| prepared.body.len().max(LEAST_ROOM)).sum();
-        let limit = self.0.options.queue_bytes;
+        let limit = self.0.room.limit();
         match u32::try_from(bytes).ok().filter(|room| *room <= limit) {
             Some(room) => Ok((ready, room)),
             None => {
@@ -173,7 +176,7 @@ impl Bus {
     fn enqueue(
         &self,
         ready: Vec<publish::Prepared>,
-        room: tokio::sync::OwnedSemaphorePermit,
+        room: Taken,
     ) -> impl Future<Output = Result<Vec<Published>, PublishError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         let outcome = Vec::with_capacity(ready.len());
@@ -249,6 +252,14 @@ impl Bus {
         let question =
             move |connection: &_| dead_letters::list(connection, of.as_ref(), after, limit);
         self.hub().reader.ask(question).await
+    }
+
+    /// How many dead letters each subscription has, of those that have any. Reads none of them.
+    ///
+    /// # Errors
+    /// They could not be counted.
+    pub async fn count_dead_letters(&self) -> Result<BTreeMap<SubscriptionName, u64>, ReadError> {
+        self.hub().reader.ask(dead_letters::count).await
     }
 
     /// Hands a dead letter to its subscription again, with all its attempts. It stays a dead letter
@@ -336,8 +347,7 @@ impl Bus {
             last: self.hub().last(),
             bytes: self.0.files.bytes(),
             failing: lock(&self.hub().failure).clone(),
-            queued_bytes: (self.0.options.queue_bytes as usize)
-                .saturating_sub(self.0.room.available_permits()),
+            queued_bytes: self.0.room.taken(),
             published: count(&counters.published),
             duplicates: count(&counters.duplicates),
             identities: count(&counters.identities),
@@ -360,6 +370,24 @@ impl Bus {
     pub async fn look_after(&self) -> Result<(), WriteError> {
         let (answer, answered) = oneshot::channel();
         self.hub().queue.push(Message::Upkeep(answer)).map_err(|_| WriteError::Closed)?;
+        answered.await.map_err(|_| WriteError::Closed)
+    }
+
+    /// Goes by other limits from now on, for what is handed in after this returns. What retention and
+    /// the window of identities let go by them begins to go now, as soon as nobody needs it; what was
+    /// dropped before does not come back. A queue that is made smaller lets what waits in it be
+    /// written.
+    ///
+    /// All else of [`Options`] stays as the bus was opened with.
+    ///
+    /// # Errors
+    /// The bus is closed.
+    pub async fn configure(&self, limits: Limits) -> Result<(), WriteError> {
+        self.hub().preparation.limit(limits.max_event_bytes);
+        self.0.room.resize(limits.queue_bytes);
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Configure(Box::new(limits), answer);
+        self.hub().queue.push(message).map_err(|_| WriteError::Closed)?;
         answered.await.map_err(|_| WriteError::Closed)
     }
 

@@ -207,9 +207,13 @@ pub(crate) fn unsigned(
 ) -> rusqlite::Result<Option<Checkpoint>> {
     use rusqlite::OptionalExtension as _;
     connection
-        .prepare_cached(&format!("{SELECT} WHERE signature IS NULL ORDER BY first LIMIT 1"))?
+        .prepare_cached(&next_unsigned())?
         .query_row([], |row| Checkpoint::from_row(journal, row))
         .optional()
+}
+
+pub(crate) fn next_unsigned() -> String {
+    format!("{SELECT} WHERE signature IS NULL ORDER BY first LIMIT 1")
 }
 
 #[cfg(test)]

@@ -104,8 +104,9 @@ impl Transaction<'_> {
     pub(crate) fn write_cursors(&mut self) -> rusqlite::Result<()> {
         let offered = self.hub.offered();
         for touched in self.touched.iter_mut().filter(|touched| !touched.change.replaced) {
-            let (cursor, version) = touched.subscription.cursor(offered, &touched.change);
-            crate::writer::write_cursor(self.connection, touched.subscription.id, &cursor)?;
+            let (cursor, waits, version) = touched.subscription.place(offered, &touched.change);
+            let id = touched.subscription.id;
+            crate::writer::write_cursor(self.connection, id, &cursor, &waits)?;
             touched.written = Some((version, cursor.position));
         }
         Ok(())

@@ -42,6 +42,7 @@ mod queue;
 mod read_error;
 mod reader;
 mod replay;
+mod room;
 mod routes;
 mod salvage;
 mod schema;
@@ -67,7 +68,7 @@ pub use keys::{
 };
 pub use notice::Notice;
 pub use open::{OpenError, Opened};
-pub use options::{DedupWindow, GroupLimits, Options, Retention, SegmentLimits};
+pub use options::{DedupWindow, GroupLimits, Limits, Options, Retention, SegmentLimits};
 pub use publish::{PublishError, PublishReason, Published};
 pub use read_error::ReadError;
 pub use replay::{Query, Replay};

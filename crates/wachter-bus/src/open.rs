@@ -128,7 +128,7 @@ pub(crate) fn open(options: Options) -> Result<Parts, OpenError> {
         ReadError::Thread(error) => OpenError::Thread(error),
         ReadError::Damaged(_) | ReadError::Closed => OpenError::Thread(io::Error::other(error)),
     })?;
-    let preparation = Preparation { secret, limit: options.max_event_bytes };
+    let preparation = Preparation::new(secret, options.max_event_bytes);
     let last = Seq::new(head.next - 1);
     let first: Option<i64> = connection
         .query_row("SELECT min(seq) FROM events", [], |row| row.get(0))

@@ -37,6 +37,22 @@ pub struct Options {
     pub upkeep: Duration,
 }
 
+/// What can be changed while a bus is open, by [`Bus::configure`](crate::Bus::configure). Each is told
+/// at its field of [`Options`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// [`Options::max_event_bytes`].
+    pub max_event_bytes: usize,
+    /// [`Options::queue_bytes`].
+    pub queue_bytes: u32,
+    /// [`Options::dedup`].
+    pub dedup: DedupWindow,
+    /// [`Options::segment`].
+    pub segment: SegmentLimits,
+    /// [`Options::retention`].
+    pub retention: Retention,
+}
+
 /// Bounds of one transaction, which is one `fsync`.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupLimits {
@@ -49,7 +65,7 @@ pub struct GroupLimits {
 /// The window within which an event of the same source and id is taken for the same event.
 ///
 /// Identities are forgotten in generations, so somewhat more than the window is remembered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DedupWindow {
     /// At least so many of the newest identities are remembered. 1,000,000.
     pub ids: usize,
@@ -61,7 +77,7 @@ pub struct DedupWindow {
 }
 
 /// Bounds of one segment; the first that is met closes it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentLimits {
     /// Events. 65,536.
     pub events: u64,
@@ -72,7 +88,7 @@ pub struct SegmentLimits {
 }
 
 /// What is kept. Whole segments are dropped, the oldest first, once they are past one of the bounds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Age of a segment's last event. 90 days.
     pub age: Option<Duration>,
@@ -101,6 +117,25 @@ impl Options {
             scrub_every: days(1),
             upkeep: Duration::from_secs(1),
         }
+    }
+
+    /// Those of them that can be changed while the bus is open.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            max_event_bytes: self.max_event_bytes,
+            queue_bytes: self.queue_bytes,
+            dedup: self.dedup,
+            segment: self.segment,
+            retention: self.retention,
+        }
+    }
+
+    /// The same with these limits.
+    #[must_use]
+    pub fn with(self, limits: Limits) -> Self {
+        let Limits { max_event_bytes, queue_bytes, dedup, segment, retention } = limits;
+        Self { max_event_bytes, queue_bytes, dedup, segment, retention, ..self }
     }
 }
 

@@ -1,11 +1,13 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use wachter_model::{Event, TopicError};
 
 use crate::dedup::Identity;
 use crate::job::{Job, Transaction};
+use crate::room::Taken;
 use crate::stored::Raw;
 use crate::{Seq, WriteError, short_id};
 
@@ -80,20 +82,29 @@ pub(crate) struct Prepared {
 }
 
 /// What is needed to make an event ready.
-#[derive(Clone, Copy)]
 pub(crate) struct Preparation {
-    pub(crate) secret: crate::dedup::Secret,
-    pub(crate) limit: usize,
+    secret: crate::dedup::Secret,
+    limit: AtomicUsize,
 }
 
 impl Preparation {
+    pub(crate) const fn new(secret: crate::dedup::Secret, limit: usize) -> Self {
+        Self { secret, limit: AtomicUsize::new(limit) }
+    }
+
+    /// Sets the largest event, in bytes of its JSON, for those that are made ready from now on.
+    pub(crate) fn limit(&self, bytes: usize) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
     fn one(&self, index: usize, event: Event) -> Result<Prepared, Box<(PublishReason, Event)>> {
         if let Err(source) = check_topic(event.event_type()) {
             return Err(Box::new((PublishReason::Topic { index, source }, event)));
         }
         let body = event.to_json();
-        if body.len() > self.limit {
-            let reason = PublishReason::TooLarge { index, bytes: body.len(), limit: self.limit };
+        let limit = self.limit.load(Ordering::Relaxed);
+        if body.len() > limit {
+            let reason = PublishReason::TooLarge { index, bytes: body.len(), limit };
             return Err(Box::new((reason, event)));
         }
         Ok(Prepared {
@@ -162,7 +173,7 @@ pub(crate) struct PublishJob {
     pub(crate) answer: oneshot::Sender<Answer>,
     pub(crate) outcome: Vec<Published>,
     /// Room in the queue, given back when the batch is written or refused.
-    pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) _room: Taken,
 }
 
 impl Job for PublishJob {

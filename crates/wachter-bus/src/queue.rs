@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::job::Job;
-use crate::lock;
+use crate::{Limits, lock};
 
 /// Something for the writer to do.
 pub(crate) enum Message {
@@ -17,6 +17,8 @@ pub(crate) enum Message {
     Job(Box<dyn Job>),
     /// Look after everything that is due now, then answer.
     Upkeep(oneshot::Sender<()>),
+    /// Go by these limits from now on, look after what is due by them, then answer.
+    Configure(Box<Limits>, oneshot::Sender<()>),
 }
 
 #[derive(Default)]

@@ -84,6 +84,12 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE dead_letters ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
     UPDATE dead_letters SET failures = attempts;
     DELETE FROM facts WHERE name IN ('chain', 'dropped_to');",
+    // Beside a cursor, what of it waits: see `Waits`. The writer asks for what is kept, and for what
+    // is unsigned, every second; checkpoints of what was dropped stay for ever.
+    "ALTER TABLE subscriptions ADD COLUMN waits BLOB;
+    CREATE INDEX checkpoints_kept ON checkpoints (first, last, at, bytes, dropped)
+        WHERE dropped IS NULL;
+    CREATE INDEX checkpoints_unsigned ON checkpoints (first) WHERE signature IS NULL;",
 ];
 
 /// The version that this program writes.

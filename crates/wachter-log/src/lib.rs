@@ -9,7 +9,10 @@
 //!   counted, and the count is a line of the log.
 //! - A line of a file is one line, whatever was in the message: control characters are escaped.
 //! - The files together never take more than their total by more than one line.
+//! - Reading back holds no more than a page of lines, and no more of a line than 1 MiB, whatever is in
+//!   the files; the last lines are found from the end.
 
+mod backwards;
 mod files;
 mod format;
 mod layer;
@@ -21,7 +24,7 @@ mod start;
 pub use files::FileLimits;
 pub use format::Format;
 pub use line::Line;
-pub use reader::{ReadError, Reader};
+pub use reader::{Look, ReadError, Reader};
 pub use start::{Control, Options, StartError, start};
 
 /// Says that a component cannot do its work at all: `tracing::error!` with the level above it.

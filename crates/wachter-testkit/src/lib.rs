@@ -9,6 +9,7 @@
 //! - It reads no configuration of the user who runs it.
 //! - No executable that is shipped links it.
 
+mod author_command;
 mod careless_release;
 mod executable;
 mod git_fault;
@@ -22,6 +23,7 @@ mod ssh_key;
 mod ssh_server;
 mod tokens;
 
+pub use author_command::author_command;
 pub use careless_release::careless_release;
 pub use executable::executable;
 pub use git_fault::{Fault, Phase};

@@ -16,7 +16,7 @@ use serde_json::json;
 use wachter_api::{Client, GetStatus, ListAgents, Nothing, ReloadConfiguration};
 use wachter_bus::{Bus, Options};
 use wachter_model::{Event, Source};
-use wachter_testkit::executable;
+use wachter_testkit::{author_command, executable};
 
 const EVENTS: u32 = 1_000_000;
 const AGENTS: usize = 500;
@@ -214,23 +214,6 @@ impl Place {
     }
 
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let infra = self.path("infra");
-        let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.folder.path())
-            .env("GIT_AUTHOR_NAME", "Ann")
-            .env("GIT_AUTHOR_EMAIL", "ann@example.com")
-            .env("GIT_COMMITTER_NAME", "Ann")
-            .env("GIT_COMMITTER_EMAIL", "ann@example.com")
-            .env("WACHTER_LOCAL_FILE", self.path("node.yaml"))
-            .env("WACHTER_DATA", self.path("data"))
-            .current_dir(if infra.exists() { infra } else { self.folder.path().to_owned() })
-            .stdin(Stdio::null());
-        if self.path("key").exists() {
-            command.env("WACHTER_KEY", self.path("key"));
-        }
-        command
+        author_command(self.folder.path(), program)
     }
 }

@@ -151,6 +151,16 @@ impl Window {
         self.frozen.front().is_some_and(|generation| generation.newest < oldest)
     }
 
+    /// Goes by other limits from now on.
+    pub(crate) fn limit(&mut self, limits: DedupWindow) {
+        self.limits = limits;
+    }
+
+    /// Whether the oldest generation is not needed to remember as many identities as it must.
+    pub(crate) fn has_excess(&self) -> bool {
+        self.frozen.front().is_some_and(|oldest| self.len() - oldest.count >= self.limits.ids)
+    }
+
     /// Bytes held in memory.
     pub(crate) fn memory(&self) -> usize {
         let places = (self.young.capacity() * 8 / 7).next_power_of_two();

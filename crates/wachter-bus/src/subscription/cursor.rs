@@ -101,7 +101,7 @@ impl Cursor {
     }
 }
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         out.push(low(number) | 0x80);
         number >>= 7;
@@ -114,7 +114,7 @@ fn low(number: u64) -> u8 {
     u8::try_from(number & 0x7f).expect("seven bits fit into eight")
 }
 
-fn take(input: &mut &[u8]) -> Option<u64> {
+pub(super) fn take(input: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = input.split_first()?;

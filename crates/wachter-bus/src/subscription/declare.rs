@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
-use super::{Cursor, CursorChange, Start, Subscription, SubscriptionName, SubscriptionOptions};
+use super::{
+    Cursor, CursorChange, Start, Subscription, SubscriptionName, SubscriptionOptions, Waits,
+};
 use crate::hub::Hub;
 use crate::job::{Job, Transaction};
 use crate::{Seq, WriteError, clock, lock};
@@ -170,7 +172,8 @@ impl Job for ResetJob {
                     open: Vec::new(),
                     ..before
                 };
-                crate::writer::write_cursor(transaction.connection, shared.id, &cursor)?;
+                let waits = Waits::default();
+                crate::writer::write_cursor(transaction.connection, shared.id, &cursor, &waits)?;
                 Some((shared, cursor))
             }
             None => None,
@@ -198,8 +201,8 @@ pub(crate) fn load_all(
     hub: &Arc<Hub>,
     careful: bool,
 ) -> rusqlite::Result<Vec<SubscriptionName>> {
-    let mut select =
-        connection.prepare("SELECT id, name, cursor, floor, lag_limit FROM subscriptions")?;
+    let mut select = connection
+        .prepare("SELECT id, name, cursor, floor, lag_limit, waits FROM subscriptions")?;
     let mut rows = select.query([])?;
     let (mut all, mut damaged) = (lock(&hub.subscriptions), Vec::new());
     let last = hub.last();
@@ -217,7 +220,10 @@ pub(crate) fn load_all(
         options.lag_limit = row
             .get::<_, Option<i64>>(4)?
             .map(|millis| std::time::Duration::from_millis(millis.unsigned_abs()));
-        all.insert(name, Shared::new(row.get(0)?, hub, options, cursor, careful));
+        let shared = Shared::new(row.get(0)?, hub, options, cursor, careful);
+        let waits = row.get_ref(5)?.as_blob_or_null()?.and_then(Waits::from_bytes);
+        shared.put_off(hub, &waits.unwrap_or_default());
+        all.insert(name, shared);
     }
     Ok(damaged)
 }

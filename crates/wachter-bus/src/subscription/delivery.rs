@@ -95,7 +95,7 @@ impl Delivery {
 
     /// Says that the work failed, and commits what came of it: the failure is counted and `outputs`
     /// are there, or neither is. The event is delivered again after `delay`, or after what the retry
-    /// policy says if that is `None`; if it was the last attempt, the event is among the dead letters
+    /// policy says if that is `None`, also where the bus is opened anew in between; if it was the last attempt, the event is among the dead letters
     /// with `reason`. Returns once that is on disk.
     ///
     /// # Errors
@@ -124,6 +124,20 @@ impl Delivery {
         self.settle(Verdict::GivenUp { reason: reason.into() }, outputs).await
     }
 
+    /// Hands the event back as [`put_back`](Self::put_back) does, and commits what came of it: the
+    /// delivery counts no more and `outputs` are there, or neither is. Returns once that is on disk.
+    ///
+    /// # Errors
+    /// As of [`ack`](Self::ack).
+    pub async fn put_back_with(
+        &mut self,
+        outputs: Outputs,
+        delay: Duration,
+    ) -> Result<Acknowledged, AckError> {
+        let until = self.hub.clock.elapsed() + delay;
+        self.settle(Verdict::PutBack { until }, outputs).await
+    }
+
     /// Says that the work failed, as [`nak_with`](Self::nak_with) does, with nothing that came of it,
     /// and waits for nothing. If it cannot be written, the failure is counted in memory alone.
     pub fn nak(mut self, delay: Option<Duration>, reason: impl Into<String>) {
@@ -143,8 +157,10 @@ impl Delivery {
         self.dead_letter_with(Outputs::default(), reason).await.map(drop)
     }
 
-    /// Gives the event back although it did not fail: whoever worked on it is lost. It is delivered again after `delay`, or after what the retry policy says if that is
-    /// `None`. This is an interruption, which [`Retry::interruptions`](crate::Retry::interruptions)
+    /// Gives the event back although it did not fail: whoever worked on it is lost. It is delivered
+    /// again after `delay`, or after what the retry policy says if that is `None`; where the bus is
+    /// closed and opened anew in between, after what is left of `delay`, or at once. This is an
+    /// interruption, which [`Retry::interruptions`](crate::Retry::interruptions)
     /// bounds, and no failure.
     pub fn give_back(mut self, delay: Option<Duration>) {
         self.interrupt(delay);

@@ -4,7 +4,8 @@
 //! its events; what one of them has is leased to it in memory and written nowhere. Written is, with
 //! each verdict and in its transaction, the **cursor**: how far the journal was looked through, and
 //! which events before that are still open, with their deliveries and failures. After a crash, events
-//! that were leased are open and are delivered again.
+//! that were leased are open and are delivered again. Beside it stand the **waits**: which of the open
+//! events are not to be delivered yet.
 //!
 //! An event that takes the node down each time it is handled must end among the dead letters, though
 //! nothing was written when it was handed out. So after a crash a subscription is **careful**: as
@@ -33,6 +34,7 @@ mod retry;
 mod settle;
 mod shared;
 mod state;
+mod waits;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use declare::{DeclareJob, RemoveJob, ResetJob, first_at, load_all};
@@ -46,3 +48,4 @@ pub use outputs::{AckError, Acknowledged, Outputs};
 pub use retry::Retry;
 pub(crate) use shared::Shared;
 pub(crate) use state::CursorChange;
+pub(crate) use waits::Waits;

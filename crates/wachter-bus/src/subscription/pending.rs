@@ -23,8 +23,9 @@ pub(super) struct Pending {
 pub(super) enum Phase {
     /// It can be delivered, once it is read and its key is free.
     Ready,
-    /// It is delivered again at this time.
-    Waiting(Duration),
+    /// It is delivered again at this time. Whether that holds over a restart too: what was merely
+    /// interrupted comes as soon as somebody is there.
+    Waiting { due: Duration, lasts: bool },
     /// The delivery is being written down before it is made.
     Recording,
     /// The delivery is written down.

@@ -23,6 +23,10 @@ pub(super) enum Verdict {
     GivenUp {
         reason: String,
     },
+    /// It is as if it had never been handed out, and delivered again then.
+    PutBack {
+        until: Duration,
+    },
 }
 
 pub(super) type Outcome = Result<Acknowledged, AckError>;
@@ -38,6 +42,8 @@ pub(super) struct SettleJob {
     verdict: Verdict,
     done: Outcome,
     begun: bool,
+    /// When it is delivered again, if it is and that is to last.
+    due: Option<Duration>,
     /// Whether it went to the dead letters.
     buried: bool,
     /// Who waits; nobody where the delivery was handed over with the verdict.
@@ -68,6 +74,7 @@ impl SettleJob {
             verdict,
             done: Err(AckError::Expired),
             begun: false,
+            due: None,
             buried: false,
             answer,
         })
@@ -79,7 +86,8 @@ impl SettleJob {
         match &mut self.verdict {
             _ if self.buried => state.settle(self.seq, false),
             Verdict::Done | Verdict::GivenUp { .. } => state.settle(self.seq, true),
-            Verdict::Failed { until, .. } => state.fail(self.seq, *until, now),
+            Verdict::Failed { .. } => state.fail(self.seq, self.due, now),
+            Verdict::PutBack { until } => state.take_back(self.seq, *until),
         }
         drop(state);
         if let Verdict::Failed { reason, .. } | Verdict::GivenUp { reason } = &mut self.verdict
@@ -100,6 +108,7 @@ impl SettleJob {
             Verdict::Failed { until, .. } if state.holds(self.seq, self.token) => {
                 state.fail(self.seq, until, now);
             }
+            Verdict::PutBack { until } => state.put_back(self.seq, self.token, until),
             _ => state.interrupt(self.seq, self.token, None, now),
         }
     }
@@ -118,8 +127,16 @@ impl Job for SettleJob {
         self.buried = false;
         let mut state = lock(&self.shared.state);
         let attempts = state.options.retry.attempts.max(1);
+        let now = self.hub.clock.elapsed();
         let begun = state.begin(self.seq, self.token);
         let begun = begun.map(|pending| (pending.deliveries, pending.failures, pending.revived));
+        self.due = match (&self.verdict, begun) {
+            (Verdict::Failed { until, .. }, Some((_, failures, _))) => {
+                Some(until.unwrap_or_else(|| state.retry_at(self.seq, failures + 1, now)))
+            }
+            (Verdict::PutBack { until }, _) => Some(*until),
+            _ => None,
+        };
         drop(state);
         self.begun = begun.is_some();
         let Some((deliveries, failures, revived)) = begun else {
@@ -139,7 +156,7 @@ impl Job for SettleJob {
         }
         let (connection, id, seq) = (transaction.connection, self.shared.id, self.seq);
         let (failures, reason) = match &mut self.verdict {
-            Verdict::Done => (failures, None),
+            Verdict::Done | Verdict::PutBack { .. } => (failures, None),
             Verdict::Failed { reason, .. } => {
                 (failures + 1, Some(reason).filter(|_| failures + 1 >= attempts))
             }
@@ -156,8 +173,10 @@ impl Job for SettleJob {
         let change = transaction.touch(&self.shared);
         match self.verdict {
             Verdict::Failed { .. } if !self.buried => change.failed.push(seq),
+            Verdict::PutBack { .. } => change.taken_back.push(seq),
             _ => change.settled.push(seq),
         }
+        change.waiting.extend(self.due.filter(|_| !self.buried).map(|due| (seq, due)));
         self.done = Ok(done);
         Ok(())
     }

@@ -4,7 +4,7 @@ use tokio::sync::Notify;
 
 use super::member::SubscriptionStatus;
 use super::state::{CursorChange, State};
-use super::{Cursor, EventFilter, SubscriptionName, SubscriptionOptions};
+use super::{Cursor, EventFilter, SubscriptionName, SubscriptionOptions, Waits};
 use crate::hub::Hub;
 use crate::{Seq, lock};
 
@@ -39,6 +39,22 @@ impl Shared {
     pub(crate) fn cursor(&self, offered: Seq, change: &CursorChange) -> (Cursor, u64) {
         let mut state = lock(&self.state);
         (state.cursor(offered, change), state.version())
+    }
+
+    /// The same, with the waits that are to be written beside the cursor.
+    pub(crate) fn place(&self, offered: Seq, change: &CursorChange) -> (Cursor, Waits, u64) {
+        let clock = self.hub.upgrade().map(|hub| Arc::clone(&hub.clock));
+        let mut state = lock(&self.state);
+        let waits = clock.map(|clock| {
+            state.waits(change, clock.elapsed(), crate::clock::to_millis(clock.now()))
+        });
+        (state.cursor(offered, change), waits.unwrap_or_default(), state.version())
+    }
+
+    /// Has what is open wait as before a restart.
+    pub(super) fn put_off(&self, hub: &Hub, waits: &Waits) {
+        let now = crate::clock::to_millis(hub.clock.now());
+        lock(&self.state).put_off(waits.at(now), hub.clock.elapsed());
     }
 
     /// A cursor is on disk; what changed since it was made is not.

@@ -22,7 +22,7 @@ use crate::dedup::Window;
 use crate::hub::Hub;
 use crate::job::Job;
 use crate::queue::{Message, Taken};
-use crate::subscription::Cursor;
+use crate::subscription::{Cursor, Waits};
 use crate::{Options, Seq, WriteError};
 pub(crate) use head::{Head, Segment};
 
@@ -83,7 +83,7 @@ impl Writer {
 
     /// Takes from the front what makes one group.
     fn gather(
-        &self,
+        &mut self,
         waiting: &mut VecDeque<Message>,
     ) -> (Vec<Box<dyn Job>>, Vec<oneshot::Sender<()>>) {
         let (mut jobs, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -95,6 +95,11 @@ impl Writer {
                 }
                 Message::Upkeep(answer) => {
                     // It asks about all that was handed in before it.
+                    answers.push(answer);
+                    break;
+                }
+                Message::Configure(limits, answer) => {
+                    self.configure(*limits);
                     answers.push(answer);
                     break;
                 }
@@ -137,15 +142,18 @@ impl Drop for End {
     }
 }
 
-/// Writes where a subscription is.
+/// Writes where a subscription is, and what of it waits.
 pub(crate) fn write_cursor(
     connection: &Connection,
     id: i64,
     cursor: &Cursor,
+    waits: &Waits,
 ) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("UPDATE subscriptions SET cursor = ?2, floor = ?3 WHERE id = ?1")?
-        .execute((id, cursor.to_bytes(), cursor.floor().to_sql()))?;
+        .prepare_cached(
+            "UPDATE subscriptions SET cursor = ?2, floor = ?3, waits = ?4 WHERE id = ?1",
+        )?
+        .execute((id, cursor.to_bytes(), cursor.floor().to_sql(), waits.to_bytes()))?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use super::{Segment, Writer};
 use crate::checkpoint::{self, Checkpoint};
 use crate::job::Transaction;
 use crate::scrub::Scrub;
-use crate::{Notice, Options, Seq, SeqRange, clock, lock};
+use crate::{Limits, Notice, Options, Seq, SeqRange, clock, lock};
 
 impl Writer {
     /// Does what is due. A failure is told by the transaction, and tried again next time.
@@ -53,6 +53,18 @@ impl Writer {
         Scrub::step(&self.hub, self.options.scrub_every);
         if self.dropping.is_none() {
             self.choose_what_to_drop();
+        }
+    }
+
+    /// Goes by other limits from now on.
+    pub(super) fn configure(&mut self, limits: Limits) {
+        let Limits { dedup, segment, retention, .. } = limits;
+        (self.options.segment, self.options.retention) = (segment, retention);
+        self.options.dedup = dedup;
+        self.window.limit(dedup);
+        // A window that was made smaller lets go now, and not when the next generation is full.
+        if self.window.has_excess() {
+            self.freeze();
         }
     }
 
@@ -122,13 +134,8 @@ impl Writer {
     fn choose_what_to_drop(&mut self) {
         let retention = self.options.retention;
         let now = clock::to_millis(self.hub.clock.now());
-        let oldest: rusqlite::Result<Option<(i64, i64, i64, i64)>> = self
-            .connection
-            .prepare_cached(
-                "SELECT first, last, at, (SELECT sum(bytes) FROM checkpoints WHERE dropped IS NULL)
-                 FROM checkpoints WHERE dropped IS NULL ORDER BY first LIMIT 1",
-            )
-            .and_then(|mut select| {
+        let oldest: rusqlite::Result<Option<(i64, i64, i64, i64)>> =
+            self.connection.prepare_cached(OLDEST).and_then(|mut select| {
                 select
                     .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
                     .optional()
@@ -194,6 +201,11 @@ impl Writer {
     }
 }
 
+/// The oldest segment that is kept, and the bytes of all that are.
+const OLDEST: &str = "SELECT first, last, at,
+        (SELECT sum(bytes) FROM checkpoints WHERE dropped IS NULL)
+    FROM checkpoints WHERE dropped IS NULL ORDER BY first LIMIT 1";
+
 /// Closes the open segment if it has reached a bound.
 pub(super) fn close_segment(
     transaction: &mut Transaction<'_>,
@@ -250,4 +262,27 @@ pub(super) fn drop_some(
         .execute([first.to_sql(), to.to_sql()])?;
     *dropping = (to < last).then(|| (Seq::new(to.get() + 1), last));
     Ok(Some((gone, to)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checkpoints of what was dropped stay for ever, and these are asked every second.
+    #[test]
+    fn what_is_asked_again_and_again_passes_over_what_was_dropped() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        crate::schema::migrate(&connection).unwrap();
+        let check = |query: &str, steps: &[&str]| {
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+            let plan: Vec<String> =
+                explain.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+            let scans = plan.iter().filter(|step| step.contains("checkpoints"));
+            let indices = scans.map(|step| step.split_once("USING ").map(|(_, index)| index));
+            let expected = steps.iter().copied().map(Some).collect::<Vec<_>>();
+            assert_eq!(indices.collect::<Vec<_>>(), expected, "{plan:?}");
+        };
+        check(OLDEST, &["COVERING INDEX checkpoints_kept"; 2]);
+        check(&checkpoint::next_unsigned(), &["INDEX checkpoints_unsigned"]);
+    }
 }

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use wachter_bus::{
-    AckError, DeadLetterId, Delivery, Expect, KeyChange, Options, Outputs, Retry, Subscription,
-    SubscriptionOptions,
+    AckError, Bus, DeadLetterId, Delivery, Expect, KeyChange, Options, Order, Outputs, Retry,
+    Start, Subscription, SubscriptionOptions,
 };
 
-use crate::support::{Fixture, is_silent, next, number_of, numbered, options, publish, subscribe};
+use crate::support::{
+    Fixture, event, is_silent, next, number_of, numbered, options, publish, subscribe,
+};
 
 fn counts(delivery: &Delivery) -> (u32, u32) {
     (delivery.attempt(), delivery.failures())
@@ -210,7 +212,7 @@ async fn a_deadline_that_was_past_is_a_failure() {
         if failures == 0 {
             let bus = fixture.crash().open();
             let subscription = subscribe(&bus, "one").await;
-            assert_eq!(next(&subscription).await.failures(), 1, "it is on disk");
+            assert_eq!(later(&fixture, &subscription).await.failures(), 1, "it is on disk");
         }
     }
     let dead = bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap();
@@ -278,8 +280,158 @@ async fn a_journal_of_the_first_schema_is_taken_over() {
         .unwrap()
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
     let bus = fixture.open();
     let subscription = bus.subscribe(declared).await.unwrap();
-    assert_eq!(next(&subscription).await.failures(), 3);
+    assert_eq!(later(&fixture, &subscription).await.failures(), 3);
+}
+
+/// A journal of schema 2 has no waits: what failed comes at once, once, and from then on it waits.
+#[tokio::test]
+async fn a_journal_without_waits_is_taken_over() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, [0]).await;
+    let subscription = subscribe(&bus, "one").await;
+    next(&subscription).await.nak(None, "not yet");
+    drop(subscription);
+    bus.close();
+    drop(bus);
+    let path = fixture.path().join("journal.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(
+        "DROP INDEX checkpoints_kept; DROP INDEX checkpoints_unsigned;
+         ALTER TABLE subscriptions DROP COLUMN waits; PRAGMA user_version = 2;",
+    )
+    .unwrap();
+    drop(old);
+    for failures in [1, 2] {
+        let bus = fixture.open();
+        assert!(bus.opened().clean && bus.opened().cursors_reset.is_empty());
+        let subscription = subscribe(&bus, "one").await;
+        let delivery = later(&fixture, &subscription).await;
+        assert_eq!(counts(&delivery), (failures + 1, failures));
+        delivery.nak(None, "not yet");
+        drop(subscription);
+        bus.close();
+    }
+}
+
+/// What waits after a failure waits on when the node comes back, and no longer than was meant.
+#[tokio::test]
+async fn a_wait_outlasts_a_restart() {
+    let minute = Duration::from_secs(60);
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..4).await;
+    let subscription = subscribe(&bus, "one").await;
+    let mut told = next(&subscription).await;
+    told.nak_with(outputs(100), Some(minute), "not yet").await.unwrap();
+    drop(told);
+    let after_kill = fixture.crash();
+    next(&subscription).await.nak(Some(2 * minute), "not yet");
+    next(&subscription).await.give_back(Some(3 * minute));
+    drop(next(&subscription).await);
+    drop(subscription);
+    bus.close();
+    drop(bus);
+
+    // Killed right after the failure was told: the others had never been handed out.
+    let bus = after_kill.open();
+    let subscription = subscribe(&bus, "one").await;
+    for number in [1, 2, 3, 100] {
+        let mut delivery = next(&subscription).await;
+        assert_eq!(number_of(delivery.event()), number);
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    assert!(is_silent(&bus, &subscription).await);
+    assert_eq!(subscription.status().retrying, 1);
+    drop((subscription, bus));
+
+    fixture.clock.advance(minute / 2);
+    let bus = fixture.open();
+    let subscription = subscribe(&bus, "one").await;
+    // What was dropped was merely interrupted: nobody asked for a wait.
+    for (number, wait) in [(3, 0), (100, 0), (0, 30), (1, 60), (2, 60)] {
+        if wait > 0 {
+            fixture.clock.advance(Duration::from_secs(wait - 1));
+            assert!(is_silent(&bus, &subscription).await, "{number}");
+            fixture.clock.advance(Duration::from_secs(1));
+        }
+        let mut delivery = next(&subscription).await;
+        assert_eq!(number_of(delivery.event()), number);
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+    assert_eq!(subscription.status().floor, bus.status().last);
+}
+
+/// What waits over a restart holds up what comes after it in its order, and nothing else.
+#[tokio::test]
+async fn a_wait_over_a_restart_keeps_the_order_of_keys() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let declared = SubscriptionOptions { order: Order::Key, ..options("one") };
+    let keyed = |number: u64, key: &str| {
+        event("test.number").json(&number.into()).partition_key(key).build().unwrap()
+    };
+    bus.publish(vec![keyed(0, "a"), keyed(1, "a"), keyed(2, "b")]).await.unwrap();
+    let subscription = bus.subscribe(declared.clone()).await.unwrap();
+    next(&subscription).await.nak(Some(Duration::from_secs(60)), "not yet");
+    bus.look_after().await.unwrap();
+    let bus = fixture.crash().open();
+    let subscription = bus.subscribe(declared).await.unwrap();
+    let mut other = next(&subscription).await;
+    assert_eq!(number_of(other.event()), 2);
+    other.ack(Outputs::default()).await.unwrap();
+    assert!(is_silent(&bus, &subscription).await);
+    for number in [0, 1] {
+        let mut delivery = later(&fixture, &subscription).await;
+        assert_eq!(number_of(delivery.event()), number);
+        delivery.ack(Outputs::default()).await.unwrap();
+    }
+}
+
+/// A place that is set anew has nothing that waits.
+#[tokio::test]
+async fn a_reset_ends_what_waits() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, [0]).await;
+    let subscription = subscribe(&bus, "one").await;
+    next(&subscription).await.nak(Some(Duration::from_secs(60)), "not yet");
+    bus.look_after().await.unwrap();
+    bus.reset(subscription.name().clone(), Start::Beginning).await.unwrap();
+    let bus = fixture.crash().open();
+    assert_eq!(next(&subscribe(&bus, "one").await).await.attempt(), 1);
+}
+
+/// What is put back and what it brings are one.
+#[tokio::test]
+async fn what_is_put_back_and_its_outputs_are_one() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 0..2).await;
+    let subscription = subscribe(&bus, "one").await;
+    let (mut delivery, mut other) = (next(&subscription).await, next(&subscription).await);
+    // So that the delivery that is under way is counted on disk.
+    other.ack(Outputs::default()).await.unwrap();
+    let conflict = Outputs { keys: vec![key(Expect::Revision(9))], ..outputs(100) };
+    let error = delivery.put_back_with(conflict, Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, AckError::Conflict(_)), "{error}");
+    assert_eq!(bus.status().last.get(), 2);
+    let before = fixture.crash();
+    delivery.put_back_with(outputs(100), Duration::from_secs(9)).await.unwrap();
+    drop(delivery);
+    // On disk at once, with nothing after it.
+    let after = fixture.crash();
+    fixture.clock.advance(Duration::from_secs(9));
+    let check = async |bus: &Bus, attempt: u32, last: u64| {
+        let subscription = subscribe(bus, "one").await;
+        let delivery = next(&subscription).await;
+        let found = (delivery.seq().get(), delivery.attempt(), bus.status().last.get());
+        assert_eq!(found, (1, attempt, last));
+    };
+    check(&bus, 1, 3).await;
+    check(&before.open(), 2, 2).await;
+    check(&after.open(), 1, 3).await;
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "what is skipped, and how much was tried, is told")]
 
 mod audit;
+mod configure;
 mod conformance;
 mod corruption;
 mod crash;

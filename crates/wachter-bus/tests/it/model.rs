@@ -193,6 +193,8 @@ impl World {
     /// Takes all that is left.
     async fn finish(mut self, model: &mut Model) {
         self.held.clear();
+        // What was said without waiting is written before its deadline is past.
+        self.bus.look_after().await.unwrap();
         loop {
             self.fixture.clock.advance(Duration::from_secs(400));
             if !self.take(model).await {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::news::AGENT_DEGRADED;
 use super::run::{Ended, Settled};
-use super::worker::Row;
+use super::worker::{Row, held_back};
 use super::{Dispatcher, RunnerGone};
 use crate::schedule::{AgentState, Change};
 use crate::{NodeEvent, RunRecord};
@@ -44,7 +44,11 @@ impl Dispatcher {
     fn judge(&mut self, record: &RunRecord, cause: &wachter_model::Event) {
         let (now, Some(agent)) = (self.now(), record.cause.agent()) else { return };
         let Some(worker) = self.workers.get_mut(agent) else { return };
-        match worker.count(record, now) {
+        let counted = worker.count(record, now);
+        if let Some(registry) = &mut self.registry {
+            registry.failed(agent, worker.row());
+        }
+        match counted {
             Row::Short => {}
             Row::None => {
                 let degraded = worker.standing.reason_of(AgentState::Degraded).is_some();
@@ -54,7 +58,7 @@ impl Dispatcher {
                 }
             }
             Row::Degraded { failures, next, tell } => {
-                let reason = format!("failed {failures} times in a row; the next try is at {next}");
+                let reason = held_back(failures, next);
                 self.apply(agent, Change::CrashLooped(reason), Some(cause));
                 if tell {
                     let data = json!({

@@ -1,4 +1,5 @@
-//! What the node has told of its agents, so that it tells it once, over restarts too.
+//! What the node has told of its agents, so that it tells it once, and how often they failed in a row:
+//! over restarts, of the launcher too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +10,7 @@ use wachter_config::Agent;
 use wachter_model::{AgentName, Digest};
 
 use super::outbox::set_key;
+use crate::schedule::FailureRow;
 
 /// The bucket of what was told, by agent.
 const BUCKET: &str = "agents";
@@ -26,6 +28,9 @@ pub(super) struct Registered {
     /// Whether it fails over and over.
     #[serde(default)]
     pub(super) degraded: bool,
+    /// How often it failed in a row, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) row: Option<FailureRow>,
 }
 
 /// What was told of all agents.
@@ -62,9 +67,10 @@ impl Registry {
         if known.is_some_and(|known| known.definition == definition) {
             return false;
         }
-        let known = known.cloned();
-        let (held, degraded) = known.map_or((None, false), |known| (known.held, known.degraded));
-        self.entries.insert(agent.clone(), Registered { version: 1, definition, held, degraded });
+        let fresh =
+            || Registered { version: 1, definition, held: None, degraded: false, row: None };
+        let known = known.cloned().unwrap_or_else(fresh);
+        self.entries.insert(agent.clone(), Registered { definition, ..known });
         self.changed.insert(agent.clone());
         true
     }
@@ -74,6 +80,13 @@ impl Registry {
         if let Some(entry) = self.entries.get_mut(agent) {
             change(entry);
             self.changed.insert(agent.clone());
+        }
+    }
+
+    /// Takes note of how often an agent failed in a row.
+    pub(super) fn failed(&mut self, agent: &AgentName, row: Option<FailureRow>) {
+        if self.of(agent).is_some_and(|known| known.row != row) {
+            self.change(agent, |told| told.row = row);
         }
     }
 

@@ -153,7 +153,8 @@ impl Admitted {
         self.fail(rim, record).await
     }
 
-    /// Keeps the record, and has the event delivered again as `retry` says, in one write. A tick is not
+    /// Keeps the record, and has the event delivered again, in one write: as `retry` says, or at once
+    /// where the run was ended by us. A tick is not
     /// given up into the dead letters: the next one comes by itself.
     async fn fail(mut self, rim: &Rim, record: RunRecord) -> Settled {
         let (name, now) = (&self.agent.name, rim.options.clock.now());
@@ -164,12 +165,12 @@ impl Admitted {
         };
         // That it was ended by us is no failure of its.
         if record.outcome == "cancelled" && !self.replaced.load(Ordering::Relaxed) {
-            if let Err(error) = rim.options.bus.publish(vec![event]).await {
-                return self.not_kept(chain(&error));
-            }
+            let outputs = Outputs { events: vec![event], ..Outputs::default() };
             // Handed back by a node that stops, it begins at once under the next.
-            self.delivery.put_back(Duration::ZERO);
-            return Settled::Finished(Box::new(record));
+            return match self.delivery.put_back_with(outputs, Duration::ZERO).await {
+                Ok(_) => Settled::Finished(Box::new(record)),
+                Err(error) => self.not_kept(chain(&error)),
+            };
         }
         let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
         let failed = self.delivery.failures().saturating_add(1);

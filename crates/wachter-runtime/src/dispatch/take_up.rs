@@ -219,7 +219,19 @@ impl Dispatcher {
             self.announce(AGENT_REGISTERED, &name, None, &told);
         }
         self.outbox.keep_times(&name);
+        self.go_on_failing(&name);
         self.review(&name);
+    }
+
+    /// An agent that failed over and over before this life began is held back as it was.
+    fn go_on_failing(&mut self, name: &AgentName) {
+        let now = self.now();
+        let row = self.registry.as_ref().and_then(|registry| registry.of(name)?.row);
+        let worker = self.workers.get_mut(name).filter(|worker| worker.row().is_none());
+        let reason = worker.zip(row).and_then(|(worker, row)| worker.go_on_with(row, now));
+        if let Some(reason) = reason {
+            self.apply(name, Change::CrashLooped(reason), None);
+        }
     }
 
     /// Has an agent's ticks counted, if they are this node's.

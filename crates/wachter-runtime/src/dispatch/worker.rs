@@ -11,7 +11,9 @@ use wachter_protocol::{Grant, Manifest};
 use super::listening::Listening;
 use super::wake::Wake;
 use super::{Pause, condition};
-use crate::schedule::{Priority, RestartOptions, Restarts, Standing, Times, Work, has_effects};
+use crate::schedule::{
+    FailureRow, Priority, RestartOptions, Restarts, Standing, Times, Work, has_effects,
+};
 use crate::{Deployment, ModuleStanding, RunRecord};
 
 /// An agent at work: its subscription, and how it does.
@@ -174,6 +176,22 @@ impl Worker {
         self.restarts.configure(restarts);
     }
 
+    /// How often it failed in a row.
+    pub(super) fn row(&self) -> Option<FailureRow> {
+        self.restarts.row()
+    }
+
+    /// Goes on with failures of an earlier life, which were told then; why it is held back, where it
+    /// failed so often.
+    pub(super) fn go_on_with(&mut self, row: FailureRow, now: Timestamp) -> Option<String> {
+        self.restarts.go_on_with(row);
+        let failures = self.restarts.failures();
+        self.restarts.is_degraded(now).then(|| {
+            self.told = failures;
+            held_back(failures, self.restarts.next_try(now))
+        })
+    }
+
     /// A run is over.
     pub(super) fn count(&mut self, record: &RunRecord, now: Timestamp) -> Row {
         self.counts.runs += 1;
@@ -200,4 +218,9 @@ impl Worker {
         }
         Row::Degraded { failures, next, tell }
     }
+}
+
+/// Why an agent that fails over and over is held back.
+pub(super) fn held_back(failures: u32, next: Timestamp) -> String {
+    format!("failed {failures} times in a row; the next try is at {next}")
 }

@@ -41,7 +41,7 @@ mod tests;
 
 pub use admission::{Admission, AdmissionLimits};
 pub use kept::AgentTimes;
-pub use restarts::{RestartOptions, Restarts};
+pub use restarts::{FailureRow, RestartOptions, Restarts};
 pub use standing::{AgentState, Change, ChangeError, Standing, Transition};
 pub use tick::{Due, Passed, Reason, Tick};
 pub use times::Times;

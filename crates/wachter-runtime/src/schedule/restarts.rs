@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use wachter_config::{Backoff, Retry, Spread};
 use wachter_model::Duration;
 
@@ -31,6 +32,18 @@ pub struct Restarts {
     next: Option<(Timestamp, SignedDuration)>,
 }
 
+/// A row of failures, as it survives the end of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailureRow {
+    /// How many.
+    failures: u32,
+    /// When the last one was.
+    last: Timestamp,
+    /// When the next try may be.
+    next: Timestamp,
+}
+
 impl Restarts {
     /// No failure yet.
     #[must_use]
@@ -53,6 +66,20 @@ impl Restarts {
         let next = now.checked_add(pause).unwrap_or(Timestamp::MAX);
         (self.last, self.next) = (Some(now), Some((next, pause)));
         next
+    }
+
+    /// The row, where there is one.
+    #[must_use]
+    pub fn row(&self) -> Option<FailureRow> {
+        let (last, (next, _)) = (self.last?, self.next?);
+        Some(FailureRow { failures: self.failures, last, next })
+    }
+
+    /// Goes on with a row. One that has been quiet for long enough is forgotten, as ever.
+    pub fn go_on_with(&mut self, row: FailureRow) {
+        let FailureRow { failures, last, next } = row;
+        self.failures = failures;
+        (self.last, self.next) = (Some(last), Some((next, next.duration_since(last))));
     }
 
     /// A run succeeded: the row is over.
@@ -168,6 +195,29 @@ mod tests {
         assert!(restarts.is_degraded(quiet - instant) && !restarts.is_degraded(quiet));
         assert_eq!(restarts.failed(quiet), quiet);
         assert_eq!(restarts.failures(), 1);
+    }
+
+    #[test]
+    fn a_row_goes_on_in_another_life() {
+        let mut before = restarts();
+        for second in 0..5 {
+            before.failed(at(second));
+        }
+        let kept = serde_json::to_string(&before.row().unwrap()).unwrap();
+        let mut after = restarts();
+        assert_eq!(after.row(), None);
+        after.go_on_with(serde_json::from_str(&kept).unwrap());
+        for second in [-86_400, 4, 5, 30, 86_400] {
+            let told = |restarts: &Restarts| {
+                let now = at(second);
+                (restarts.next_try(now), restarts.is_degraded(now), restarts.quiet_at())
+            };
+            assert_eq!(told(&after), told(&before), "{second}");
+        }
+        assert_eq!(after.failed(at(40)), before.failed(at(40)));
+        assert_eq!((after.failures(), after.row()), (6, before.row()));
+        after.succeeded();
+        assert_eq!(after.row(), None);
     }
 
     #[test]

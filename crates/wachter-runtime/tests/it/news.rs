@@ -130,6 +130,63 @@ async fn a_crash_loop_brings_few_events_and_its_end_one() {
 }
 
 #[tokio::test]
+async fn a_crash_loop_goes_on_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [(
+        "worker",
+        "role: monitoring\non: { events: [a.b] }\n\
+         retry: { attempts: 100, backoff: constant, initial: 1ms, max: 1ms }",
+    )];
+    let clock = TestClock::new("2026-11-22T12:00:00Z");
+    let start = |act: Act| {
+        let setup = Setup { clock: clock.clone(), ..Setup::default() };
+        Node::start_as(setup, folder.path(), &agents, act)
+    };
+    let fail: Act = Arc::new(|_| Doing::Fail("no"));
+    let node = start(fail.clone());
+    node.until_agents(1).await;
+    node.tell("a.b", Value::Null).await;
+    node.until("it is held back", async |node| node.report_of("worker").await.waits_for.is_some())
+        .await;
+    let before = node.report_of("worker").await;
+    assert_eq!((before.state, before.runs), (AgentState::Degraded, 5));
+    node.stop().await.unwrap();
+    for _ in 0..2 {
+        let node = start(fail.clone());
+        node.until_agents(1).await;
+        let after = node.report_of("worker").await;
+        assert_eq!((after.state, after.waits_for), (AgentState::Degraded, before.waits_for));
+        assert_eq!((after.reason, after.runs), (before.reason.clone(), 0));
+        node.kill().await;
+    }
+    // It counts on, and is told once more when it failed twice as often.
+    let node = start(fail);
+    node.until_agents(1).await;
+    for failures in 1..=5 {
+        to_the_next_try(&node, &clock).await;
+        node.until("it failed", async |node| node.report_of("worker").await.runs >= failures).await;
+    }
+    node.until("it is told", async |node| node.events("agent.degraded").await.len() == 2).await;
+    let told = node.events("agent.degraded").await;
+    assert_eq!(told[1].data().to_json().unwrap()["failures"], 10);
+    node.stop().await.unwrap();
+    // A run that succeeds ends the row for good.
+    let node = start(well());
+    node.until_agents(1).await;
+    node.until("it is well", async |node| {
+        to_the_next_try(node, &clock).await;
+        node.events("agent.recovered").await.len() == 1
+    })
+    .await;
+    node.stop().await.unwrap();
+    let node = start(well());
+    node.until_agents(1).await;
+    let report = node.report_of("worker").await;
+    assert_eq!((report.state, report.waits_for), (AgentState::Idle, None));
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn who_paused_and_who_resumed_is_in_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &[("worker", "role: monitoring")], well());

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use wachter_bus::DeadLetterId;
+use wachter_bus::{Bus, DeadLetterId, Options, SubscriptionOptions};
 use wachter_runtime::dispatch::STATE_BUCKET;
 
-use crate::support::{Act, Doing, Node, succeed};
+use crate::support::{Act, Doing, Node, Setup, TestClock, events, succeed};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
 async fn a_kill_between_effect_and_acknowledgement_repeats_the_key() {
@@ -126,23 +129,73 @@ async fn failures_are_counted_over_kills_and_kills_are_no_failures() {
     )];
     let never = Arc::new(Semaphore::new(0));
     let hang: Act = Arc::new(move |_| Doing::Until(Arc::clone(&never), None));
-    let node = Node::start(folder.path(), &agents, hang.clone());
+    let clock = TestClock::new("2026-11-22T12:00:00Z");
+    let start = |act: Act| {
+        let setup = Setup { clock: clock.clone(), bus_clock: true, ..Setup::default() };
+        Node::start_as(setup, folder.path(), &agents, act)
+    };
+    let node = start(hang.clone());
     node.until_agents(1).await;
     node.tell("a.b", json!(1)).await;
     node.until("it hangs", async |node| node.begun() == 1).await;
     node.kill().await;
     for failures in 1..=3 {
-        // What the last life was in the midst of, and what waits an hour for its next try.
-        let node = Node::start(folder.path(), &agents, hang.clone());
+        // What the last life was in the midst of comes at once.
+        let node = start(hang.clone());
         node.until("it hangs", async |node| node.begun() == 1).await;
         node.kill().await;
-        let node = Node::start(folder.path(), &agents, Arc::new(|_| Doing::Fail("no")));
+        let node = start(Arc::new(|_| Doing::Fail("no")));
         node.until_finished(failures).await;
         node.kill().await;
+        // What failed waits its hour, whoever was there meanwhile.
+        clock.advance(HOUR / 2);
+        let node = start(hang.clone());
+        node.until_agents(1).await;
+        let waiting = node.bus.subscriptions().iter().map(|one| one.retrying).sum::<usize>();
+        assert_eq!((waiting, node.begun()), (usize::from(failures < 3), 0));
+        node.kill().await;
+        clock.advance(HOUR / 2);
     }
-    let node = Node::start(folder.path(), &agents, Arc::new(|_| succeed()));
+    let node = start(Arc::new(|_| succeed()));
     node.until_agents(1).await;
     let letters = node.bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap();
     assert_eq!((letters.len(), letters[0].reason.as_str(), node.begun()), (1, "no", 0));
     node.stop().await.unwrap();
+}
+
+/// A kill right after the record of a run that was ended by us finds its event put back.
+#[tokio::test]
+async fn the_record_of_a_cancelled_run_and_its_putting_back_are_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [("worker", "on: { events: [a.b] }\nconcurrency: { limit: 2 }")];
+    // Nothing is written but what is asked for.
+    let quiet = |folder: &std::path::Path| {
+        Bus::open(Options { upkeep: 24 * HOUR, ..Options::new(folder) }).unwrap()
+    };
+    let act: Act = Arc::new(|request| match &request.event {
+        Some(event) if event["data"] == json!(1) => Doing::Hang,
+        _ => succeed(),
+    });
+    let node = Node::start_over(quiet(folder.path()), Setup::default(), &agents, act);
+    node.until_agents(1).await;
+    node.tell("a.b", json!(1)).await;
+    node.until("it hangs", async |node| node.begun() == 1).await;
+    // With this one it is written that the other is under way.
+    node.tell("a.b", json!(2)).await;
+    node.until_finished(1).await;
+    let bus = node.stop_beside().await;
+    let records = events(&bus, "run.finished").await;
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[1].data().to_json().unwrap()["outcome"], "cancelled");
+    // The files as a kill leaves them.
+    let after = tempfile::tempdir().unwrap();
+    for name in ["journal.db", "journal.db-wal"] {
+        std::fs::copy(folder.path().join(name), after.path().join(name)).unwrap();
+    }
+    bus.close();
+    let bus = quiet(after.path());
+    let name = "agents/worker".parse().unwrap();
+    let subscription = bus.subscribe(SubscriptionOptions::new(name)).await.unwrap();
+    let delivery = subscription.next().await.unwrap();
+    assert_eq!((delivery.attempt(), delivery.failures()), (1, 0));
 }

@@ -288,6 +288,13 @@ impl Node {
         ended
     }
 
+    /// The same, and the bus stays.
+    pub(crate) async fn stop_beside(self) -> Bus {
+        self.shutdown.cancel();
+        tokio::time::timeout(LONG, self.work).await.unwrap().unwrap().unwrap();
+        self.bus
+    }
+
     /// Ends without order: whatever is under way is forgotten where it is.
     pub(crate) async fn kill(self) {
         self.work.abort();

@@ -10,7 +10,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wachter_api::shapes::{ReleaseReport, Reloaded};
-use wachter_config::{JournalSettings, Settings, SyncSettings, difference};
+use wachter_config::{Settings, SyncSettings, difference};
 use wachter_protocol::LocalFile;
 use wachter_runtime::Deployment;
 
@@ -30,8 +30,6 @@ pub(crate) struct Outlets {
     pub(crate) followed: watch::Sender<Followed>,
     pub(crate) announcer: Announcer,
     pub(crate) supervisor: Supervisor,
-    /// What the journal was opened with, which another start alone changes.
-    pub(crate) journal: JournalSettings,
 }
 
 /// Looks for releases at intervals, when told to, and more and more rarely while that fails.
@@ -248,9 +246,6 @@ async fn take_in(
             *known = Arc::new(settings);
             changed
         });
-    }
-    if outlets.settings.borrow().journal != outlets.journal {
-        followed.restart_needed.push("settings.journal".to_owned());
     }
     let mut sentences = followed.refused.clone();
     sentences.extend(fetch_error.iter().map(|error| format!("cannot fetch: {error}")));

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wachter_bus::{Bus, DedupWindow, Notice, Options, Retention, SegmentLimits};
-use wachter_config::JournalSettings;
+use tokio::sync::watch;
+use wachter_bus::{Bus, DedupWindow, Limits, Notice, Options, Retention, SegmentLimits};
+use wachter_config::{JournalSettings, Settings};
 use wachter_file::read_limited;
 use wachter_model::chain;
 use wachter_trust::{FileKey, Namespace, Signature, Signer as _};
@@ -30,7 +31,8 @@ const MAX_KEY_BYTES: u64 = 64 << 10;
 /// See [`wachter_bus::OpenError`]; or the node's key cannot be made or read.
 pub(crate) fn open(data: &Path, settings: &JournalSettings) -> Result<Bus, CommandError> {
     let signer = Checkpoints { key: Mutex::new(key(data)?) };
-    let bus = Bus::open(Options { signer: Some(Arc::new(signer)), ..options(data, settings) })?;
+    let options = Options::new(data.join(FOLDER)).with(limits(settings));
+    let bus = Bus::open(Options { signer: Some(Arc::new(signer)), ..options })?;
     let opened = bus.opened();
     for damage in &opened.damage {
         tracing::error!(target: "journal", "the journal is damaged at {}: {}; `wachter audit verify` says more",
@@ -46,17 +48,33 @@ pub(crate) fn open(data: &Path, settings: &JournalSettings) -> Result<Bus, Comma
     Ok(bus)
 }
 
-fn options(data: &Path, settings: &JournalSettings) -> Options {
-    let defaults = Options::new(data.join(FOLDER));
+/// Has the journal go by the settings, whenever they change. Ends with the bus, or with who changes them.
+pub(crate) async fn follow(bus: Bus, mut settings: watch::Receiver<Arc<Settings>>) {
+    let mut known = settings.borrow().journal.clone();
+    while settings.changed().await.is_ok() {
+        let journal = settings.borrow_and_update().journal.clone();
+        if journal == known {
+            continue;
+        }
+        if bus.configure(limits(&journal)).await.is_err() {
+            return;
+        }
+        tracing::info!(target: "journal", "the journal goes by other settings");
+        known = journal;
+    }
+}
+
+fn limits(settings: &JournalSettings) -> Limits {
+    let (dedup, retention) = (DedupWindow::default(), Retention::default());
     let bytes =
         |size: wachter_model::ByteSize| usize::try_from(size.as_bytes()).unwrap_or(usize::MAX);
-    Options {
+    Limits {
         max_event_bytes: bytes(settings.max_event),
         queue_bytes: u32::try_from(settings.queue.as_bytes()).unwrap_or(u32::MAX),
         dedup: DedupWindow {
             ids: usize::try_from(settings.dedup.ids.get()).unwrap_or(usize::MAX),
             age: settings.dedup.age.to_std(),
-            ..defaults.dedup
+            ..dedup
         },
         segment: SegmentLimits {
             events: settings.segment.events.get(),
@@ -66,9 +84,8 @@ fn options(data: &Path, settings: &JournalSettings) -> Options {
         retention: Retention {
             age: Some(settings.retention.age.to_std()),
             bytes: Some(settings.retention.size.as_bytes()),
-            ..defaults.retention
+            ..retention
         },
-        ..defaults
     }
 }
 
@@ -172,9 +189,44 @@ fn tell(notice: &Notice) {
 
 #[cfg(test)]
 mod tests {
-    use wachter_bus::Signer as _;
+    use wachter_bus::{PublishReason, Signer as _};
+    use wachter_config::Catalogue;
+    use wachter_model::{ByteSize, Event};
 
     use super::*;
+
+    /// The journal that is open goes by what the settings say now.
+    #[tokio::test]
+    async fn a_journal_follows_its_settings() {
+        let data = tempfile::tempdir().unwrap();
+        let mut settings = Catalogue::default().settings().clone();
+        let bus = open(data.path(), &settings.journal).unwrap();
+        let (set, settings_of) = watch::channel(Arc::new(settings.clone()));
+        let following = tokio::spawn(follow(bus.clone(), settings_of));
+        let event = || {
+            let builder = Event::builder("/here".parse().unwrap(), &"a.b".parse().unwrap());
+            builder.json(&"x".repeat(1 << 16).into()).build().unwrap()
+        };
+        bus.publish(vec![event()]).await.unwrap();
+        settings.journal.segment.events = 1.try_into().unwrap();
+        settings.journal.max_event = ByteSize::from_mib(2);
+        set.send_replace(Arc::new(settings.clone()));
+        // The writer closes the segment once it goes by the new bound.
+        while bus.checkpoints().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        settings.journal.max_event = "32KiB".parse().unwrap();
+        set.send_replace(Arc::new(settings));
+        let refused = loop {
+            match bus.publish(vec![event()]).await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => break error.reason,
+            }
+        };
+        assert!(matches!(refused, PublishReason::TooLarge { limit: 32_768, .. }), "{refused}");
+        drop(set);
+        following.await.unwrap();
+    }
 
     #[test]
     fn a_checkpoint_holds_by_the_nodes_own_keys_alone() {

@@ -123,6 +123,7 @@ pub(crate) async fn carry_out(
     })?;
     let rules = interface::follow_settings(settings.clone(), service.control());
     let rules = tokio::spawn(rules);
+    let journal_follows = tokio::spawn(journal::follow(bus.clone(), settings.clone()));
     let serving = service.serve(listener, shutdown.clone().cancelled_owned());
     let logging_follows = log::follow(Arc::clone(&logging), settings.clone(), shutdown.clone());
     let outlets = Outlets {
@@ -132,7 +133,6 @@ pub(crate) async fn carry_out(
         followed: set_followed,
         announcer: announcer.clone(),
         supervisor: supervisor.clone(),
-        journal: settings.borrow().journal.clone(),
     };
     let following = following::follow(follower, outlets, orders, hang_up, shutdown.clone());
     let work = working::Work {
@@ -169,6 +169,7 @@ pub(crate) async fn carry_out(
         tokio::join!(following, working, logging_follows, serving, watching);
     stopped.abort();
     rules.abort();
+    journal_follows.abort();
     // Who asks now is told that no node is here.
     let _ = std::fs::remove_file(&socket);
     announcer.tell(announce::NODE_STOPPED, name.as_str(), &json!({})).await;

@@ -87,6 +87,20 @@ fn the_local_file_counts_at_once_and_what_does_not_is_named() {
     node.signal("-HUP");
     site.ok(&["sync"]);
     assert!(needs_restart(""), "{}", status());
+    // What is said of settings counts as well, of the journal's too.
+    let before = fs::read_to_string(site.path("node.yaml")).unwrap();
+    let settings = "\nsettings: { journal: { max_event: 16KiB } }\n";
+    fs::write(site.path("node.yaml"), format!("{}{settings}", before.trim_end())).unwrap();
+    let reloaded = site.json(&["config", "reload"]);
+    assert_eq!(reloaded["needs_restart"], serde_json::json!([]), "{reloaded}");
+    node.hear("the journal goes by other settings");
+    let large = format!("\"{}\"", "x".repeat(20_000));
+    site.wachter(&["send", "demo.large", &large]).fails(2, "16384 are allowed");
+    assert!(needs_restart(""), "{}", status());
+    fs::write(site.path("node.yaml"), before).unwrap();
+    site.ok(&["config", "reload"]);
+    node.hear("the journal goes by other settings");
+    site.ok(&["send", "demo.large", &large]);
     // `--data` or its variable says where the data are, so that key changes nothing here.
     site.change_local_file("version: 1\n", "version: 1\ndata: /nowhere\n");
     site.ok(&["sync"]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wachter_testkit::{GitServer, GitServerOptions, executable};
+use wachter_testkit::{GitServer, GitServerOptions, author_command, executable};
 
 pub(crate) struct Site {
     folder: TempDir,
@@ -110,24 +110,8 @@ impl Site {
     }
 
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let infra = self.path("infra");
-        let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.folder.path())
-            .env("GIT_AUTHOR_NAME", "Ann")
-            .env("GIT_AUTHOR_EMAIL", "ann@example.com")
-            .env("GIT_COMMITTER_NAME", "Ann")
-            .env("GIT_COMMITTER_EMAIL", "ann@example.com")
-            .env("WACHTER_LOCAL_FILE", self.path("node.yaml"))
-            .env("WACHTER_DATA", self.path("data"))
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(if infra.exists() { infra } else { self.folder.path().to_owned() })
-            .stdin(Stdio::null());
-        if self.path("key").exists() {
-            command.env("WACHTER_KEY", self.path("key"));
-        }
+        let mut command = author_command(self.folder.path(), program);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -82,6 +82,7 @@ impl State {
         match found {
             Some(stored) => {
                 self.bytes += stored.bytes;
+                self.unread.remove(&seq);
                 pending.stored = Some(stored);
                 if let Some(key) = pending.key().filter(|_| self.options.order == Order::Key) {
                     self.lanes.entry(key).or_default().insert(seq);

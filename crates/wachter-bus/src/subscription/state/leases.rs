@@ -143,7 +143,17 @@ impl State {
             Some(until) => until,
             None => now + retry.wait(seq, pending.failures),
         };
-        self.wait(seq, due);
+        self.wait(seq, due, true);
+    }
+
+    /// When what fails now for the `failures`th time is delivered again, if nobody says.
+    pub(in crate::subscription) fn retry_at(
+        &self,
+        seq: Seq,
+        failures: u32,
+        now: Duration,
+    ) -> Duration {
+        now + self.options.retry.wait(seq, failures)
     }
 
     /// What a member had was interrupted, if that member has it still; which is no failure.
@@ -157,31 +167,51 @@ impl State {
         if !self.holds(seq, token) {
             return;
         }
-        let retry = self.options.retry;
         let Some(pending) = self.pending.get(&seq) else { return };
         let times = pending.deliveries.saturating_sub(pending.failures);
-        let due = until.unwrap_or_else(|| now + retry.wait(seq, times));
-        self.wait(seq, due);
+        let due = until.unwrap_or_else(|| self.retry_at(seq, times, now));
+        self.wait(seq, due, until.is_some());
         self.changes += 1;
     }
 
     /// What a member had is as if it had not been handed out, if that member has it still.
     pub(in crate::subscription) fn put_back(&mut self, seq: Seq, token: u64, until: Duration) {
-        if !self.holds(seq, token) {
-            return;
+        if self.holds(seq, token) {
+            self.take_back(seq, until);
+            self.changes += 1;
         }
-        let Some(pending) = self.pending.get_mut(&seq) else { return };
-        pending.deliveries -= 1;
-        self.wait(seq, until);
-        self.changes += 1;
     }
 
-    fn wait(&mut self, seq: Seq, due: Duration) {
+    /// What a member had is as if it had not been handed out. It waits until then.
+    pub(in crate::subscription) fn take_back(&mut self, seq: Seq, until: Duration) {
+        let Some(pending) = self.pending.get_mut(&seq) else { return };
+        pending.deliveries = pending.deliveries.saturating_sub(1);
+        self.wait(seq, until, true);
+    }
+
+    /// Has what is open wait as before a restart.
+    pub(in crate::subscription) fn put_off(
+        &mut self,
+        waits: impl Iterator<Item = (Seq, Duration)>,
+        now: Duration,
+    ) {
+        for (seq, left) in waits {
+            if self.ready.remove(&seq)
+                && let Some(pending) = self.pending.get_mut(&seq)
+            {
+                let due = now.saturating_add(left);
+                pending.phase = Phase::Waiting { due, lasts: true };
+                self.waiting.insert((due, seq));
+            }
+        }
+    }
+
+    fn wait(&mut self, seq: Seq, due: Duration, lasts: bool) {
         let Some(pending) = self.pending.get_mut(&seq) else { return };
         if let Phase::Leased(_, deadline) = pending.phase {
             self.leased.remove(&(deadline, seq));
         }
-        pending.phase = Phase::Waiting(due);
+        pending.phase = Phase::Waiting { due, lasts };
         self.waiting.insert((due, seq));
         self.in_flight -= 1;
     }
@@ -201,7 +231,7 @@ impl State {
             self.remove(seq);
         } else if let Some(pending) = self.pending.get_mut(&seq) {
             let due = now + BURY_PAUSE;
-            pending.phase = Phase::Waiting(due);
+            pending.phase = Phase::Waiting { due, lasts: false };
             self.waiting.insert((due, seq));
         }
     }

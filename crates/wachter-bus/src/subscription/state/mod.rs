@@ -33,6 +33,8 @@ pub(super) struct State {
     /// The last event that was ever handed out; what is settled is not beyond it.
     handed_to: Seq,
     pub(super) pending: BTreeMap<Seq, Pending>,
+    /// Which of them are known by their number alone.
+    unread: BTreeSet<Seq>,
     /// Which of them can be delivered as soon as they are read.
     ready: BTreeSet<Seq>,
     waiting: BTreeSet<(Duration, Seq)>,
@@ -95,6 +97,7 @@ impl State {
             replay_to: cursor.replay_to,
             handed_to: cursor.position,
             pending: BTreeMap::new(),
+            unread: BTreeSet::new(),
             ready: BTreeSet::new(),
             waiting: BTreeSet::new(),
             leased: BTreeSet::new(),
@@ -118,8 +121,7 @@ impl State {
             options,
         };
         for open in cursor.open {
-            state.pending.insert(open.seq, Pending::told_of(open));
-            state.ready.insert(open.seq);
+            state.tell_of(open);
         }
         state
     }
@@ -140,13 +142,8 @@ impl State {
         let read_after = self.read_after.filter(|at| *at > now);
         if !self.reading && read_after.is_none() {
             // All that the cursor told of comes before anything new is looked for.
-            let missing: Vec<_> = self
-                .ready
-                .iter()
-                .copied()
-                .filter(|seq| self.pending[seq].stored.is_none())
-                .take(MISSING_AT_ONCE)
-                .collect();
+            // What waits is read too: later ones of its key go on only after it.
+            let missing: Vec<_> = self.unread.iter().copied().take(MISSING_AT_ONCE).collect();
             let room = if missing.is_empty() && !self.live { self.room() } else { 0 };
             // Reading a few at a time, as soon as a few were settled, would read page after page.
             let room =
@@ -175,9 +172,13 @@ impl State {
         if self.pending.contains_key(&seq) {
             return;
         }
-        let open = Open { seq, deliveries: 0, failures: 0, revived: true };
-        self.pending.insert(seq, Pending::told_of(open));
-        self.ready.insert(seq);
+        self.tell_of(Open { seq, deliveries: 0, failures: 0, revived: true });
+    }
+
+    fn tell_of(&mut self, open: Open) {
+        self.pending.insert(open.seq, Pending::told_of(open));
+        self.unread.insert(open.seq);
+        self.ready.insert(open.seq);
     }
 
     /// Lets go of what is held ahead; it is read again when a member comes.
@@ -223,7 +224,11 @@ impl State {
     fn remove(&mut self, seq: Seq) -> Option<Pending> {
         let pending = self.pending.remove(&seq)?;
         self.bytes -= pending.bytes();
+        self.unread.remove(&seq);
         self.ready.remove(&seq);
+        if let Phase::Waiting { due, .. } = pending.phase {
+            self.waiting.remove(&(due, seq));
+        }
         if let Some(key) = pending.key()
             && let Some(lane) = self.lanes.get_mut(&key)
         {

@@ -1,10 +1,13 @@
 //! How far a subscription is, and what of that is written.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::State;
 use crate::Seq;
-use crate::subscription::Cursor;
 use crate::subscription::cursor::Open;
-use crate::subscription::pending::Pending;
+use crate::subscription::pending::{Pending, Phase};
+use crate::subscription::{Cursor, Waits};
 
 /// How far a position on disk may lag behind over events that a subscription does not want: after a
 /// crash it looks through so many again.
@@ -17,6 +20,10 @@ pub(crate) struct CursorChange {
     pub(crate) settled: Vec<Seq>,
     /// What it notes one more failure of.
     pub(crate) failed: Vec<Seq>,
+    /// Of what it notes one delivery less.
+    pub(crate) taken_back: Vec<Seq>,
+    /// What is to wait from it on, and until when.
+    pub(crate) waiting: Vec<(Seq, Duration)>,
     /// What it takes back from the dead letters.
     pub(crate) revived: Vec<Seq>,
     /// Whether it sets another place: what was settled meanwhile counts no more.
@@ -63,12 +70,35 @@ impl State {
                 open[place].failures += 1;
             }
         }
+        for seq in &change.taken_back {
+            if let Ok(place) = open.binary_search_by_key(seq, |open| open.seq) {
+                open[place].deliveries = open[place].deliveries.saturating_sub(1);
+            }
+        }
         for seq in change.revived.iter().copied() {
             if let Err(place) = open.binary_search_by_key(&seq, |open| open.seq) {
                 open.insert(place, Open { seq, deliveries: 0, failures: 0, revived: true });
             }
         }
         Cursor { position, replay_to: self.replay_to, skipped: self.skipped, lost: self.lost, open }
+    }
+
+    /// What is to be written beside the cursor with `change`: the waits that last. `at` is now, in
+    /// milliseconds since 1970.
+    pub(in crate::subscription) fn waits(
+        &self,
+        change: &CursorChange,
+        now: Duration,
+        at: i64,
+    ) -> Waits {
+        let waiting = self.waiting.iter().filter(|(_, seq)| {
+            let pending = self.pending.get(seq);
+            pending.is_some_and(|one| matches!(one.phase, Phase::Waiting { lasts: true, .. }))
+        });
+        let waiting = waiting.map(|(due, seq)| (*seq, *due)).chain(change.waiting.iter().copied());
+        let left = waiting.map(|(seq, due)| (seq, due.saturating_sub(now)));
+        let left: BTreeMap<_, _> = left.filter(|(_, left)| !left.is_zero()).collect();
+        Waits { at, left: left.into_iter().collect() }
     }
 
     /// Names what the cursor says now, for [`written`](Self::written).

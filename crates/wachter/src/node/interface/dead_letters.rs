@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -16,9 +15,6 @@ use crate::node::context::Node;
 /// How many a list has where nobody says, and at most.
 const FEW: u32 = 100;
 const MOST: u32 = 1_000;
-
-/// How many are read at once to count them: each has a copy of its event.
-const PAGE: usize = 64;
 
 /// What is given up where nobody has subscribed by hand: the subscriptions of agents.
 const AGENTS: &str = "agents/";
@@ -56,22 +52,6 @@ async fn forget(node: Arc<Node>, call: Call<DropDeadLetter>) -> Result<Nothing, 
     let id = DeadLetterId::new(call.parameter()?);
     let found = node.bus.drop_dead_letter(id).await;
     if found.map_err(|error| unwritten(&error))? { Ok(Nothing {}) } else { Err(missing(id)) }
-}
-
-/// How many there are, by subscription.
-///
-/// # Errors
-/// The journal cannot be read.
-pub(super) async fn count(bus: &Bus) -> Result<BTreeMap<SubscriptionName, u64>, Problem> {
-    let (mut counts, mut after) = (BTreeMap::new(), DeadLetterId::new(0));
-    loop {
-        let page = bus.dead_letters(None, after, PAGE).await.map_err(|error| unreadable(&error))?;
-        let Some(last) = page.last() else { return Ok(counts) };
-        after = last.id;
-        for letter in page {
-            *counts.entry(letter.subscription).or_default() += 1;
-        }
-    }
 }
 
 /// A subscription by its name, or by the name of its agent.

@@ -1,14 +1,14 @@
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use wachter_api::shapes::{LogLine, LogsQuery};
 use wachter_api::{Call, Problem, ReadLogs, Server};
-use wachter_log::{Line, Reader};
+use wachter_log::{Line, Look, Reader};
 use wachter_model::{Level, chain};
 
 use super::with;
@@ -18,6 +18,9 @@ use crate::node::log;
 /// How many lines are handed out where nobody says, and at most before those that are followed.
 const FEW: u32 = 100;
 const MOST: u32 = 100_000;
+
+/// By how much a clock may have been set while the log was written.
+const SLACK: SignedDuration = SignedDuration::from_hours(1);
 
 /// How often who follows looks for what is new.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -32,17 +35,17 @@ async fn read(
 ) -> Result<impl Stream<Item = Result<LogLine, Problem>> + use<>, Problem> {
     let folder = node.data.join(log::FOLDER);
     let query = call.query;
-    let reading = Reading::open(folder, Wanted::of(&query), query.limit, query.follow);
-    let reading = blocking(reading).await?;
+    let reading = blocking(move || Reading::open(&folder, &query)).await?;
     Ok(stream::try_unfold(reading, |mut reading| async {
         loop {
-            if let Some(line) = reading.lines.pop_front() {
+            if let Some(line) = reading.next() {
                 return Ok(Some((shown(line), reading)));
             }
-            if !reading.follow {
-                return Ok(None);
+            match reading.then {
+                Then::End => return Ok(None),
+                Then::More => {}
+                Then::Wait => tokio::time::sleep(PAUSE).await,
             }
-            tokio::time::sleep(PAUSE).await;
             reading = blocking(move || reading.read_on()).await?;
         }
     }))
@@ -56,74 +59,85 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(query: &LogsQuery) -> Self {
-        Self { since: query.since, level: query.level }
-    }
-
     fn takes(self, line: &Line) -> bool {
         self.since.is_none_or(|since| line.time >= since)
             && self.level.is_none_or(|level| line.level >= level)
     }
+
+    /// What to make of a line on the way back from the end.
+    fn look(self, line: &Line) -> Look {
+        // What is in no format of ours has no time of its own, and says nothing of what is before it.
+        let timed = line.time != Timestamp::UNIX_EPOCH;
+        let oldest = self.since.and_then(|since| since.checked_sub(SLACK).ok());
+        match oldest {
+            _ if self.takes(line) => Look::Wanted,
+            Some(oldest) if timed && line.time < oldest => Look::TooOld,
+            _ => Look::Other,
+        }
+    }
 }
 
-/// A log that is being handed out.
+/// A log that is being handed out, page by page.
 struct Reading {
-    folder: PathBuf,
-    /// None while there is no log.
-    reader: Option<Reader>,
+    reader: Reader,
     wanted: Wanted,
     follow: bool,
+    /// How many lines are still handed out; who follows is handed all that come.
+    left: usize,
     lines: VecDeque<Line>,
+    then: Then,
+}
+
+/// What is to be done when no line is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    End,
+    More,
+    Wait,
 }
 
 impl Reading {
-    /// Reads what is there, of which the last lines are kept. Waits for the disk.
-    fn open(
-        folder: PathBuf,
-        wanted: Wanted,
-        limit: Option<u32>,
-        follow: bool,
-    ) -> impl FnOnce() -> Result<Self, Problem> + Send + 'static {
-        let limit = usize::try_from(limit.unwrap_or(FEW).min(MOST)).unwrap_or(usize::MAX);
-        move || {
-            let mut reading =
-                Self { reader: reader(&folder)?, folder, wanted, follow, lines: VecDeque::new() };
-            loop {
-                let read = reading.take()?;
-                let excess = reading.lines.len().saturating_sub(limit);
-                reading.lines.drain(..excess);
-                if read == 0 {
-                    return Ok(reading);
-                }
-            }
-        }
+    /// From the oldest of the last lines that are wanted. Waits for the disk.
+    fn open(folder: &Path, query: &LogsQuery) -> Result<Self, Problem> {
+        let wanted = Wanted { since: query.since, level: query.level };
+        let limit = usize::try_from(query.limit.unwrap_or(FEW).min(MOST)).unwrap_or(usize::MAX);
+        let reader = Reader::last(folder, limit, |line| wanted.look(line));
+        let reader = reader.map_err(|error| Problem::internal(chain(&error)))?;
+        let reading = Self {
+            reader,
+            wanted,
+            follow: query.follow,
+            left: limit,
+            lines: VecDeque::new(),
+            then: Then::More,
+        };
+        reading.read_on()
     }
 
-    /// Reads what came since. Waits for the disk.
-    fn read_on(mut self) -> Result<Self, Problem> {
-        if self.reader.is_none() {
-            self.reader = reader(&self.folder)?;
+    /// The next line of those that were read.
+    fn next(&mut self) -> Option<Line> {
+        if self.follow {
+            return self.lines.pop_front();
         }
-        self.take()?;
+        let left = self.left.checked_sub(1)?;
+        let line = self.lines.pop_front()?;
+        self.left = left;
+        Some(line)
+    }
+
+    /// Reads a page more. Waits for the disk.
+    fn read_on(mut self) -> Result<Self, Problem> {
+        let lines = self.reader.next_lines().map_err(|error| Problem::internal(chain(&error)))?;
+        self.then = match (lines.is_empty(), self.follow) {
+            (true, true) => Then::Wait,
+            (true, false) => Then::End,
+            // What came since the end was looked for is nobody's who does not follow.
+            (false, false) if self.left == 0 => Then::End,
+            (false, _) => Then::More,
+        };
+        self.lines.extend(lines.into_iter().filter(|line| self.wanted.takes(line)));
         Ok(self)
     }
-
-    /// Takes some lines in; says how many there were.
-    fn take(&mut self) -> Result<usize, Problem> {
-        let Some(reader) = &mut self.reader else { return Ok(0) };
-        let lines = reader.next_lines().map_err(|error| Problem::internal(chain(&error)))?;
-        let read = lines.len();
-        self.lines.extend(lines.into_iter().filter(|line| self.wanted.takes(line)));
-        Ok(read)
-    }
-}
-
-/// None where there is no log yet.
-fn reader(folder: &Path) -> Result<Option<Reader>, Problem> {
-    if !folder.exists() {
-        return Ok(None);
-    }
-    Reader::open(folder).map(Some).map_err(|error| Problem::internal(chain(&error)))
 }
 
 async fn blocking<T: Send + 'static>(

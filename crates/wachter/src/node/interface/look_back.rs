@@ -231,6 +231,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_newest_few_of_a_long_journal_are_read_alone() {
+        let (_folder, bus) = journal(20_000).await;
+        let check = async |topic: Option<&str>, limit: usize, most: usize| {
+            let mut looked_at = 0;
+            let found = latest(&bus, topics(topic).unwrap(), Bounds::default(), limit, |stored| {
+                looked_at += 1;
+                Some((0, stored.seq.get()))
+            });
+            assert_eq!(found.await.unwrap().len(), limit);
+            assert!(looked_at <= most, "{looked_at} for the last {limit} of {topic:?}");
+        };
+        check(None, 1, 1_024).await;
+        check(None, 50, 1_024).await;
+        check(None, 1_000, 2_000).await;
+        // One of a thousand: those of the last 1,024 and of the last 4,096.
+        check(Some("a.rare"), 4, 1 + 4).await;
+    }
+
+    #[tokio::test]
     async fn what_was_not_found_is_not_counted() {
         let (_folder, bus) = journal(3_000).await;
         let even =

@@ -15,7 +15,6 @@ use wachter_protocol::launcher::{Enforcement, Hello};
 use wachter_runtime::dispatch::AgentReport;
 use wachter_runtime::schedule::AgentState;
 
-use super::dead_letters;
 use super::problems::unreadable;
 use super::with;
 use crate::node::context::Node;
@@ -150,7 +149,8 @@ async fn warnings(
             journal.lost
         ));
     }
-    let given_up = dead_letters::count(&node.bus).await?.values().sum::<u64>();
+    let given_up = node.bus.count_dead_letters().await.map_err(|error| unreadable(&error))?;
+    let given_up: u64 = given_up.values().sum();
     if given_up > 0 && given_up >= u64::from(health.dead_letters) {
         warnings.push(format!(
             "{given_up} events could not be handled; `wachter dead-letters list` shows them"

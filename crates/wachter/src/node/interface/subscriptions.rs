@@ -3,7 +3,8 @@ use std::sync::Arc;
 use wachter_api::shapes::Subscription;
 use wachter_api::{Call, ListSubscriptions, Problem, Server};
 
-use super::{dead_letters, with};
+use super::problems::unreadable;
+use super::with;
 use crate::node::context::Node;
 
 pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
@@ -11,7 +12,8 @@ pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
 }
 
 async fn list(node: Arc<Node>, _: Call<ListSubscriptions>) -> Result<Vec<Subscription>, Problem> {
-    let dead_letters = dead_letters::count(&node.bus).await?;
+    let dead_letters = node.bus.count_dead_letters().await;
+    let dead_letters = dead_letters.map_err(|error| unreadable(&error))?;
     let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let subscriptions = node.bus.subscriptions().into_iter().map(|status| Subscription {
         dead_letters: dead_letters.get(&status.name).copied().unwrap_or(0),

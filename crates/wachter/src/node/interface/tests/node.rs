@@ -171,6 +171,15 @@ async fn the_last_lines_of_the_log_are_handed_out_and_then_what_comes() {
     write(200, Level::Info);
     write(201, Level::Critical);
     assert_eq!(following.next().await.unwrap().unwrap().message, "201");
+    // The file is closed, and the next one begun.
+    std::fs::rename(folder.join("node.log"), folder.join("node-20270115T080000.000000Z.log"))
+        .unwrap();
+    write(202, Level::Error);
+    assert_eq!(following.next().await.unwrap().unwrap().message, "202");
+    check(LogsQuery { limit: Some(2), ..LogsQuery::default() }, &["201", "202"]).await;
+    check(LogsQuery { limit: Some(0), ..LogsQuery::default() }, &[]).await;
+    let level = LogsQuery { limit: Some(4), level: Some(Level::Warn), ..LogsQuery::default() };
+    check(level, &["180", "190", "201", "202"]).await;
 }
 
 #[tokio::test]
