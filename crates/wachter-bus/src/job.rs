@@ -103,7 +103,7 @@ impl Transaction<'_> {
     /// Writes the cursors of those that were touched.
     pub(crate) fn write_cursors(&mut self) -> rusqlite::Result<()> {
         let offered = self.hub.offered();
-        for touched in self.touched.iter_mut().filter(|touched| !touched.change.replaced) {
+        for touched in &mut self.touched {
             let (cursor, version) = touched.subscription.cursor(offered, &touched.change);
             crate::writer::write_cursor(self.connection, touched.subscription.id, &cursor)?;
             touched.written = Some((version, cursor.position));

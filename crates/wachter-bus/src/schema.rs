@@ -84,6 +84,10 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE dead_letters ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
     UPDATE dead_letters SET failures = attempts;
     DELETE FROM facts WHERE name IN ('chain', 'dropped_to');",
+    // A subscription can be given a part of the past again and then go on where it was: see `Cursor`,
+    // which reads all forms; a version before this would take the new form for damage. What was given
+    // up as such a repetition is told apart, so that it is one still when it is tried again.
+    "ALTER TABLE dead_letters ADD COLUMN replay INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The version that this program writes.

@@ -78,8 +78,8 @@ impl Shared {
         self.wake.notify_waiters();
     }
 
-    pub(crate) fn revive(&self, seq: Seq) {
-        lock(&self.state).revive(seq);
+    pub(crate) fn revive(&self, seq: Seq, owed: bool) {
+        lock(&self.state).revive(seq, owed);
         self.wake.notify_waiters();
     }
 

@@ -255,7 +255,7 @@ async fn a_journal_of_the_first_schema_is_taken_over() {
         .unwrap()
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
     let bus = fixture.open();
     let subscription = bus.subscribe(declared).await.unwrap();
     assert_eq!(next(&subscription).await.failures(), 3);
