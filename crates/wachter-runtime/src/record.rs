@@ -68,7 +68,6 @@ pub enum Aftermath {
 }
 
 impl Aftermath {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
     fn is_settled(&self) -> bool {
         *self == Self::Settled
     }

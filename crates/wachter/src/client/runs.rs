@@ -214,15 +214,8 @@ pub(super) async fn follow(
                 // In this order: what is done with has its outcome in the journal before.
                 let letter = dead_letter(agent, sent, node).await?;
                 if letter.is_some() || is_done(agent, sent, node).await? {
-                    let query = EventsQuery {
-                        topic: query.topic.clone(),
-                        after: query.after,
-                        limit: Some(1_000),
-                        ..EventsQuery::default()
-                    };
-                    let events = node.call::<ListEvents>(&query, &Nothing {}).await?;
-                    match (events.iter().filter_map(|event| tried(event, &sent.id)).last(), letter) {
-                        (Some(tried), _) => break tried.run,
+                    match (last_try(sent, node).await?, letter) {
+                        (Some(run), _) => break run,
                         (None, Some(letter)) => return Err(given_up(agent, &letter)),
                         (None, None) => return Err(CommandError::failed(format!(
                             "agent {agent} did not run for this request: another run was under way, or it may not run here; `wachter agents show {agent}` says more"
@@ -262,6 +255,19 @@ pub(super) fn finish(followed: &Followed, format: Format) -> CommandResult {
             letter.unwrap_or_default()
         ),
     ))
+}
+
+/// The run that decides on a request, or the last that there was for it.
+async fn last_try(sent: &Sent, node: &Node) -> Result<Option<RunId>, CommandError> {
+    let query = EventsQuery {
+        topic: Some(RUN_FINISHED.to_owned()),
+        after: Some(sent.sequence),
+        limit: Some(1_000),
+        ..EventsQuery::default()
+    };
+    let events = node.call::<ListEvents>(&query, &Nothing {}).await?;
+    let tries: Vec<Tried> = events.iter().filter_map(|event| tried(event, &sent.id)).collect();
+    Ok(tries.iter().find(|tried| tried.decides).or(tries.last()).map(|tried| tried.run))
 }
 
 fn given_up(agent: &str, letter: &DeadLetter) -> CommandError {

@@ -186,7 +186,7 @@ mod tests {
             let error = mark.verify(key).err().map(|error| error.message);
             match expected {
                 Some(words) => {
-                    assert!(error.as_ref().is_some_and(|error| error.contains(words)), "{error:?}")
+                    assert!(error.as_ref().is_some_and(|error| error.contains(words)), "{error:?}");
                 }
                 None => {
                     assert_eq!(error, None);
