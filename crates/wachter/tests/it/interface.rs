@@ -146,7 +146,7 @@ fn agents_and_runs() {
     // The last try decides, and what was given up is said to be.
     let stubborn = ["agents", "run", "stubborn", "--wait", "--input", "greeting=fail"];
     let given_up = site.wachter(&stubborn);
-    ends(&given_up, 4, "the request was given up after 2 tries: `wachter dead-letters show 1`");
+    ends(&given_up, 4, "the request was given up after 2 tries: `wachter dead-letters show 2`");
     let tries = site.json(&["runs", "--agent", "stubborn"]);
     assert_eq!(tries.as_array().unwrap().len(), 2, "{tries}");
     let last =
