@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::net::UnixStream;
 
-use crate::{Endpoint, Lines, Problem, Single, Streaming};
+use crate::{Endpoint, LOCAL_FILE, Lines, Problem, Single, Streaming};
 
 /// Calls a node over its socket. Each call has a connection of its own; there is no other state.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The socket may not be opened.
-    #[error("you may not use {}; the local file says who may, under `api`", socket.display())]
+    #[error("you may not use {}; who may stands under `settings.api.roles` in that node's local file, which is {LOCAL_FILE} where nobody chose another", socket.display())]
     Denied {
         /// Where.
         socket: PathBuf,

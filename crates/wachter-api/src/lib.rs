@@ -32,3 +32,6 @@ pub use problem::{Problem, ProblemKind};
 pub use roles::{Caller, Members, RoleError, Roles};
 pub use routes::*;
 pub use server::{Call, Called, MissingRoutes, Server, Service};
+
+/// Where the local file of a node is that the system starts.
+const LOCAL_FILE: &str = "/etc/wachter/node.yaml";

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::limits::Rules;
 use crate::{Caller, Control, Endpoint, Method, Problem, ProblemKind, ROUTES, Role, Roles, Route};
-use crate::{ServerLimits, Single, Streaming};
+use crate::{LOCAL_FILE, ServerLimits, Single, Streaming};
 
 /// A request, checked and taken apart.
 #[derive(Debug)]
@@ -332,7 +332,7 @@ fn authorize(caller: Option<&Caller>, route: &Route) -> Result<Caller, Problem> 
         Some(Caller { name, role: Some(role), .. }) => Err(Problem::new(
             ProblemKind::Forbidden,
             format!(
-                "this takes the role {}, and {name} is {role}; the local file says who is what, under `api`",
+                "this takes the role {}, and {name} is {role}; who is what stands under `settings.api.roles` in the node's local file, which is {LOCAL_FILE} where nobody chose another",
                 route.role
             ),
         )),
@@ -343,7 +343,9 @@ fn authorize(caller: Option<&Caller>, route: &Route) -> Result<Caller, Problem> 
 fn nothing_at_all() -> Problem {
     Problem::new(
         ProblemKind::Forbidden,
-        "you have no role on this node; the local file says who has, under `api`",
+        format!(
+            "you have no role on this node; who has one stands under `settings.api.roles` in its local file, which is {LOCAL_FILE} where nobody chose another"
+        ),
     )
 }
 

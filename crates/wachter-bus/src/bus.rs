@@ -17,12 +17,12 @@ use crate::open::{self, OpenError, Opened};
 use crate::publish::{self, PublishJob};
 use crate::queue::Message;
 use crate::room::{Room, Taken};
-use crate::subscription::{DeclareJob, RemoveJob, ResetJob};
+use crate::subscription::{DeclareJob, RedeliverJob, RemoveJob};
 use crate::{
-    DeadLetter, DeadLetterId, Ephemeral, EventFilter, KeyChange, KeyEntry, KeyError, KeyWatch,
-    Limits, Notice, Options, PublishError, PublishReason, Published, ReadError, Seq, Start,
-    Subscription, SubscriptionName, SubscriptionOptions, SubscriptionStatus, WriteError, clock,
-    lock,
+    DeadLetter, DeadLetterId, End, Ephemeral, EventFilter, KeyChange, KeyEntry, KeyError, KeyWatch,
+    Limits, Notice, Options, PublishError, PublishReason, Published, ReadError, Redelivery, Seq,
+    Start, Subscription, SubscriptionName, SubscriptionOptions, SubscriptionStatus, WriteError,
+    clock, lock,
 };
 
 /// The bus of one node over its journal. Clones are the same bus; the last one that is dropped closes
@@ -218,15 +218,23 @@ impl Bus {
         self.ask(|answer| RemoveJob { hub, name, answer }).await?
     }
 
-    /// Sets a subscription to another place. What it has had before is delivered again, and marked
-    /// ([`Delivery::is_replay`](crate::Delivery::is_replay)). What is in flight cannot be settled any
-    /// more.
+    /// Delivers to a subscription once more what it has had, and marks it
+    /// ([`Delivery::is_replay`](crate::Delivery::is_replay)): from `from`, up to `to`. Then it goes on
+    /// where it was, over restarts too. Nothing is passed over that it had not: what it never had comes
+    /// after, and what is out or waits to be tried again goes on as it is, unmarked. A redelivery that
+    /// is under way already ends. Returns what is delivered again; `None` if there is no subscription
+    /// of this name.
     ///
     /// # Errors
-    /// It could not be written. That there is none is not an error, but `false`.
-    pub async fn reset(&self, name: SubscriptionName, to: Start) -> Result<bool, WriteError> {
+    /// It could not be written.
+    pub async fn redeliver(
+        &self,
+        name: SubscriptionName,
+        from: Start,
+        to: End,
+    ) -> Result<Option<Redelivery>, WriteError> {
         let hub = Arc::clone(self.hub());
-        self.ask(|answer| ResetJob { hub, name, to, found: None, answer }).await?
+        self.ask(|answer| RedeliverJob { hub, name, from, to, found: None, answer }).await?
     }
 
     /// How all subscriptions stand, by name.

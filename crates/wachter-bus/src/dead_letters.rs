@@ -58,31 +58,43 @@ pub struct DeadLetter {
     pub event: Option<Arc<Event>>,
 }
 
-/// Copies an event here. One that was here already is brought up to date.
+/// How an event was tried that was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tried {
+    pub(crate) deliveries: u32,
+    pub(crate) failures: u32,
+    /// Whether it was a replay, and is one when it is tried again.
+    pub(crate) replay: bool,
+}
+
+/// Copies an event here. One that was here already is brought up to date; one that is owed stays so,
+/// even if a replay of it is given up beside.
 pub(crate) fn bury(
     transaction: &Transaction<'_>,
     subscription: i64,
     seq: Seq,
-    (deliveries, failures): (u32, u32),
+    tried: Tried,
     reason: &str,
 ) -> rusqlite::Result<()> {
+    let Tried { deliveries, failures, replay } = tried;
     let (connection, now) = (transaction.connection, transaction.now);
     connection
         .prepare_cached(
             "INSERT INTO dead_letters
-                (subscription, seq, at, attempts, failures, reason, seal, stored, body)
-             SELECT ?1, seq, ?3, ?4, ?5, ?6, seal, at, body FROM events WHERE seq = ?2
+                (subscription, seq, at, attempts, failures, reason, replay, seal, stored, body)
+             SELECT ?1, seq, ?3, ?4, ?5, ?6, ?7, seal, at, body FROM events WHERE seq = ?2
              ON CONFLICT (subscription, seq) DO NOTHING",
         )?
-        .execute(params![subscription, seq.to_sql(), now, deliveries, failures, reason])?;
+        .execute(params![subscription, seq.to_sql(), now, deliveries, failures, reason, replay])?;
     // Where the original is gone, the copy that it came back from is here.
     connection
         .prepare_cached(
             "UPDATE dead_letters
-             SET at = ?3, attempts = ?4, failures = ?5, reason = ?6, retried = NULL
+             SET at = ?3, attempts = ?4, failures = ?5, reason = ?6, replay = min(replay, ?7),
+                 retried = NULL
              WHERE subscription = ?1 AND seq = ?2",
         )?
-        .execute(params![subscription, seq.to_sql(), now, deliveries, failures, reason])?;
+        .execute(params![subscription, seq.to_sql(), now, deliveries, failures, reason, replay])?;
     Ok(())
 }
 
@@ -179,30 +191,31 @@ pub(crate) struct DeadLetterJob {
     pub(crate) hub: Arc<Hub>,
     pub(crate) id: DeadLetterId,
     pub(crate) fate: Fate,
-    pub(crate) found: Option<(Arc<Shared>, Seq)>,
+    /// Whose it is, where it lies, and whether it is owed.
+    pub(crate) found: Option<(Arc<Shared>, Seq, bool)>,
     pub(crate) answer: oneshot::Sender<Result<bool, WriteError>>,
 }
 
 impl Job for DeadLetterJob {
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        let row: Option<(i64, i64)> = transaction
+        let row: Option<(i64, i64, bool)> = transaction
             .connection
-            .prepare_cached("SELECT subscription, seq FROM dead_letters WHERE id = ?1")?
-            .query_row([self.id.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached("SELECT subscription, seq, replay FROM dead_letters WHERE id = ?1")?
+            .query_row([self.id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        self.found = row.and_then(|(subscription, seq)| {
+        self.found = row.and_then(|(subscription, seq, replay)| {
             let all = lock(&self.hub.subscriptions);
             let shared = all.values().find(|shared| shared.id == subscription)?;
-            Some((Arc::clone(shared), Seq::from_sql(seq)))
+            Some((Arc::clone(shared), Seq::from_sql(seq), !replay))
         });
-        let Some((shared, seq)) = &self.found else { return Ok(()) };
+        let Some((shared, seq, owed)) = &self.found else { return Ok(()) };
         match self.fate {
             Fate::Retry => {
                 transaction
                     .connection
                     .prepare_cached("UPDATE dead_letters SET retried = ?2 WHERE id = ?1")?
                     .execute([self.id.0, transaction.now])?;
-                transaction.touch(shared).revived.push(*seq);
+                transaction.touch(shared).revived.push((*seq, *owed));
             }
             Fate::Drop => forget(transaction.connection, shared.id, *seq)?,
         }
@@ -211,9 +224,9 @@ impl Job for DeadLetterJob {
 
     fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
         let answer = outcome.map_err(Clone::clone).map(|()| match &self.found {
-            Some((shared, seq)) => {
+            Some((shared, seq, owed)) => {
                 if self.fate == Fate::Retry {
-                    shared.revive(*seq);
+                    shared.revive(*seq, *owed);
                 }
                 true
             }

@@ -103,7 +103,7 @@ impl Transaction<'_> {
     /// Writes the cursors of those that were touched.
     pub(crate) fn write_cursors(&mut self) -> rusqlite::Result<()> {
         let offered = self.hub.offered();
-        for touched in self.touched.iter_mut().filter(|touched| !touched.change.replaced) {
+        for touched in &mut self.touched {
             let (cursor, waits, version) = touched.subscription.place(offered, &touched.change);
             let id = touched.subscription.id;
             crate::writer::write_cursor(self.connection, id, &cursor, &waits)?;

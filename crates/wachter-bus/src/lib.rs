@@ -76,9 +76,9 @@ pub use salvage::{Salvage, SalvageError};
 pub use seq::{Seq, SeqRange};
 pub use stored::Stored;
 pub use subscription::{
-    AckError, Acknowledged, Delivery, EventFilter, IdempotencyKey, Order, Outputs, Predicate,
-    Retry, Start, Subscription, SubscriptionName, SubscriptionNameError, SubscriptionOptions,
-    SubscriptionStatus,
+    AckError, Acknowledged, Delivery, End, EventFilter, IdempotencyKey, Order, Outputs, Predicate,
+    Redelivery, Retry, Start, Subscription, SubscriptionName, SubscriptionNameError,
+    SubscriptionOptions, SubscriptionStatus,
 };
 pub use trace::Trace;
 pub use verify::{Damage, DamageKind};

@@ -90,6 +90,10 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX checkpoints_kept ON checkpoints (first, last, at, bytes, dropped)
         WHERE dropped IS NULL;
     CREATE INDEX checkpoints_unsigned ON checkpoints (first) WHERE signature IS NULL;",
+    // A subscription can be given a part of the past again and then go on where it was: see `Cursor`,
+    // which reads all forms; a version before this would take the new form for damage. What was given
+    // up as such a repetition is told apart, so that it is one still when it is tried again.
+    "ALTER TABLE dead_letters ADD COLUMN replay INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The version that this program writes.

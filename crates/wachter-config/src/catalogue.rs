@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 use wachter_model::{AgentName, Digest, ModuleName};
 
-use crate::agent::{Agent, Presence};
+use crate::agent::{Agent, InputSchema, Presence};
 use crate::layer::LayerKind;
 use crate::problem::{Problem, Problems};
 use crate::settings::Settings;
@@ -17,6 +18,7 @@ pub struct Catalogue {
     pub(crate) settings: Settings,
     pub(crate) agents: BTreeMap<AgentName, Agent>,
     pub(crate) absent: BTreeMap<AgentName, Presence>,
+    pub(crate) schemas: BTreeMap<ModuleName, Arc<InputSchema>>,
     pub(crate) digest: Digest,
     pub(crate) warnings: Problems,
     pub(crate) merged: Node,
@@ -98,6 +100,13 @@ impl Catalogue {
     /// The agents that do not run here, and why.
     pub fn absent(&self) -> impl ExactSizeIterator<Item = (&AgentName, Presence)> {
         self.absent.iter().map(|(name, presence)| (name, *presence))
+    }
+
+    /// What the input of a module must be; none where the module does not say, or not so that it could
+    /// be used.
+    #[must_use]
+    pub fn input_schema(&self, module: &ModuleName) -> Option<&InputSchema> {
+        self.schemas.get(module).map(Arc::as_ref)
     }
 
     /// Names what is in force here: equal catalogues have equal digests, whatever their files are

@@ -27,7 +27,10 @@ mod settings;
 mod sources;
 mod tree;
 
-pub use agent::{Agent, AgentRole, Concurrency, Presence, Scope, Triggers, node_environment};
+pub use agent::{
+    Agent, AgentRole, Concurrency, InputFault, InputRefused, InputSchema, Presence, Scope,
+    Triggers, node_environment,
+};
 pub use catalogue::{Catalogue, ConfigError, Origin, OriginatedValue};
 pub use difference::{Change, difference};
 pub use files::AGENTS;

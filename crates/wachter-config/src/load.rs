@@ -1,6 +1,7 @@
 //! From texts to a catalogue: read every file, lay the layers over each other, check the whole.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wachter_document::nearest;
@@ -48,7 +49,7 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<Catalogue, Problems> {
     let schemas = schemas(sources, &mut report);
     let context = Context {
         modules: &sources.modules,
-        schemas,
+        schemas: &schemas,
         grants: sources.grants.as_ref(),
         settings: settings.as_ref(),
         settings_tree: &merged,
@@ -78,7 +79,18 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<Catalogue, Problems> {
     let settings = settings.expect("settings that cannot be read were reported just now");
     let digest = digest(&settings, &files, &agents, &absent);
     let layers = std::iter::once((LayerKind::Defaults, defaults)).chain(layers).collect();
-    Ok(Catalogue { settings, agents, absent, digest, warnings, merged, layers, agent_files, paths })
+    Ok(Catalogue {
+        settings,
+        agents,
+        absent,
+        schemas,
+        digest,
+        warnings,
+        merged,
+        layers,
+        agent_files,
+        paths,
+    })
 }
 
 /// Reads all files, those of other hosts and groups too: what is wrong there is wrong.
@@ -233,13 +245,15 @@ fn joins(
     }
 }
 
+type Schemas = BTreeMap<ModuleName, Arc<InputSchema>>;
+
 /// The schemas of the modules' inputs.
-fn schemas(sources: &Sources<'_>, report: &mut Report) -> BTreeMap<ModuleName, InputSchema> {
+fn schemas(sources: &Sources<'_>, report: &mut Report) -> Schemas {
     let mut schemas = BTreeMap::new();
     for (name, module) in &sources.modules {
         let Some(text) = &module.input_schema else { continue };
         match InputSchema::compile(text) {
-            Ok(schema) => drop(schemas.insert(name.clone(), schema)),
+            Ok(schema) => drop(schemas.insert(name.clone(), Arc::new(schema))),
             Err(reason) => {
                 let input = module.manifest.as_ref().and_then(|manifest| manifest.input.as_ref());
                 let file = input.map_or("", |input| input.file.as_str());

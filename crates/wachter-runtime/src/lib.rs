@@ -24,5 +24,5 @@ pub use deployment::{
 };
 pub use folder::{ModuleFolder, ModuleFolderError};
 pub use node_event::NodeEvent;
-pub use record::{Cause, RunRecord};
+pub use record::{Aftermath, Cause, RunRecord};
 pub use request::{RunRequest, order};

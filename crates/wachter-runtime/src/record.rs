@@ -49,6 +49,28 @@ pub struct RunRecord {
     pub connections: Value,
     /// What was used.
     pub usage: Usage,
+    /// What becomes of what caused it; records of earlier versions say nothing.
+    #[serde(default, skip_serializing_if = "Aftermath::is_settled")]
+    pub aftermath: Aftermath,
+}
+
+/// What becomes of an event after a run that it caused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aftermath {
+    /// It is done with: this run decides.
+    #[default]
+    Settled,
+    /// It is tried again, at this time or when its agent may run then.
+    Retried(Timestamp),
+    /// It was given up, and is among the dead letters.
+    GivenUp,
+}
+
+impl Aftermath {
+    fn is_settled(&self) -> bool {
+        *self == Self::Settled
+    }
 }
 
 /// Why a run was.
@@ -125,6 +147,7 @@ impl RunRecord {
             metrics: report.metrics.clone(),
             connections: serde_json::to_value(&report.connections).unwrap_or_default(),
             usage: report.usage,
+            aftermath: Aftermath::Settled,
         }
     }
 

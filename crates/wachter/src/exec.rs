@@ -8,10 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use wachter_config::InputSchema;
+use wachter_file::read_limited;
 use wachter_model::{Level, RunId};
 use wachter_protocol::module::IdempotencyKey;
 use wachter_protocol::{Egress, Excess, Grant};
-use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, order};
+use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, configured_module, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
 
 use crate::client;
@@ -42,6 +44,8 @@ pub(crate) struct Runnable {
     pub(crate) request: RunRequest,
     pub(crate) launcher: LauncherOptions,
     pub(crate) egress: Egress,
+    /// Where the module's files lie.
+    place: PathBuf,
     /// Whether the node's journal is told of it.
     journalled: bool,
     /// Holds what exists for the time of the run only.
@@ -59,7 +63,7 @@ pub(crate) async fn carry_out(
     } else {
         from_release(&arguments.module, &host)?
     };
-    runnable.request.input = input;
+    runnable.hand_in(input)?;
     runnable.request.dry_run = arguments.dry_run;
     let record = watch(&runnable, arguments.verbose).await?;
     match format {
@@ -75,6 +79,33 @@ pub(crate) async fn carry_out(
     let reason = record.message.unwrap_or_else(|| record.outcome.clone());
     let kind = if record.outcome == "not-begun" { ExitKind::Refused } else { ExitKind::RunFailed };
     Err(CommandError::new(kind, reason))
+}
+
+/// The largest schema that is read: what is over the limit of schemas is told as that.
+const MAX_SCHEMA_BYTES: u64 = 1 << 20;
+
+impl Runnable {
+    /// Hands an input to the module, where its schema allows that.
+    pub(crate) fn hand_in(&mut self, input: Value) -> CommandResult {
+        let read = |path: &str| {
+            let bytes = read_limited(&self.place.join(path), MAX_SCHEMA_BYTES).ok()?;
+            String::from_utf8(bytes).ok()
+        };
+        let manifest = &self.request.manifest;
+        if let Some(text) = configured_module(read).input_schema {
+            match InputSchema::compile(&text) {
+                Ok(schema) => schema
+                    .allow(&manifest.name, &input)
+                    .map_err(|refused| CommandError::usage(refused.to_string()))?,
+                Err(reason) => output::talk(format_args!(
+                    "the input schema of {} cannot be used, so the input was not checked: {reason}",
+                    manifest.name
+                )),
+            }
+        }
+        self.request.input = input;
+        Ok(())
+    }
 }
 
 /// A module in a folder, run as the user who asks.
@@ -94,7 +125,7 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
     let folder = Folder::new()?;
     let mut arguments: Vec<OsString> = vec![
         "--development".into(),
-        path.into_os_string(),
+        path.clone().into_os_string(),
         "--state".into(),
         folder.0.join("state").into_os_string(),
     ];
@@ -120,6 +151,7 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
         },
         launcher: LauncherOptions::Spawn { program: host.launcher()?, arguments },
         egress: Egress::default(),
+        place: path,
         journalled: false,
         _folder: Some(folder),
     })
@@ -147,6 +179,7 @@ fn from_release(name: &str, options: &HostOptions) -> Result<Runnable, CommandEr
         // The node's own launcher is the node's; this run has one of its own.
         launcher: node::launcher_options(&host, options, "launcher-exec")?,
         egress: host.local.egress.clone(),
+        place: node::folder_of(&host.data, digest),
         journalled: true,
         _folder: None,
     })

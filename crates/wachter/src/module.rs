@@ -146,7 +146,7 @@ async fn test(
     let mut records: Vec<RunRecord> = Vec::new();
     for (name, dry_run) in [("dry run", true), ("run", false), ("run again", false)] {
         let mut runnable = exec::from_folder(&folder, &host)?;
-        runnable.request.input = input.clone();
+        runnable.hand_in(input.clone())?;
         runnable.request.dry_run = dry_run;
         runnable.request.state = state.clone();
         let (record, new_state) = exec::watch_with_state(&runnable, true).await?;

@@ -14,8 +14,8 @@ pub struct AuditQuery {
     /// Up to this place; to the newest where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
-    /// The text of a checkpoint that somebody kept, to be compared by a check of the chain. Its
-    /// signature is the caller's to verify.
+    /// The text of a checkpoint that somebody kept, to be compared by a check of the chain. Where a
+    /// signature follows, it has to be one by a key of this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
 }

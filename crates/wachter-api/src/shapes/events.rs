@@ -109,12 +109,13 @@ pub struct Replay {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub since: Option<Timestamp>,
-    /// Up to this place. Subscriptions cannot stop on the way, so for now it is refused.
+    /// Up to this place, or…
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
-    /// Carries out effects too. Without it a replay is a dry run.
-    #[serde(default)]
-    pub effects: bool,
+    /// …up to what was written before this moment; where both are left out, up to what it has had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub until: Option<Timestamp>,
 }
 
 /// What a replay comes to.

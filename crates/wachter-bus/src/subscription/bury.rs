@@ -28,10 +28,10 @@ impl BuryJob {
 
 impl Job for BuryJob {
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        let counts = lock(&self.shared.state).burying(self.seq);
-        if let Some(counts) = counts {
+        let tried = lock(&self.shared.state).burying(self.seq);
+        if let Some(tried) = tried {
             let id = self.shared.id;
-            crate::dead_letters::bury(transaction, id, self.seq, counts, &self.reason)?;
+            crate::dead_letters::bury(transaction, id, self.seq, tried, &self.reason)?;
             transaction.touch(&self.shared).settled.push(self.seq);
         }
         Ok(())

@@ -5,7 +5,8 @@ use tokio::sync::oneshot;
 
 use super::shared::Shared;
 use super::{
-    Cursor, CursorChange, Start, Subscription, SubscriptionName, SubscriptionOptions, Waits,
+    Again, Cursor, End, Redelivery, Start, Subscription, SubscriptionName, SubscriptionOptions,
+    Waits,
 };
 use crate::hub::Hub;
 use crate::job::{Job, Transaction};
@@ -137,7 +138,7 @@ impl Job for RemoveJob {
             self.hub.reroute();
             if let Some(shared) = &removed {
                 let mut state = lock(&shared.state);
-                state.reset(Seq::ZERO, Seq::ZERO);
+                state.clear();
                 state.removed = true;
                 drop(state);
                 shared.wake.notify_waiters();
@@ -148,33 +149,30 @@ impl Job for RemoveJob {
     }
 }
 
-/// Sets a subscription to another place. What it has had already is delivered as a replay.
-pub(crate) struct ResetJob {
+/// Gives a subscription a part of the past again, as a replay.
+pub(crate) struct RedeliverJob {
     pub(crate) hub: Arc<Hub>,
     pub(crate) name: SubscriptionName,
-    pub(crate) to: Start,
-    pub(crate) found: Option<(Arc<Shared>, Cursor)>,
-    pub(crate) answer: oneshot::Sender<Result<bool, WriteError>>,
+    pub(crate) from: Start,
+    pub(crate) to: End,
+    pub(crate) found: Option<(Arc<Shared>, Again)>,
+    pub(crate) answer: oneshot::Sender<Result<Option<Redelivery>, WriteError>>,
 }
 
-impl Job for ResetJob {
+impl Job for RedeliverJob {
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
         let known = lock(&self.hub.subscriptions).get(&self.name).cloned();
         self.found = match known {
             Some(shared) => {
-                let change = transaction.touch(&shared);
-                change.replaced = true;
-                let (before, _) = shared.cursor(self.hub.offered(), &CursorChange::default());
-                let position = position(transaction, self.to)?;
-                let cursor = Cursor {
-                    position,
-                    replay_to: before.position.max(before.replay_to),
-                    open: Vec::new(),
-                    ..before
+                let after = position(transaction, self.from)?;
+                let to = match self.to {
+                    End::Here => None,
+                    End::Seq(seq) => Some(seq),
+                    End::Time(time) => Some(position(transaction, Start::Time(time))?),
                 };
-                let waits = Waits::default();
-                crate::writer::write_cursor(transaction.connection, shared.id, &cursor, &waits)?;
-                Some((shared, cursor))
+                let again = Again { after, to };
+                transaction.touch(&shared).again = Some(again);
+                Some((shared, again))
             }
             None => None,
         };
@@ -182,13 +180,12 @@ impl Job for ResetJob {
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
-        let answer = outcome.map_err(Clone::clone).map(|()| match &self.found {
-            Some((shared, cursor)) => {
-                lock(&shared.state).reset(cursor.position, cursor.replay_to);
+        let answer = outcome.map_err(Clone::clone).map(|()| {
+            self.found.as_ref().map(|(shared, again)| {
+                let (after, to) = lock(&shared.state).set_back(*again, self.hub.offered());
                 shared.wake.notify_waiters();
-                true
-            }
-            None => false,
+                Redelivery { after, to }
+            })
         });
         let _ = self.answer.send(answer);
     }
@@ -211,11 +208,13 @@ pub(crate) fn load_all(
         let floor = Seq::from_sql(row.get(3)?);
         let read = Cursor::from_bytes(row.get_ref(2)?.as_blob()?)
             // A place beyond the journal: its end was lost, and new events will have these numbers.
-            .filter(|cursor| cursor.position <= last);
-        let cursor = read.unwrap_or_else(|| {
+            .filter(|cursor| cursor.position.max(cursor.jumps_to()) <= last);
+        let mut cursor = read.unwrap_or_else(|| {
             damaged.push(name.clone());
             Cursor { position: floor.min(last), ..Cursor::default() }
         });
+        // New events that will have the numbers of lost ones are no replay.
+        cursor.replay_to = cursor.replay_to.min(last);
         let mut options = SubscriptionOptions::new(name.clone());
         options.lag_limit = row
             .get::<_, Option<i64>>(4)?

@@ -36,14 +36,14 @@ mod shared;
 mod state;
 mod waits;
 
-pub(crate) use cursor::Cursor;
-pub(crate) use declare::{DeclareJob, RemoveJob, ResetJob, first_at, load_all};
+pub(crate) use cursor::{Again, Cursor};
+pub(crate) use declare::{DeclareJob, RedeliverJob, RemoveJob, first_at, load_all};
 pub use delivery::Delivery;
 pub use filter::{EventFilter, Predicate};
 pub use idempotency_key::IdempotencyKey;
 pub use member::{Subscription, SubscriptionStatus};
 pub use name::{SubscriptionName, SubscriptionNameError};
-pub use options::{Order, Start, SubscriptionOptions};
+pub use options::{End, Order, Redelivery, Start, SubscriptionOptions};
 pub use outputs::{AckError, Acknowledged, Outputs};
 pub use retry::Retry;
 pub(crate) use shared::Shared;

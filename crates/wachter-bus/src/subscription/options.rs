@@ -44,6 +44,26 @@ pub enum Start {
     Time(Timestamp),
 }
 
+/// Where what is delivered again ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where the subscription is.
+    Here,
+    /// With this event.
+    Seq(Seq),
+    /// With the last event written before this time.
+    Time(Timestamp),
+}
+
+/// What is delivered again: what the subscription means of the events after one place, up to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redelivery {
+    /// The place before the first.
+    pub after: Seq,
+    /// The place of the last; no more than `after` where there is nothing.
+    pub to: Seq,
+}
+
 /// What order deliveries keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {

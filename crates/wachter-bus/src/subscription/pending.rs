@@ -15,6 +15,8 @@ pub(super) struct Pending {
     pub(super) failures: u32,
     /// Whether it came back from the dead letters.
     pub(super) revived: bool,
+    /// Whether its delivery is no replay, wherever it lies.
+    pub(super) owed: bool,
     pub(super) phase: Phase,
 }
 
@@ -45,19 +47,26 @@ impl Pending {
             deliveries: 0,
             failures: 0,
             revived: false,
+            owed: false,
             phase: Phase::Ready,
         }
     }
 
     /// An event that a cursor tells of.
     pub(super) const fn told_of(open: Open) -> Self {
-        let Open { deliveries, failures, revived, .. } = open;
-        Self { stored: None, deliveries, failures, revived, phase: Phase::Ready }
+        let Open { deliveries, failures, revived, owed, .. } = open;
+        Self { stored: None, deliveries, failures, revived, owed, phase: Phase::Ready }
     }
 
     /// What a cursor tells of it.
     pub(super) const fn open(&self, seq: Seq) -> Open {
-        Open { seq, deliveries: self.deliveries, failures: self.failures, revived: self.revived }
+        Open {
+            seq,
+            deliveries: self.deliveries,
+            failures: self.failures,
+            revived: self.revived,
+            owed: self.owed,
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use super::bury::cut_short;
 use super::outputs::{AckError, Acknowledged, Outputs};
 use super::shared::Shared;
+use crate::dead_letters::Tried;
 use crate::hub::Hub;
 use crate::job::{Job, Transaction};
 use crate::keys::KeyChange;
@@ -137,6 +138,7 @@ impl Job for SettleJob {
             (Verdict::PutBack { until }, _) => Some(*until),
             _ => None,
         };
+        let replay = state.is_replay(self.seq);
         drop(state);
         self.begun = begun.is_some();
         let Some((deliveries, failures, revived)) = begun else {
@@ -164,8 +166,8 @@ impl Job for SettleJob {
         };
         if let Some(reason) = reason {
             cut_short(reason);
-            let counts = (deliveries, failures);
-            crate::dead_letters::bury(transaction, id, seq, counts, reason)?;
+            let tried = Tried { deliveries, failures, replay };
+            crate::dead_letters::bury(transaction, id, seq, tried, reason)?;
             self.buried = true;
         } else if revived && matches!(self.verdict, Verdict::Done) {
             crate::dead_letters::forget(connection, id, seq)?;

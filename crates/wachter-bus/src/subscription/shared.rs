@@ -34,14 +34,8 @@ impl Shared {
         })
     }
 
-    /// The cursor as it is to be written with `change`, and what [`written`](Self::written) is to be
-    /// told.
-    pub(crate) fn cursor(&self, offered: Seq, change: &CursorChange) -> (Cursor, u64) {
-        let mut state = lock(&self.state);
-        (state.cursor(offered, change), state.version())
-    }
-
-    /// The same, with the waits that are to be written beside the cursor.
+    /// The cursor as it is to be written with `change`, the waits that are written beside it, and what
+    /// [`written`](Self::written) is to be told.
     pub(crate) fn place(&self, offered: Seq, change: &CursorChange) -> (Cursor, Waits, u64) {
         let clock = self.hub.upgrade().map(|hub| Arc::clone(&hub.clock));
         let mut state = lock(&self.state);
@@ -94,8 +88,8 @@ impl Shared {
         self.wake.notify_waiters();
     }
 
-    pub(crate) fn revive(&self, seq: Seq) {
-        lock(&self.state).revive(seq);
+    pub(crate) fn revive(&self, seq: Seq, owed: bool) {
+        lock(&self.state).revive(seq, owed);
         self.wake.notify_waiters();
     }
 

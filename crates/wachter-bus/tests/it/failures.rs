@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use wachter_bus::{
-    AckError, Bus, DeadLetterId, Delivery, Expect, KeyChange, Options, Order, Outputs, Retry,
+    AckError, Bus, DeadLetterId, Delivery, End, Expect, KeyChange, Options, Order, Outputs, Retry,
     Start, Subscription, SubscriptionOptions,
 };
 
@@ -280,7 +280,7 @@ async fn a_journal_of_the_first_schema_is_taken_over() {
         .unwrap()
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
     let bus = fixture.open();
     let subscription = bus.subscribe(declared).await.unwrap();
     assert_eq!(later(&fixture, &subscription).await.failures(), 3);
@@ -391,18 +391,28 @@ async fn a_wait_over_a_restart_keeps_the_order_of_keys() {
     }
 }
 
-/// A place that is set anew has nothing that waits.
+/// What is given again beside it leaves what waits as it is.
 #[tokio::test]
-async fn a_reset_ends_what_waits() {
+async fn what_waits_goes_on_waiting_beside_a_replay() {
     let fixture = Fixture::new();
     let bus = fixture.open();
-    publish(&bus, [0]).await;
+    publish(&bus, 0..2).await;
     let subscription = subscribe(&bus, "one").await;
-    next(&subscription).await.nak(Some(Duration::from_secs(60)), "not yet");
+    let (first, mut second) = (next(&subscription).await, next(&subscription).await);
+    first.nak(Some(Duration::from_secs(60)), "not yet");
+    second.ack(Outputs::default()).await.unwrap();
     bus.look_after().await.unwrap();
-    bus.reset(subscription.name().clone(), Start::Beginning).await.unwrap();
-    let bus = fixture.crash().open();
-    assert_eq!(next(&subscribe(&bus, "one").await).await.attempt(), 1);
+    let name = subscription.name().clone();
+    bus.redeliver(name, Start::Beginning, End::Here).await.unwrap();
+    let fixture = fixture.crash();
+    let bus = fixture.open();
+    let subscription = subscribe(&bus, "one").await;
+    let mut again = next(&subscription).await;
+    assert_eq!((number_of(again.event()), again.is_replay()), (1, true));
+    again.ack(Outputs::default()).await.unwrap();
+    assert!(is_silent(&bus, &subscription).await);
+    let late = later(&fixture, &subscription).await;
+    assert_eq!((number_of(late.event()), late.attempt(), late.is_replay()), (0, 2, false));
 }
 
 /// What is put back and what it brings are one.

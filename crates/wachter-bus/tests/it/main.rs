@@ -15,6 +15,7 @@ mod model;
 mod overload;
 mod power_loss;
 mod publish;
+mod redelivery;
 mod retention;
 mod subscriptions;
 mod support;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use wachter_bus::{
-    AckError, Bus, DeadLetterId, Delivery, Options, Order, Outputs, SegmentLimits, Seq,
+    AckError, Bus, DeadLetterId, Delivery, End, Options, Order, Outputs, SegmentLimits, Seq, Start,
     Subscription, SubscriptionOptions,
 };
 
@@ -22,6 +22,8 @@ enum Step {
     Forget(prop::sample::Index),
     GiveUp(prop::sample::Index),
     Pass(u64),
+    /// Gives a part of the past again: from a place on, so many places.
+    Again(u64, Option<u64>),
     Rejoin,
     Reopen,
     Crash,
@@ -38,6 +40,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => index().prop_map(Step::Forget),
         1 => index().prop_map(Step::GiveUp),
         3 => (100..40_000_u64).prop_map(Step::Pass),
+        1 => (0..80_u64, prop::option::of(0..20_u64)).prop_map(|(from, many)| Step::Again(from, many)),
         1 => Just(Step::Rejoin),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
@@ -52,7 +55,18 @@ struct Model {
     events: Vec<u64>,
     settled: BTreeSet<u64>,
     given_up: BTreeSet<u64>,
+    /// Those that came again as a replay.
+    repeated: BTreeSet<u64>,
     keys: BTreeMap<u64, String>,
+}
+
+impl Model {
+    /// It was acknowledged; of a replay that says nothing new.
+    fn settle(&mut self, delivery: &Delivery) {
+        if !delivery.is_replay() {
+            self.settled.insert(number_of(delivery.event()));
+        }
+    }
 }
 
 struct World {
@@ -95,8 +109,12 @@ impl World {
         };
         let number = number_of(delivery.event());
         assert!(model.events.contains(&number), "{number} was never published");
-        assert!(!model.settled.contains(&number), "{number} came after it was settled");
-        assert!(!model.given_up.contains(&number), "{number} came after it was given up");
+        self.note_given_up(model).await;
+        let ended = model.settled.contains(&number) || model.given_up.contains(&number);
+        assert_eq!(delivery.is_replay(), ended, "{number} came again unmarked, or marked at first");
+        if ended {
+            model.repeated.insert(number);
+        }
         let key = delivery.idempotency_key().to_string();
         let known = model.keys.entry(number).or_insert_with(|| key.clone());
         assert_eq!(*known, key, "{number} has another key");
@@ -142,7 +160,7 @@ impl World {
                 let events = output.into_iter().map(keyed).collect();
                 match delivery.ack(Outputs { events, keys: Vec::new() }).await {
                     Ok(_) => {
-                        model.settled.insert(number_of(delivery.event()));
+                        model.settle(&delivery);
                         model.events.extend(output.filter(|one| !model.events.contains(one)));
                     }
                     Err(error) => assert!(matches!(error, AckError::Expired), "{error}"),
@@ -166,12 +184,20 @@ impl World {
             Step::GiveUp(at) => {
                 let Some(delivery) = pick(at, &mut self.held) else { return };
                 let number = number_of(delivery.event());
+                let delivery_is_replay = delivery.is_replay();
                 match delivery.dead_letter("a random step").await {
+                    Ok(()) if delivery_is_replay => {}
                     Ok(()) => drop(model.given_up.insert(number)),
                     Err(error) => assert!(matches!(error, AckError::Expired), "{error}"),
                 }
             }
             Step::Pass(millis) => self.fixture.clock.advance(Duration::from_millis(millis)),
+            Step::Again(from, many) => {
+                let to = many.map_or(End::Here, |many| End::Seq(Seq::new(from + many)));
+                let name = self.subscription.name().clone();
+                let from = Start::Seq(Seq::new(from));
+                self.bus.redeliver(name, from, to).await.unwrap().unwrap();
+            }
             Step::Rejoin => {
                 // Members may go while deliveries are out.
                 let other = join(&self.bus, self.ordered).await;
@@ -186,8 +212,13 @@ impl World {
     /// What the retry policy gave up.
     async fn note_given_up(&self, model: &mut Model) {
         let dead = self.bus.dead_letters(None, DeadLetterId::new(0), 1_000).await.unwrap();
-        let numbers = dead.iter().map(|dead| number_of(dead.event.as_ref().unwrap()));
-        model.given_up.extend(numbers);
+        for dead in dead {
+            let number = number_of(dead.event.as_ref().unwrap());
+            // A replay that is given up takes nothing back.
+            if !(model.repeated.contains(&number) && model.settled.contains(&number)) {
+                model.given_up.insert(number);
+            }
+        }
     }
 
     /// Takes all that is left.
@@ -202,7 +233,7 @@ impl World {
             }
             while let Some(mut delivery) = self.held.pop() {
                 delivery.ack(Outputs::default()).await.unwrap();
-                model.settled.insert(number_of(delivery.event()));
+                model.settle(&delivery);
             }
         }
         self.note_given_up(model).await;

@@ -153,6 +153,6 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     let path = fixture.path().join("journal.db");
     rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     let error = Bus::open(fixture.options()).unwrap_err();
-    assert!(error.to_string().contains("has schema 99, and this version knows up to 3"), "{error}");
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }));
+    assert!(error.to_string().contains("has schema 99, and this version knows up to 4"), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 4, .. }));
 }

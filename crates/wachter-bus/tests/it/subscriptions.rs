@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use wachter_bus::{
-    AckError, DeadLetterId, EventFilter, Expect, KeyChange, Notice, Order, Outputs, Predicate, Seq,
-    Start, SubscriptionOptions,
+    AckError, DeadLetterId, End, EventFilter, Expect, KeyChange, Notice, Order, Outputs, Predicate,
+    Redelivery, Seq, Start, SubscriptionOptions,
 };
 
 use crate::support::{
@@ -280,11 +280,14 @@ async fn a_subscription_is_set_back_and_marked_as_replay() {
         delivery.ack(Outputs::default()).await.unwrap();
     }
     let mut held = next(&subscription).await;
-    assert!(bus.reset(name("one"), Start::Seq(Seq::new(2))).await.unwrap());
-    assert!(!bus.reset(name("none"), Start::Beginning).await.unwrap());
-    assert!(matches!(held.ack(Outputs::default()).await, Err(AckError::Expired)));
+    let from = |place| Start::Seq(Seq::new(place));
+    let given = bus.redeliver(name("one"), from(2), End::Here).await.unwrap().unwrap();
+    assert_eq!(given, Redelivery { after: Seq::new(1), to: Seq::new(4) });
+    assert!(bus.redeliver(name("none"), Start::Beginning, End::Here).await.unwrap().is_none());
     publish(&bus, [4]).await;
     let mut seen = Vec::new();
+    // What was out goes on, and is no part of it.
+    held.ack(Outputs::default()).await.unwrap();
     for _ in 0..4 {
         let mut delivery = next(&subscription).await;
         seen.push((number_of(delivery.event()), delivery.is_replay()));
@@ -355,13 +358,16 @@ async fn a_removed_subscription_ends_its_members() {
     assert_eq!(bus.subscriptions(), []);
 }
 
-/// A reset, a retry from the dead letters and acknowledgements in one group: each is on disk.
+/// A redelivery, a retry from the dead letters and acknowledgements in one group: each is on disk.
 #[tokio::test]
 async fn what_is_decided_together_is_kept_together() {
     let fixture = Fixture::new();
     let bus = fixture.open();
     publish(&bus, 0..6).await;
     let (one, two) = (subscribe(&bus, "one").await, subscribe(&bus, "two").await);
+    for _ in 0..4 {
+        next(&one).await.ack(Outputs::default()).await.unwrap();
+    }
     let (mut first, mut second) = (next(&one).await, next(&two).await);
     next(&two).await.dead_letter("on purpose").await.unwrap();
     let dead = bus.dead_letters(None, DeadLetterId::new(0), 10).await.unwrap().remove(0);
@@ -369,17 +375,17 @@ async fn what_is_decided_together_is_kept_together() {
     let other = rusqlite::Connection::open(fixture.path().join("journal.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let filler = bus.try_publish(vec![numbered(6)]).ok().unwrap();
-    let (reset, acked, revived, settled, _) = tokio::join!(
-        bus.reset(name("one"), Start::Seq(Seq::new(4))),
+    let (again, acked, revived, settled, _) = tokio::join!(
+        bus.redeliver(name("one"), Start::Seq(Seq::new(4)), End::Here),
         first.ack(Outputs::default()),
         bus.retry_dead_letter(dead.id),
         second.ack(Outputs::default()),
         async { other.execute_batch("ROLLBACK").unwrap() },
     );
     filler.await.unwrap();
-    assert!(reset.unwrap() && revived.unwrap());
+    assert!(again.unwrap().is_some() && revived.unwrap());
     settled.unwrap();
-    drop(acked);
+    acked.unwrap();
     let after = fixture.crash();
     let bus = after.open();
     let mut found = Vec::new();

@@ -20,7 +20,7 @@ use crate::{Schedule, Trigger, position};
 /// What agents are checked against.
 pub(crate) struct Context<'c> {
     pub(crate) modules: &'c BTreeMap<ModuleName, Module>,
-    pub(crate) schemas: BTreeMap<ModuleName, InputSchema>,
+    pub(crate) schemas: &'c BTreeMap<ModuleName, Arc<InputSchema>>,
     pub(crate) grants: Option<&'c BTreeMap<ModuleName, Allowance>>,
     /// The settings, where they could be read.
     pub(crate) settings: Option<&'c Settings>,

@@ -17,7 +17,7 @@ use wachter_protocol::LimitsAsked;
 pub(crate) use check::{Context, check, expression_fault};
 pub(crate) use file::AgentFile;
 pub use file::{AgentRole, Scope};
-pub(crate) use input::InputSchema;
+pub use input::{InputFault, InputRefused, InputSchema};
 pub(crate) use names::holds_for;
 pub use names::node_environment;
 

@@ -25,11 +25,17 @@ pub(super) fn key(expression: &Expression, event: &Event) -> Result<String, Eval
     })
 }
 
+/// What an agent's subscription lets through, for who looks at events beside it.
+#[must_use]
+pub fn filter_of(agent: &Agent, sources: &Sources) -> EventFilter {
+    filter(agent, sources, &Arc::default())
+}
+
 /// What an agent's subscription lets through. Conditions that cannot be worked out are counted in
 /// `errors`, and count as no.
 pub(super) fn filter(agent: &Agent, sources: &Sources, errors: &Arc<AtomicU64>) -> EventFilter {
     let mut topics = agent.on.events.clone();
-    topics.extend([AGENT_DUE, AGENT_REQUESTED].map(filter_of));
+    topics.extend([AGENT_DUE, AGENT_REQUESTED].map(topic_filter));
     let (condition, sources, errors) =
         (agent.on.condition.clone(), sources.clone(), Arc::clone(errors));
     let name = agent.name.clone();
@@ -51,6 +57,6 @@ pub(super) fn filter(agent: &Agent, sources: &Sources, errors: &Arc<AtomicU64>) 
     }
 }
 
-fn filter_of(topic: &str) -> TopicFilter {
+fn topic_filter(topic: &str) -> TopicFilter {
     topic.parse().expect("every topic is a filter")
 }

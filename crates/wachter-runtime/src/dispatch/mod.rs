@@ -35,6 +35,7 @@ mod ended;
 mod explain;
 mod handle;
 mod hold;
+mod input;
 mod lease;
 mod listening;
 mod news;
@@ -44,6 +45,7 @@ mod outbox;
 mod outputs;
 mod pause;
 mod registry;
+mod reply;
 mod report;
 mod review;
 mod run;
@@ -64,9 +66,11 @@ use tokio_util::sync::CancellationToken;
 use wachter_bus::Delivery;
 use wachter_model::{AgentName, RunId};
 
+pub use condition::filter_of;
 pub use explain::{Explanation, Routes, explain};
 pub use handle::{Handle, HandleError};
 pub use hold::Hold;
+pub use input::allow_request;
 pub use news::{
     AGENT_DEGRADED, AGENT_HEARTBEAT, AGENT_HELD, AGENT_PAUSED, AGENT_RECOVERED, AGENT_REGISTERED,
     AGENT_REMOVED, AGENT_RESUMED, AGENT_STATE,
@@ -74,6 +78,7 @@ pub use news::{
 pub use options::DispatcherOptions;
 pub use outputs::{RUN_FINISHED, STATE_BUCKET};
 pub use pause::Pause;
+pub use reply::{QUERY_FAILED, QueryFailed};
 pub use report::AgentReport;
 pub use run::{Ran, Runner, RunnerGone, Running};
 pub use wake::{AGENT_DUE, AGENT_REQUESTED, RunRequested, Sources, request_event};

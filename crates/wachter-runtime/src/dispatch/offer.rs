@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wachter_bus::{Delivery, Outputs};
+use wachter_bus::Delivery;
 use wachter_model::AgentName;
 
 use super::wake::Wake;
@@ -16,7 +16,7 @@ impl Dispatcher {
     pub(super) async fn offer(&mut self, name: AgentName, delivery: Delivery) {
         match Wake::of(delivery.event(), &self.sources) {
             Some(wake) => self.consider(&name, wake, delivery).await,
-            None => skip(delivery).await,
+            None => self.skip(&name, delivery, "it is no command of this node").await,
         }
     }
 
@@ -54,24 +54,26 @@ impl Dispatcher {
         let Some(worker) = self.workers.get(name) else {
             return delivery.put_back(Duration::ZERO);
         };
-        let work = match worker.work(&wake, delivery.event()) {
+        let allowed = worker.allow(&wake, self.deployment.as_deref());
+        let work = match allowed.and_then(|()| worker.work(&wake, delivery.event())) {
             Ok(work) => work,
             Err(reason) => {
                 self.notes.push(NodeEvent::Held { agent: name.clone(), reason: reason.clone() });
-                // What could not be given up comes again and is given up again.
-                return drop(delivery.dead_letter(reason).await);
+                return self.give_up(name, delivery, reason).await;
             }
         };
         let run = work.run;
         match self.admission.offer(work) {
             Offered::Start => self.start(run, name, wake, delivery).await,
             Offered::Queued { .. } => drop(self.waiting.insert(run, (wake, delivery))),
-            Offered::TurnedAway(TurnedAway::Overlap | TurnedAway::Known) => skip(delivery).await,
+            Offered::TurnedAway(why @ (TurnedAway::Overlap | TurnedAway::Known)) => {
+                self.skip(name, delivery, &why.to_string()).await;
+            }
             Offered::TurnedAway(_) => self.put_off(name, wake, delivery),
             Offered::Replaces { end, given_up, start } => {
                 for run in given_up {
                     if let Some((_, delivery)) = self.waiting.remove(&run) {
-                        skip(delivery).await;
+                        self.skip(name, delivery, "a newer one took its place").await;
                     }
                 }
                 if let Some(underway) = end.and_then(|run| self.running.get(&run)) {
@@ -86,10 +88,4 @@ impl Dispatcher {
             }
         }
     }
-}
-
-/// What will not run is done with.
-pub(super) async fn skip(mut delivery: Delivery) {
-    // What could not be written comes again and is skipped again.
-    let _ = delivery.ack(Outputs::default()).await;
 }

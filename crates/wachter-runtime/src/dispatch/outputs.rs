@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use wachter_bus::{Expect, KeyChange, Outputs};
 use wachter_model::{AgentName, AttributeError, Event, EventBuilder, EventKind, RunId, Topic};
 
+use super::reply::{QUERY_FAILED, QueryFailed};
 use super::wake::{Sources, topic};
-use crate::RunRecord;
+use crate::{Aftermath, RunRecord};
 
 /// A run is over, however it went.
 pub const RUN_FINISHED: &str = "run.finished";
@@ -39,7 +40,8 @@ impl Maker<'_> {
 }
 
 /// All that an accepted run brings: events, and the module's new state, for which the old one must be
-/// what the run has read.
+/// what the run has read. What a dry run emits and finds stays in its record: whoever listens would take
+/// it for what has happened, and act on it.
 ///
 /// # Errors
 /// Something that the module emitted cannot stand in an event.
@@ -55,10 +57,13 @@ pub(super) fn of_success(
     // Who put a question hears what was emitted, or, where nothing was, the run's own output.
     let asked = cause.kind() == EventKind::Query;
     let mut end = finished(&mut maker, record)?;
-    if asked && record.events.is_empty() {
+    if asked && (record.events.is_empty() || record.dry_run) {
         end = end.kind(EventKind::Response);
     }
     let mut events = vec![end.build()?];
+    if record.dry_run {
+        return Ok(Outputs { events, ..Outputs::default() });
+    }
     for emitted in &record.events {
         let mut builder = maker.event(&emitted.kind)?.json(&emitted.data);
         if asked {
@@ -83,7 +88,8 @@ pub(super) fn of_success(
     Ok(Outputs { events, keys: keys.into_iter().collect() })
 }
 
-/// The record of a run that brings nothing else.
+/// The record of a run that brings nothing else. Where it decides, whoever put a question by its cause
+/// is told that there will be no answer.
 ///
 /// # Errors
 /// It cannot stand in an event, which no record of ours is known to do.
@@ -93,17 +99,36 @@ pub(super) fn of_failure(
     cause: &Event,
     record: &RunRecord,
     now: Timestamp,
-) -> Result<Event, AttributeError> {
-    finished(&mut Maker { sources, agent, run: record.run, cause, now, count: 0 }, record)?.build()
+) -> Result<Vec<Event>, AttributeError> {
+    let mut maker = Maker { sources, agent, run: record.run, cause, now, count: 0 };
+    let mut events = vec![finished(&mut maker, record)?.build()?];
+    if cause.kind() == EventKind::Query && !matches!(record.aftermath, Aftermath::Retried(_)) {
+        let reason = record.message.as_ref().unwrap_or(&record.outcome);
+        let failed = QueryFailed {
+            agent: agent.clone(),
+            outcome: record.outcome.clone(),
+            error: reason.clone(),
+            run: Some(record.run),
+        };
+        events.push(failed.reply(maker.event(&topic(QUERY_FAILED))?)?);
+    }
+    Ok(events)
 }
 
-/// Events and findings of the run are events of their own, so the record does not repeat them.
+/// Events and findings of the run are events of their own, so the record does not repeat them, but of a
+/// dry run.
 fn finished(maker: &mut Maker<'_>, record: &RunRecord) -> Result<EventBuilder, AttributeError> {
-    let mut short = RunRecord { events: Vec::new(), findings: Vec::new(), ..record.clone() };
+    let mut short = record.clone();
+    if !record.dry_run {
+        short.events.clear();
+        short.findings.clear();
+    }
     let mut data = json!(short);
     if data.to_string().len() > LARGEST_RECORD {
         short.output = json!("left out: too large for the journal");
         short.metrics.clear();
+        short.events.clear();
+        short.findings.clear();
         short.connections = Value::Null;
         data = json!(short);
     }

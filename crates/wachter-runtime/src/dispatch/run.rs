@@ -14,7 +14,7 @@ use wachter_model::{AgentName, Event, RunId, chain};
 use super::DispatcherOptions;
 use super::outputs::{self, STATE_BUCKET};
 use super::wake::{Sources, Wake};
-use crate::{RunRecord, RunRequest};
+use crate::{Aftermath, RunRecord, RunRequest};
 
 /// How long a delivery is held without a sign of life from its run.
 pub(super) const LEASE: Duration = Duration::from_secs(600);
@@ -69,6 +69,18 @@ pub(super) struct Admitted {
     pub(super) cancel: CancellationToken,
     /// Set before `cancel`, when another run takes its place: then it is not done again.
     pub(super) replaced: Arc<AtomicBool>,
+}
+
+/// What becomes of the event of a run that did not succeed.
+enum Fate {
+    /// A node that stops, or a person, ended the run: it begins again.
+    PutBack,
+    /// It is tried again after this time.
+    Retried(Duration),
+    /// Nothing more is tried, and nobody has to see to it.
+    Done,
+    /// A person has to see to it.
+    GivenUp,
 }
 
 /// Where a run's work goes.
@@ -154,34 +166,44 @@ impl Admitted {
     }
 
     /// Keeps the record, and has the event delivered again, in one write: as `retry` says, or at once
-    /// where the run was ended by us. A tick is not
-    /// given up into the dead letters: the next one comes by itself.
-    async fn fail(mut self, rim: &Rim, record: RunRecord) -> Settled {
+    /// where the run was ended by us. A tick is not given up into the dead letters: the next one comes
+    /// by itself.
+    async fn fail(mut self, rim: &Rim, mut record: RunRecord) -> Settled {
         let (name, now) = (&self.agent.name, rim.options.clock.now());
-        let event = outputs::of_failure(&rim.sources, name, self.delivery.event(), &record, now);
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => return self.not_kept(error.to_string()),
-        };
-        // That it was ended by us is no failure of its.
-        if record.outcome == "cancelled" && !self.replaced.load(Ordering::Relaxed) {
-            let outputs = Outputs { events: vec![event], ..Outputs::default() };
-            // Handed back by a node that stops, it begins at once under the next.
-            return match self.delivery.put_back_with(outputs, Duration::ZERO).await {
-                Ok(_) => Settled::Finished(Box::new(record)),
-                Err(error) => self.not_kept(chain(&error)),
-            };
-        }
-        let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
         let failed = self.delivery.failures().saturating_add(1);
         let delay =
             self.agent.retry.delay(failed, Spread::of_fleet(name), self.delivery.seq().get());
-        let outputs = Outputs { events: vec![event], ..Outputs::default() };
-        let settled = match delay {
-            _ if record.outcome == "cancelled" => self.delivery.ack(outputs).await,
-            Some(delay) => self.delivery.nak_with(outputs, Some(delay.to_std()), reason).await,
-            None if self.wake == Wake::Due => self.delivery.ack(outputs).await,
-            None => self.delivery.dead_letter_with(outputs, reason).await,
+        // That it was ended by us is no failure of its.
+        let fate = match delay {
+            _ if record.outcome == "cancelled" && !self.replaced.load(Ordering::Relaxed) => {
+                Fate::PutBack
+            }
+            _ if record.outcome == "cancelled" => Fate::Done,
+            Some(delay) => Fate::Retried(delay.to_std()),
+            None if self.wake == Wake::Due => Fate::Done,
+            None => Fate::GivenUp,
+        };
+        record.aftermath = match fate {
+            Fate::Done => Aftermath::Settled,
+            Fate::GivenUp => Aftermath::GivenUp,
+            Fate::PutBack => Aftermath::Retried(now),
+            Fate::Retried(delay) => Aftermath::Retried(now.saturating_add(delay).unwrap_or(now)),
+        };
+        let events = outputs::of_failure(&rim.sources, name, self.delivery.event(), &record, now);
+        let events = match events {
+            Ok(events) => events,
+            Err(error) => return self.not_kept(error.to_string()),
+        };
+        let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
+        let outputs = |events| Outputs { events, ..Outputs::default() };
+        let settled = match fate {
+            // Handed back by a node that stops, it begins at once under the next.
+            Fate::PutBack => self.delivery.put_back_with(outputs(events), Duration::ZERO).await,
+            Fate::Done => self.delivery.ack(outputs(events)).await,
+            Fate::Retried(delay) => {
+                self.delivery.nak_with(outputs(events), Some(delay), reason).await
+            }
+            Fate::GivenUp => self.delivery.dead_letter_with(outputs(events), reason).await,
         };
         match settled {
             Ok(_) => Settled::Finished(Box::new(record)),

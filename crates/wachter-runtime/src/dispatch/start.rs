@@ -9,9 +9,9 @@ use wachter_bus::Delivery;
 use wachter_model::{AgentName, RunId};
 use wachter_protocol::module::IdempotencyKey;
 
-use super::offer::skip;
+use super::input;
 use super::run::Admitted;
-use super::wake::{self, Wake};
+use super::wake::Wake;
 use super::worker::{ReadyModule, Worker};
 use super::{Dispatcher, Underway};
 use crate::schedule::{Change, Work};
@@ -51,8 +51,8 @@ impl Dispatcher {
                 let started = self.admission.finished(run);
                 // A tick comes again by itself; an event waits for a person who grants what is missing.
                 match wake {
-                    Wake::Due => skip(delivery).await,
-                    Wake::Requested(_) | Wake::Event => drop(delivery.dead_letter(reason).await),
+                    Wake::Due => self.skip(name, delivery, &reason).await,
+                    Wake::Requested(_) | Wake::Event => self.give_up(name, delivery, reason).await,
                 }
                 return Box::pin(self.start_all(started)).await;
             }
@@ -93,7 +93,7 @@ fn request(
         digest: module.digest,
         manifest: module.manifest,
         grant: module.grant,
-        input: wake::input(&worker.agent, wake),
+        input: input::input(&worker.agent, wake),
         event: handed_in.flatten(),
         // Read by the run's own task.
         state: Value::Null,

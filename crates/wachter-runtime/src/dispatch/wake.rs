@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use wachter_config::{Agent, Scope};
+use wachter_config::Scope;
 use wachter_model::{
     AgentName, AttributeError, Event, EventId, EventKind, NodeName, Source, Topic,
 };
@@ -159,18 +159,4 @@ impl Wake {
             _ => Some(Self::Event),
         }
     }
-}
-
-/// What the module is told: the agent's input, and over it what was asked for.
-pub(super) fn input(agent: &Agent, wake: &Wake) -> Value {
-    let mut input = agent.with.clone();
-    if let Wake::Requested(RunRequested { input: Value::Object(asked), .. }) = wake {
-        match &mut input {
-            Value::Object(own) => own.extend(asked.clone()),
-            // An agent that is told nothing has nothing to lay it over.
-            _ if asked.is_empty() => {}
-            other => *other = Value::Object(asked.clone()),
-        }
-    }
-    input
 }

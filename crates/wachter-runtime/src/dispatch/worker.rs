@@ -8,6 +8,7 @@ use wachter_config::{Agent, Overlap, Scope, Spread};
 use wachter_model::{AgentName, Digest, Event, NodeName, RunId, chain};
 use wachter_protocol::{Grant, Manifest};
 
+use super::input::allow_request;
 use super::listening::Listening;
 use super::wake::Wake;
 use super::{Pause, condition};
@@ -128,6 +129,18 @@ impl Worker {
         match deployment.modules.get(&self.agent.module) {
             Some(module) => module.reason().map(str::to_owned),
             None => Some(format!("there is no module `{}`", self.agent.module)),
+        }
+    }
+
+    /// Whether its module takes what it would be told. What configuration says was checked with that;
+    /// a request may be older than both.
+    pub(super) fn allow(&self, wake: &Wake, deployment: Option<&Deployment>) -> Result<(), String> {
+        match (wake, deployment) {
+            (Wake::Requested(request), Some(deployment)) => {
+                allow_request(&self.agent, &deployment.catalogue, request)
+                    .map_err(|refused| refused.to_string())
+            }
+            _ => Ok(()),
         }
     }
 

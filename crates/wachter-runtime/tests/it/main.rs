@@ -1,6 +1,7 @@
 //! Agents over a real journal, with a stand-in for the launcher.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod answers;
 mod dispatch;
 mod fleet;
 mod holds;

@@ -51,6 +51,10 @@ runtime: { kind: process, entrypoint: ./run }
 emits: [probe.done]
 ";
 
+/// What the module says of its input; what it does not name it takes as it comes.
+const INPUT_SCHEMA: &str =
+    r#"{ "properties": { "percent": { "type": "integer", "maximum": 100 } } }"#;
+
 /// A node without a launcher.
 pub(crate) struct Node {
     pub(crate) bus: Bus,
@@ -151,11 +155,15 @@ fn deployment_on(
         })
         .collect();
     files.push(("config/wachter.yaml".to_owned(), settings.to_owned()));
+    let described = wachter_config::Module {
+        input_schema: Some(INPUT_SCHEMA.to_owned()),
+        ..wachter_config::Module::default()
+    };
     let read = wachter_config::Sources {
         files: files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect(),
         host: Some(node.clone()),
         labels: BTreeMap::from([("role".to_owned(), "web".to_owned())]),
-        modules: BTreeMap::from([(module.clone(), wachter_config::Module::default())]),
+        modules: BTreeMap::from([(module.clone(), described)]),
         ..wachter_config::Sources::default()
     };
     let catalogue = Catalogue::load(&read).unwrap();

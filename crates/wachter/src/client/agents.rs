@@ -210,8 +210,8 @@ async fn run(arguments: RunArguments, node: &Node, format: Format) -> CommandRes
     let request = Request { input: read_input(&input)?, dry_run };
     let sent = node.call_at::<RunAgent>(&name, &Nothing {}, &request).await?;
     if wait {
-        let run = runs::follow(&name, &sent, node).await?;
-        return runs::finish(&run, format);
+        let followed = runs::follow(&name, &sent, node).await?;
+        return runs::finish(&followed, format);
     }
     output::result(
         format,

@@ -9,6 +9,7 @@ use super::moment::Moment;
 use super::node::{Node, next};
 use super::words::{count, time};
 use crate::failure::{CommandError, CommandResult};
+use crate::keys;
 use crate::output::{self, Cell, Column, Format, Page, Table, Tone, View};
 
 mod mark;
@@ -29,6 +30,9 @@ enum AuditCommand {
         /// earlier `audit verify --output json` printed
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// The public key that signed the checkpoint [default: the node's keys]
+        #[arg(long, value_name = "FILE", requires = "checkpoint")]
+        key: Option<PathBuf>,
         #[command(flatten)]
         range: RangeArguments,
     },
@@ -62,8 +66,16 @@ pub(super) async fn carry_out(
     format: Format,
 ) -> CommandResult {
     match &arguments.command {
-        AuditCommand::Verify { checkpoint, range } => {
-            let mark = checkpoint.as_deref().map(Mark::read).transpose()?;
+        AuditCommand::Verify { checkpoint, key, range } => {
+            let mut mark = checkpoint.as_deref().map(Mark::read).transpose()?;
+            if let (Some(mark), Some(key)) = (&mut mark, key) {
+                mark.verify(&keys::public_key(key)?)?;
+            }
+            if mark.as_ref().is_some_and(|mark| mark.is_unsigned() && key.is_none()) {
+                output::talk(
+                    "the checkpoint carries no signature: it proves as much as the place where it was kept",
+                );
+            }
             verify(mark.as_ref(), *range, node, format).await
         }
         AuditCommand::Export { range } => export(*range, node).await,
@@ -77,7 +89,7 @@ async fn verify(
     format: Format,
 ) -> CommandResult {
     let checkpoint = match mark {
-        Some(Mark::Checkpoint(text)) => Some(text.clone()),
+        Some(Mark::Checkpoint(checkpoint)) => Some(checkpoint.to_string()),
         _ => None,
     };
     let query = AuditQuery { from: range.from, to: range.to, checkpoint };

@@ -194,7 +194,7 @@ mod tests {
         check(
             ClientError::Denied { socket: socket(), source: gone() },
             ExitKind::Refused,
-            "under `api`",
+            "under `settings.api.roles`",
         );
         check(ClientError::CutOff, ExitKind::NoNode, "cut off");
         let problems = [

@@ -20,12 +20,12 @@ pub(crate) struct ReplayArguments {
     /// From then on: 1h, 2d, 2026-11-22 or a time
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
-    /// Up to the event with this number
-    #[arg(long, value_name = "SEQUENCE")]
+    /// Up to the event with this number [default: all that it has had]
+    #[arg(long, value_name = "SEQUENCE", conflicts_with = "until")]
     to: Option<u64>,
-    /// Carry out effects too; without it a replay is a dry run
-    #[arg(long)]
-    effects: bool,
+    /// Up to what was written before then: 1h, 2d, 2026-11-22 or a time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
 }
 
 pub(super) async fn replay(
@@ -33,18 +33,20 @@ pub(super) async fn replay(
     node: &Node,
     format: Format,
 ) -> CommandResult {
-    let ReplayArguments { agent, from, since, to, effects } = arguments;
-    let since = since.map(|since| since.before(Timestamp::now()));
-    let replay = Replay { subscription: agent.clone(), from, since, to, effects };
+    let ReplayArguments { agent, from, since, to, until } = arguments;
+    let now = Timestamp::now();
+    let (since, until) =
+        (since.map(|since| since.before(now)), until.map(|until| until.before(now)));
+    let replay = Replay { subscription: agent.clone(), from, since, to, until };
     let report = node.call::<ReplayEvents>(&Nothing {}, &replay).await?;
     output::result(format, &report, sentence(&agent, &report))
 }
 
 fn sentence(agent: &str, report: &ReplayReport) -> String {
     let events = count(report.events, "event is", "events are");
-    let how = if report.dry_run { "as a dry run" } else { "with effects" };
+    let how = if report.dry_run { ", as a dry run" } else { "" };
     format!(
-        "{events} delivered to {agent} once more, {how}; `wachter runs --agent {agent}` shows what comes of it"
+        "{events} delivered to {agent} once more{how}; `wachter runs --agent {agent}` shows what comes of it"
     )
 }
 
@@ -90,7 +92,7 @@ mod tests {
             report(1, true).starts_with("1 event is delivered to disk once more, as a dry run;")
         );
         assert!(
-            report(7, false).starts_with("7 events are delivered to disk once more, with effects;")
+            report(7, false).starts_with("7 events are delivered to disk once more; `wachter runs")
         );
         let mut page = Page::new(View::plain(None));
         page.table(&table(&[Subscription {

@@ -5,16 +5,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 use wachter_api::shapes::{
-    EventsQuery, FollowQuery, Run, RunsQuery, Sent, StoredEvent, Subscription,
+    DeadLetter, DeadLettersQuery, EventsQuery, FollowQuery, Run, RunsQuery, Sent, StoredEvent,
+    Subscription,
 };
-use wachter_api::{FollowEvents, GetRun, ListEvents, ListRuns, ListSubscriptions, Nothing};
+use wachter_api::{
+    FollowEvents, GetRun, ListDeadLetters, ListEvents, ListRuns, ListSubscriptions, Nothing,
+};
 use wachter_model::{AgentName, ModuleName, RunId, Severity};
+use wachter_runtime::Aftermath;
 use wachter_runtime::dispatch::RUN_FINISHED;
 
 use super::events;
 use super::moment::Moment;
 use super::node::{Node, next};
-use super::words::{time, took};
+use super::words::{count, time, took};
 use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::output::{self, Cell, Column, Format, Page, Table, Tone, View};
 
@@ -165,27 +169,29 @@ fn describe(run: &Run, page: &mut Page) -> CommandResult {
     Ok(())
 }
 
-/// Shows a run that was waited for; one that did not succeed is a failure of the command.
-pub(super) fn finish(run: &Run, format: Format) -> CommandResult {
-    show(run, format)?;
-    if run.outcome == "succeeded" {
-        return Ok(());
-    }
-    let reason = run.message.as_deref().unwrap_or(&run.outcome);
-    Err(CommandError::new(
-        ExitKind::RunFailed,
-        format!("run {} of {} {}: {reason}", run.run, run.module, run.outcome),
-    ))
-}
-
-/// How often the agent's cursor is looked at, for a request that leads to no run.
+/// How often the agent's cursor is looked at, for a request that leads to no run that decides.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Waits until a run that this request caused is over.
+/// How many dead letters of an agent are looked through.
+const MOST_LETTERS: u32 = 1_000;
+
+/// What came of a request.
+pub(super) struct Followed {
+    /// The run that decides: the last try.
+    run: Run,
+    /// The dead letter that the request has become, where it was given up.
+    dead_letter: Option<DeadLetter>,
+}
+
+/// Waits until the run that decides on this request is over: one that is not tried again.
 ///
 /// # Errors
-/// The node goes away, or the agent has done with the request without a run.
-pub(super) async fn follow(agent: &str, sent: &Sent, node: &Node) -> Result<Run, CommandError> {
+/// The node goes away, or the agent has done with the request, or given it up, without a run.
+pub(super) async fn follow(
+    agent: &str,
+    sent: &Sent,
+    node: &Node,
+) -> Result<Followed, CommandError> {
     let bar = spinner(agent);
     let query = FollowQuery { topic: Some(RUN_FINISHED.to_owned()), after: Some(sent.sequence) };
     let mut lines = node.stream::<FollowEvents>(&query).await?;
@@ -193,7 +199,12 @@ pub(super) async fn follow(agent: &str, sent: &Sent, node: &Node) -> Result<Run,
     let run = loop {
         tokio::select! {
             line = next(&mut lines) => match line? {
-                Some(event) => if let Some(run) = run_of(&event, &sent.id) { break run; },
+                Some(event) => if let Some(tried) = tried(&event, &sent.id) {
+                    if tried.decides {
+                        break tried.run;
+                    }
+                    bar.set_message(", and tries again");
+                },
                 None => return Err(CommandError::new(
                     ExitKind::NoNode,
                     format!("the node has ended; `wachter trace {}` shows later what came of it", sent.id),
@@ -201,17 +212,12 @@ pub(super) async fn follow(agent: &str, sent: &Sent, node: &Node) -> Result<Run,
             },
             _ = look.tick() => {
                 // In this order: what is done with has its outcome in the journal before.
-                if is_done(agent, sent, node).await? {
-                    let query = EventsQuery {
-                        topic: query.topic.clone(),
-                        after: query.after,
-                        limit: Some(1_000),
-                        ..EventsQuery::default()
-                    };
-                    let events = node.call::<ListEvents>(&query, &Nothing {}).await?;
-                    match events.iter().find_map(|event| run_of(event, &sent.id)) {
-                        Some(run) => break run,
-                        None => return Err(CommandError::failed(format!(
+                let letter = dead_letter(agent, sent, node).await?;
+                if letter.is_some() || is_done(agent, sent, node).await? {
+                    match (last_try(sent, node).await?, letter) {
+                        (Some(run), _) => break run,
+                        (None, Some(letter)) => return Err(given_up(agent, &letter)),
+                        (None, None) => return Err(CommandError::failed(format!(
                             "agent {agent} did not run for this request: another run was under way, or it may not run here; `wachter agents show {agent}` says more"
                         ))),
                     }
@@ -220,29 +226,106 @@ pub(super) async fn follow(agent: &str, sent: &Sent, node: &Node) -> Result<Run,
         }
     };
     bar.finish_and_clear();
-    node.call_at::<GetRun>(&run.to_string(), &Nothing {}, &Nothing {}).await
+    let run = node.call_at::<GetRun>(&run.to_string(), &Nothing {}, &Nothing {}).await?;
+    Ok(Followed { run, dead_letter: dead_letter(agent, sent, node).await? })
+}
+
+/// Shows what came of a request; that it did not succeed is a failure of the command.
+pub(super) fn finish(followed: &Followed, format: Format) -> CommandResult {
+    let Followed { run, dead_letter } = followed;
+    show(run, format)?;
+    if run.outcome == "succeeded" {
+        return Ok(());
+    }
+    let reason = run.message.as_deref().unwrap_or(&run.outcome);
+    let letter = dead_letter.as_ref().map(|letter| {
+        let tries = count(letter.attempts.into(), "try", "tries");
+        format!(
+            "; the request was given up after {tries}: `wachter dead-letters show {}`",
+            letter.id
+        )
+    });
+    Err(CommandError::new(
+        ExitKind::RunFailed,
+        format!(
+            "run {} of {} {}: {reason}{}",
+            run.run,
+            run.module,
+            run.outcome,
+            letter.unwrap_or_default()
+        ),
+    ))
+}
+
+/// The run that decides on a request, or the last that there was for it.
+async fn last_try(sent: &Sent, node: &Node) -> Result<Option<RunId>, CommandError> {
+    let query = EventsQuery {
+        topic: Some(RUN_FINISHED.to_owned()),
+        after: Some(sent.sequence),
+        limit: Some(1_000),
+        ..EventsQuery::default()
+    };
+    let events = node.call::<ListEvents>(&query, &Nothing {}).await?;
+    let tries: Vec<Tried> = events.iter().filter_map(|event| tried(event, &sent.id)).collect();
+    Ok(tries.iter().find(|tried| tried.decides).or(tries.last()).map(|tried| tried.run))
+}
+
+fn given_up(agent: &str, letter: &DeadLetter) -> CommandError {
+    CommandError::new(
+        ExitKind::RunFailed,
+        format!(
+            "agent {agent} did not run for this request, which was given up: {}; `wachter dead-letters show {}`",
+            letter.reason, letter.id
+        ),
+    )
+}
+
+fn is_of(subscription: &str, agent: &str) -> bool {
+    subscription.strip_prefix("agents/").unwrap_or(subscription) == agent
 }
 
 async fn is_done(agent: &str, sent: &Sent, node: &Node) -> Result<bool, CommandError> {
-    let of_agent = |subscription: &&Subscription| {
-        subscription.name.strip_prefix("agents/").unwrap_or(&subscription.name) == agent
-    };
+    let of_agent = |subscription: &&Subscription| is_of(&subscription.name, agent);
     let subscriptions = node.get::<ListSubscriptions>().await?;
     Ok(subscriptions.iter().find(of_agent).is_some_and(|found| found.floor >= sent.sequence))
 }
 
+/// The dead letter that a request has become.
+async fn dead_letter(
+    agent: &str,
+    sent: &Sent,
+    node: &Node,
+) -> Result<Option<DeadLetter>, CommandError> {
+    let query =
+        DeadLettersQuery { subscription: Some(agent.to_owned()), limit: Some(MOST_LETTERS) };
+    let letters = node.call::<ListDeadLetters>(&query, &Nothing {}).await?;
+    Ok(letters.into_iter().find(|letter| letter.sequence == sent.sequence))
+}
+
+/// A run that a request caused.
+struct Tried {
+    run: RunId,
+    /// Whether nothing is tried after it.
+    decides: bool,
+}
+
 /// The run whose end this event tells of, where that was caused by `cause`.
-fn run_of(event: &StoredEvent, cause: &str) -> Option<RunId> {
+fn tried(event: &StoredEvent, cause: &str) -> Option<Tried> {
     let event = &event.event;
     let caused = event.get("type")?.as_str()? == RUN_FINISHED
         && event.get("causationid")?.as_str()? == cause;
-    caused.then(|| event.pointer("/data/run")?.as_str()?.parse().ok()).flatten()
+    let run = caused.then(|| event.pointer("/data/run")?.as_str()?.parse().ok()).flatten()?;
+    let aftermath = event.pointer("/data/aftermath").cloned().unwrap_or_default();
+    let aftermath = serde_json::from_value(aftermath).unwrap_or_default();
+    Some(Tried { run, decides: !matches!(aftermath, Aftermath::Retried(_)) })
 }
 
 /// Draws on stderr, and only where that is a terminal.
 fn spinner(agent: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} is at work ({elapsed})") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {prefix} is at work{msg} ({elapsed})")
+    {
         bar.set_style(style);
     }
     bar.set_prefix(agent.to_owned());
@@ -327,18 +410,40 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_run_that_a_request_caused() {
-        let finished = |cause: &str, kind: &str, run: &str| StoredEvent {
-            sequence: 1,
-            event: json!({ "type": kind, "causationid": cause, "data": { "run": run } }),
-        };
+    fn finds_the_runs_that_a_request_caused_and_the_one_that_decides() {
         let id = "0192f3a1-5b7e-7c11-8d2a-0f6d7e1c9b55";
-        let check = |event: StoredEvent, expected: bool| {
-            assert_eq!(run_of(&event, "asked").is_some(), expected, "{event:?}");
+        let check = |(kind, cause, run): (&str, &str, &str), aftermath: Value, expected| {
+            let data = json!({ "run": run, "aftermath": aftermath });
+            let event = json!({ "type": kind, "causationid": cause, "data": data });
+            let event = StoredEvent { sequence: 1, event };
+            assert_eq!(tried(&event, "asked").map(|tried| tried.decides), expected, "{event:?}");
         };
-        check(finished("asked", "run.finished", id), true);
-        check(finished("other", "run.finished", id), false);
-        check(finished("asked", "run.began", id), false);
-        check(finished("asked", "run.finished", "no run"), false);
+        let own = ("run.finished", "asked", id);
+        check(own, Value::Null, Some(true));
+        check(own, json!("given-up"), Some(true));
+        check(own, json!({ "retried": "2026-11-22T10:00:00Z" }), Some(false));
+        check(("run.finished", "other", id), Value::Null, None);
+        check(("run.began", "asked", id), Value::Null, None);
+        check(("run.finished", "asked", "no run"), Value::Null, None);
+    }
+
+    #[test]
+    fn a_request_that_was_given_up_is_a_failure_that_says_so() {
+        let letter: DeadLetter = serde_json::from_value(json!({
+            "id": 3, "subscription": "agents/a", "sequence": 7, "reason": "no paper", "attempts": 2,
+            "time": "2026-11-22T10:00:00Z", "event": null,
+        }))
+        .unwrap();
+        let error = given_up("a", &letter);
+        assert_eq!(error.kind, ExitKind::RunFailed);
+        assert!(error.message.ends_with("given up: no paper; `wachter dead-letters show 3`"));
+        let followed = Followed { run: run(), dead_letter: Some(letter) };
+        let error = finish(&followed, Format::Json).unwrap_err();
+        assert_eq!(error.kind, ExitKind::RunFailed);
+        assert!(
+            error.message.ends_with("given up after 2 tries: `wachter dead-letters show 3`"),
+            "{}",
+            error.message
+        );
     }
 }

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wachter_file::{Readers, replace_durably};
@@ -32,6 +32,11 @@ pub(crate) struct DeployedModule {
     pub(crate) digest: Option<Digest>,
     /// Where it may not.
     pub(crate) refused: Option<String>,
+}
+
+/// Where the files of a module of an accepted release lie.
+pub(crate) fn folder_of(data: &Path, module: Digest) -> PathBuf {
+    data.join("modules").join(module.to_string())
 }
 
 impl Deployed {
@@ -94,7 +99,7 @@ impl Deployed {
             let reason = module.refused.as_deref().unwrap_or("it was refused");
             return Err(CommandError::refused(format!("`{name}` may not run: {reason}")));
         };
-        let path = host.data.join("modules").join(digest.to_string()).join("module.yaml");
+        let path = folder_of(&host.data, digest).join("module.yaml");
         let text = std::fs::read_to_string(&path).map_err(|error| {
             CommandError::failed(format!(
                 "cannot read {}: {error}; run `wachter sync`",

@@ -8,7 +8,7 @@ use wachter_bus::{Bus, DedupWindow, Limits, Notice, Options, Retention, SegmentL
 use wachter_config::{JournalSettings, Settings};
 use wachter_file::read_limited;
 use wachter_model::chain;
-use wachter_trust::{FileKey, Namespace, Signature, Signer as _};
+use wachter_trust::{FileKey, Namespace, PublicKey, Signature, Signer as _};
 
 use crate::failure::CommandError;
 use crate::keys;
@@ -124,13 +124,26 @@ pub(crate) fn checker(
         }
     }
     Ok(move |text: &str, signature: &str| {
-        let signature = Signature::parse(signature.as_bytes()).map_err(|error| chain(&error))?;
-        if !keys.contains(signature.key()) {
-            return Err(format!("key {} is not this node's", signature.key().fingerprint()));
-        }
-        let namespace = Namespace::new(NAMESPACE).map_err(|error| chain(&error))?;
-        signature.verify(namespace, text.as_bytes()).map_err(|error| chain(&error))
+        check_signature(text, signature, |key| match keys.contains(key) {
+            true => Ok(()),
+            false => Err(format!("key {} is not this node's", key.fingerprint())),
+        })
     })
+}
+
+/// Checks the signature of a checkpoint's text by a key that `accept` takes.
+///
+/// # Errors
+/// Why it does not hold, in words; or why `accept` does not take its key.
+pub(crate) fn check_signature(
+    text: &str,
+    signature: &str,
+    accept: impl FnOnce(&PublicKey) -> Result<(), String>,
+) -> Result<(), String> {
+    let signature = Signature::parse(signature.as_bytes()).map_err(|error| chain(&error))?;
+    accept(signature.key())?;
+    let namespace = Namespace::new(NAMESPACE).map_err(|error| chain(&error))?;
+    signature.verify(namespace, text.as_bytes()).map_err(|error| chain(&error))
 }
 
 /// Signs checkpoints with the node's key.

@@ -78,6 +78,27 @@ fn every_template_passes_its_own_test() {
 }
 
 #[test]
+fn input_that_the_schema_does_not_allow_is_refused_before_a_run() {
+    let home = Home::new();
+    home.module("input: { $ref: input.schema.json }", "echo '{\"result\": {}}'");
+    let schema = r#"{ "properties": { "count": { "type": "integer" } }, "required": ["path"] }"#;
+    fs::write(home.path().join("sample/input.schema.json"), schema).unwrap();
+    for command in [vec!["exec", "./sample"], vec!["module", "test", "sample"]] {
+        let refused = home.wachter(&[&command[..], &["--input", "count=many"]].concat());
+        assert_eq!(refused.code, 2, "{}", refused.stderr);
+        for fault in ["$.count: the module does not take this", "$: the key `path` is missing"] {
+            assert!(refused.stderr.contains(fault), "{}", refused.stderr);
+        }
+    }
+    let taken = home.wachter(&["exec", "./sample", "--input", "path=/srv"]);
+    assert_eq!(taken.code, 0, "{}", taken.stderr);
+    fs::write(home.path().join("sample/input.schema.json"), "{ no schema").unwrap();
+    let taken = home.wachter(&["exec", "./sample", "--input", "count=many"]);
+    assert_eq!(taken.code, 0, "{}", taken.stderr);
+    assert!(taken.stderr.contains("was not checked"), "{}", taken.stderr);
+}
+
+#[test]
 fn input_goes_in_and_the_record_comes_out() {
     let home = Home::new();
     home.module("", r#"read -r request; case $request in *'"input":{"a":1,"b":"text"}'*) echo '{"result": {"output": {"seen": true}}}' ;; esac"#);

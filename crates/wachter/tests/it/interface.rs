@@ -19,6 +19,14 @@ retry: { attempts: 1 }
 with: { greeting: Good day }
 ";
 
+/// Runs when it is asked, and tries twice.
+const STUBBORN: &str = "name: stubborn
+module: hello
+on: { events: [stubborn.*] }
+retry: { attempts: 2, backoff: constant, initial: 10ms, max: 10ms }
+with: { greeting: Good day }
+";
+
 /// Fails where it is told to.
 const SCRIPT: &str = r#"#!/bin/sh
 set -u
@@ -38,6 +46,7 @@ fn site() -> (Site, crate::site::Node) {
     let site = Site::new();
     fs::remove_file(site.path("infra/config/agents/hello.yaml")).unwrap();
     site.write("config/agents/greeter.yaml", AGENT);
+    site.write("config/agents/stubborn.yaml", STUBBORN);
     site.write("modules/hello/main.sh", SCRIPT);
     let manifest = site.path("infra/modules/hello/module.yaml");
     let text = fs::read_to_string(&manifest).unwrap();
@@ -92,7 +101,7 @@ fn agents_and_runs() {
     assert_eq!(shown["agent"]["state"], "idle");
     assert_eq!(shown["last_runs"][0]["outcome"], "succeeded");
     assert!(site.ok(&["agents", "show", "greeter"]).contains("wakes on     greet.*"));
-    assert!(site.ok(&["agents"]).starts_with("AGENT    STATE"));
+    assert!(site.ok(&["agents"]).starts_with("AGENT     STATE"));
     ends(&site.wachter(&["agents", "show", "greter"]), 1, "did you mean `greeter`?");
     ends(&site.wachter(&["agents", "run", "greter"]), 1, "did you mean `greeter`?");
     ends(&site.wachter(&["agents", "list", "--watch"]), 2, "unrecognized");
@@ -103,7 +112,12 @@ fn agents_and_runs() {
     let failed = site.wachter(&["agents", "run", "greeter", "--wait", "--input", "greeting=fail"]);
     ends(&failed, 4, "told to by the input");
     let dry = site.json(&["agents", "run", "greeter", "--wait", "--dry-run"]);
-    assert_eq!(dry["dry_run"], true);
+    assert_eq!(
+        (&dry["dry_run"], &dry["events"][0]["event"]["type"]),
+        (&json!(true), &json!("hello.greeted"))
+    );
+    let unfit = site.wachter(&["agents", "run", "greeter", "--input", "greeting=7"]);
+    ends(&unfit, 2, "the input does not fit `hello`: $.greeting: ");
     let sent = site.json(&["agents", "run", "greeter"]);
     until("the run that nobody waits for", || {
         let trace = site.json(&["trace", sent["id"].as_str().unwrap()]);
@@ -128,6 +142,17 @@ fn agents_and_runs() {
     assert_eq!(site.json(&["runs", "-n", "2"]).as_array().unwrap().len(), 2);
     let nothing = "0192f3a1-5b7e-7c11-8d2a-0f6d7e1c9b55";
     ends(&site.wachter(&["runs", nothing]), 1, "there is no run");
+
+    // The last try decides, and what was given up is said to be.
+    let stubborn = ["agents", "run", "stubborn", "--wait", "--input", "greeting=fail"];
+    let given_up = site.wachter(&stubborn);
+    ends(&given_up, 4, "the request was given up after 2 tries: `wachter dead-letters show 2`");
+    let tries = site.json(&["runs", "--agent", "stubborn"]);
+    assert_eq!(tries.as_array().unwrap().len(), 2, "{tries}");
+    let last =
+        tries.as_array().unwrap().iter().find(|run| run["record"]["aftermath"] == "given-up");
+    let last = last.unwrap()["run"].as_str().unwrap();
+    assert!(given_up.stderr.contains(last), "{last}: {}", given_up.stderr);
 
     assert_eq!(
         site.json(&["agents", "pause", "greeter", "--reason", "a drill"])["state"],
@@ -171,7 +196,16 @@ fn events_and_what_comes_of_them() {
     assert!(log.child.wait().unwrap().success());
     ends(&site.wachter(&["send", "greet.all", "text"]), 2, "a text is written with quotes");
     ends(&site.wachter(&["send", "run.finished"]), 3, "run.finished");
-    ends(&site.wachter(&["request", "question.asked", "--timeout", "50ms"]), 1, "");
+    ends(&site.wachter(&["request", "question.asked"]), 1, "no agent on this node takes");
+    let failed =
+        site.wachter(&["request", "stubborn.asked", "{\"fail\": true}", "--timeout", "10m"]);
+    ends(
+        &failed,
+        4,
+        "`stubborn.asked` has no answer from stubborn: the module failed: told to by the event; ",
+    );
+    let dead = site.json(&["dead-letters", "list"])[0]["id"].to_string();
+    site.ok(&["dead-letters", "drop", &dead]);
     // An agent that listens to it answers with what it emits.
     let answer = site.json(&["request", "greet.asked", "{}", "--timeout", "30s"]);
     assert_eq!(answer["event"]["type"], "hello.greeted", "{answer}");
@@ -212,7 +246,8 @@ fn events_and_what_comes_of_them() {
     let retried = site.json(&["dead-letters", "retry", &number]);
     assert_eq!(retried["subscription"], "agents/greeter");
     until("the second failure", || {
-        site.json(&["runs", "--outcome", "failed"]).as_array().unwrap().len() == 2
+        let failed = site.json(&["runs", "--agent", "greeter", "--outcome", "failed"]);
+        failed.as_array().unwrap().len() == 2
     });
     let rest = site.json(&["dead-letters", "list"]);
     let number = rest[0]["id"].to_string();
@@ -227,6 +262,11 @@ fn events_and_what_comes_of_them() {
         now.as_array().unwrap().len() > runs && now[0]["dry_run"] == true
     });
     ends(&site.wachter(&["replay", "nobody", "--since", "1h"]), 1, "nobody");
+    let first = sent["sequence"].to_string();
+    let part = site.json(&["replay", "greeter", "--from", &first, "--to", &first]);
+    assert_eq!((&part["events"], &part["dry_run"]), (&json!(1), &json!(true)));
+    let backwards = site.wachter(&["replay", "greeter", "--since", "1m", "--until", "1h"]);
+    ends(&backwards, 2, "ends before it begins");
     let subscriptions = site.json(&["subscriptions"]);
     assert!(
         subscriptions.as_array().unwrap().iter().any(|one| one["name"] == "agents/greeter"),

@@ -71,6 +71,12 @@ impl State {
             self.position = seq;
             self.changes += 1;
         }
+        // It is remembered: until what comes before is handed out, what is written stands before it.
+        if let Some(jump) = self.jump.filter(|jump| (jump.after..jump.to).contains(&self.position))
+        {
+            self.position = jump.to;
+            self.changes += 1;
+        }
     }
 
     /// Takes in an event that only the cursor told of; `None`: it is nowhere any more.

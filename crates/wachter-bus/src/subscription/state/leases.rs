@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Leased, State, Step};
 use crate::Seq;
+use crate::dead_letters::Tried;
 use crate::subscription::pending::{Pending, Phase};
 
 /// How long what could not be put to the dead letters waits before that is tried again.
@@ -59,8 +60,14 @@ impl State {
         self.next_token += 1;
         self.in_flight += 1;
         self.delivered += 1;
-        let replay = seq <= self.replay_to;
+        let replay = self.is_replay(seq);
         Step::Deliver(Leased { deliveries, failures, token, replay, stored })
+    }
+
+    /// Whether a delivery of it repeats what the subscription had done with.
+    pub(in crate::subscription) fn is_replay(&self, seq: Seq) -> bool {
+        let owed = self.pending.get(&seq).is_some_and(|pending| pending.owed);
+        seq <= self.replay_to && !owed
     }
 
     /// Why an event that is not out is not handed out again, if it is not.
@@ -216,11 +223,14 @@ impl State {
         self.in_flight -= 1;
     }
 
-    /// The deliveries and failures of what is being put to the dead letters; `None` if it is not any
-    /// more.
-    pub(in crate::subscription) fn burying(&self, seq: Seq) -> Option<(u32, u32)> {
+    /// How what is being put to the dead letters was tried; `None` if it is not any more.
+    pub(in crate::subscription) fn burying(&self, seq: Seq) -> Option<Tried> {
         let pending = self.pending.get(&seq)?;
-        (pending.phase == Phase::Burying).then_some((pending.deliveries, pending.failures))
+        (pending.phase == Phase::Burying).then_some(Tried {
+            deliveries: pending.deliveries,
+            failures: pending.failures,
+            replay: self.is_replay(seq),
+        })
     }
 
     /// What was being put to the dead letters is there, or could not be put there: that is tried again

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cursor::Open;
+use super::cursor::{Again, Jump, Open};
 use super::pending::{Pending, Phase};
 use super::{Cursor, SubscriptionOptions};
 use crate::Seq;
@@ -30,6 +30,8 @@ pub(super) struct State {
     /// was offered counts as looked at too: see `catch_up`.
     pub(super) position: Seq,
     pub(super) replay_to: Seq,
+    /// Where the replay ends, or ended.
+    jump: Option<Jump>,
     /// The last event that was ever handed out; what is settled is not beyond it.
     handed_to: Seq,
     pub(super) pending: BTreeMap<Seq, Pending>,
@@ -95,6 +97,7 @@ impl State {
             declared: 0,
             position: cursor.position,
             replay_to: cursor.replay_to,
+            jump: cursor.jump,
             handed_to: cursor.position,
             pending: BTreeMap::new(),
             unread: BTreeSet::new(),
@@ -168,11 +171,11 @@ impl State {
     }
 
     /// Puts an event back that was among the dead letters.
-    pub(super) fn revive(&mut self, seq: Seq) {
+    pub(super) fn revive(&mut self, seq: Seq, owed: bool) {
         if self.pending.contains_key(&seq) {
             return;
         }
-        self.tell_of(Open { seq, deliveries: 0, failures: 0, revived: true });
+        self.tell_of(Open { seq, deliveries: 0, failures: 0, revived: true, owed });
     }
 
     fn tell_of(&mut self, open: Open) {
@@ -184,6 +187,29 @@ impl State {
     /// Lets go of what is held ahead; it is read again when a member comes.
     pub(super) fn idle(&mut self, offered: Seq) {
         let cursor = self.cursor(offered, &CursorChange::default());
+        self.stand_at(&cursor);
+    }
+
+    /// Gives a part of the past again, and then goes on where it is. What is out or waits to be tried
+    /// again stays as it is. Returns what is given again: after the first place, up to the second.
+    pub(super) fn set_back(&mut self, again: Again, offered: Seq) -> (Seq, Seq) {
+        let change = CursorChange { again: Some(again), ..CursorChange::default() };
+        let cursor = self.cursor(offered, &change);
+        self.stand_at(&cursor);
+        self.replay_to = cursor.replay_to;
+        self.jump = cursor.jump;
+        self.handed_to = cursor.position;
+        for open in &cursor.open {
+            if let Some(pending) = self.pending.get_mut(&open.seq) {
+                pending.owed = open.owed;
+            }
+        }
+        self.changes += 1;
+        cursor.again()
+    }
+
+    /// Holds no more than a cursor tells of.
+    fn stand_at(&mut self, cursor: &Cursor) {
         self.live = false;
         self.position = cursor.position;
         let keep: BTreeSet<_> = cursor.open.iter().map(|open| open.seq).collect();
@@ -198,15 +224,9 @@ impl State {
         }
     }
 
-    /// Starts over after `position`; leases end.
-    pub(super) fn reset(&mut self, position: Seq, replay_to: Seq) {
-        let cursor = Cursor {
-            position,
-            replay_to,
-            skipped: self.skipped,
-            lost: self.lost,
-            open: Vec::new(),
-        };
+    /// Forgets everything; leases end.
+    pub(super) fn clear(&mut self) {
+        let cursor = Cursor { skipped: self.skipped, lost: self.lost, ..Cursor::default() };
         let fresh = Self::new(self.options.clone(), cursor, false);
         *self = Self {
             declared: self.declared,

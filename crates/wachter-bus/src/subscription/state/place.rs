@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::State;
 use crate::Seq;
-use crate::subscription::cursor::Open;
+use crate::subscription::cursor::{Again, Open};
 use crate::subscription::pending::{Pending, Phase};
 use crate::subscription::{Cursor, Waits};
 
@@ -24,10 +24,10 @@ pub(crate) struct CursorChange {
     pub(crate) taken_back: Vec<Seq>,
     /// What is to wait from it on, and until when.
     pub(crate) waiting: Vec<(Seq, Duration)>,
-    /// What it takes back from the dead letters.
-    pub(crate) revived: Vec<Seq>,
-    /// Whether it sets another place: what was settled meanwhile counts no more.
-    pub(crate) replaced: bool,
+    /// What it takes back from the dead letters, and whether that is owed.
+    pub(crate) revived: Vec<(Seq, bool)>,
+    /// What it has given again.
+    pub(crate) again: Option<Again>,
 }
 
 impl State {
@@ -52,7 +52,8 @@ impl State {
         settled.sort_unstable();
         let is_settled = |seq: &Seq| settled.binary_search(seq).is_ok();
         let is_fresh = |pending: &Pending| {
-            pending.deliveries == 0 && !pending.revived && pending.stored.is_some()
+            let named = pending.revived || pending.owed;
+            pending.deliveries == 0 && !named && pending.stored.is_some()
         };
         let mut position = self.position;
         let mut kept = self.pending.len();
@@ -75,12 +76,23 @@ impl State {
                 open[place].deliveries = open[place].deliveries.saturating_sub(1);
             }
         }
-        for seq in change.revived.iter().copied() {
+        for (seq, owed) in change.revived.iter().copied() {
             if let Err(place) = open.binary_search_by_key(&seq, |open| open.seq) {
-                open.insert(place, Open { seq, deliveries: 0, failures: 0, revived: true });
+                open.insert(place, Open { seq, deliveries: 0, failures: 0, revived: true, owed });
             }
         }
-        Cursor { position, replay_to: self.replay_to, skipped: self.skipped, lost: self.lost, open }
+        let cursor = Cursor {
+            position,
+            replay_to: self.replay_to,
+            jump: self.jump.filter(|jump| position < jump.after),
+            skipped: self.skipped,
+            lost: self.lost,
+            open,
+        };
+        match change.again {
+            Some(again) => cursor.set_back(again),
+            None => cursor,
+        }
     }
 
     /// What is to be written beside the cursor with `change`: the waits that last. `at` is now, in
@@ -123,7 +135,8 @@ impl State {
     /// The last event before which nothing is open.
     pub(in crate::subscription) fn floor(&mut self, offered: Seq) -> Seq {
         self.catch_up(offered);
-        self.pending.first_key_value().map_or(self.position, |(seq, _)| Seq::new(seq.get() - 1))
+        let first = self.pending.first_key_value().map(|(seq, _)| Seq::new(seq.get() - 1));
+        first.map_or(self.position, |first| first.min(self.position))
     }
 
     /// Events up to `last` that are held by their number alone.
@@ -138,7 +151,18 @@ impl State {
     pub(in crate::subscription) fn would_lose(&mut self, last: Seq, offered: Seq) -> u64 {
         self.catch_up(offered);
         let ahead = last.get().saturating_sub(self.position.get());
-        self.known_by_number(last).len() as u64 + ahead
+        // What a replay passes over is not wanted again.
+        let passed = self.jump.map_or(0, |jump| {
+            let end = jump.to.min(last).get();
+            end.saturating_sub(jump.after.max(self.position).get())
+        });
+        // What is known by its number and lies ahead was counted with that, unless it was passed over.
+        let counted = |seq: &Seq| {
+            *seq > self.position
+                && self.jump.is_none_or(|jump| *seq <= jump.after || *seq > jump.to)
+        };
+        let known = self.known_by_number(last).into_iter().filter(|seq| !counted(seq)).count();
+        known as u64 + ahead - passed
     }
 
     /// All up to `last` was dropped: what is not held is lost.

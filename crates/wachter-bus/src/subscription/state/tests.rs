@@ -39,7 +39,8 @@ fn a_subscription_that_is_fed_keeps_up_with_what_it_does_not_want() {
 fn what_is_being_settled_is_open_to_every_other_transaction() {
     let mut state = state();
     for seq in [1, 2] {
-        let open = Open { seq: Seq::new(seq), deliveries: 1, failures: 0, revived: false };
+        let open =
+            Open { seq: Seq::new(seq), deliveries: 1, failures: 0, revived: false, owed: false };
         state.pending.insert(open.seq, Pending::told_of(open));
     }
     state.position = Seq::new(2);
@@ -53,4 +54,22 @@ fn what_is_being_settled_is_open_to_every_other_transaction() {
     assert_eq!(open(&mut state, &[]), [1, 2]);
     assert_eq!(open(&mut state, &[1]), [2]);
     assert_eq!(open(&mut state, &[2, 1]), [0; 0]);
+}
+
+/// Between the two ends of a jump nothing is given again, and nothing counts as lost.
+#[test]
+fn a_replay_passes_over_what_lies_behind_its_end() {
+    let mut state = state();
+    state.pass(Seq::new(9));
+    let given = state.set_back(Again { after: Seq::new(2), to: Some(Seq::new(4)) }, Seq::new(9));
+    assert_eq!(given, (Seq::new(2), Seq::new(4)));
+    assert_eq!((state.position, state.floor(Seq::new(9))), (Seq::new(2), Seq::new(2)));
+    assert_eq!(state.would_lose(Seq::new(9), Seq::new(9)), 2);
+    assert_eq!(state.would_lose(Seq::new(3), Seq::new(9)), 1);
+    state.pass(Seq::new(3));
+    assert_eq!(state.position, Seq::new(3));
+    state.pass(Seq::new(4));
+    assert_eq!(state.position, Seq::new(9));
+    assert_eq!(state.would_lose(Seq::new(9), Seq::new(9)), 0);
+    assert!(state.is_replay(Seq::new(9)) && !state.is_replay(Seq::new(10)));
 }

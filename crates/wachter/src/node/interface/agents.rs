@@ -7,7 +7,9 @@ use wachter_api::{
     Call, ListAgents, PauseAgent, Problem, ProblemKind, ResumeAgent, RunAgent, Server,
 };
 use wachter_config::Trigger;
-use wachter_runtime::dispatch::{AgentReport, Handle, HandleError, RunRequested, request_event};
+use wachter_runtime::dispatch::{
+    AgentReport, Handle, HandleError, RunRequested, allow_request, request_event,
+};
 use wachter_runtime::{Deployment, schedule};
 
 use super::dead_letters::subscription;
@@ -43,9 +45,9 @@ async fn run(node: Arc<Node>, call: Call<RunAgent>) -> Result<Sent, Problem> {
     let deployment = node.deployment.borrow().clone().ok_or_else(no_release)?;
     let agent = known(&call.parameter::<String>()?, &deployment)?;
     let (request, caller) = (call.body, call.caller);
-    if !matches!(request.input, Value::Null | Value::Object(_)) {
-        return Err(Problem::invalid("`input` is no JSON object, and is laid over one"));
-    }
+    let request = RunRequested { input: request.input, dry_run: request.dry_run, by: caller.name };
+    let allowed = allow_request(agent, &deployment.catalogue, &request);
+    allowed.map_err(|refused| Problem::invalid(refused.to_string()))?;
     let module = deployment.modules.get(&agent.module);
     if let Some(reason) = module.and_then(|module| module.reason()) {
         return Err(Problem::new(
@@ -58,7 +60,6 @@ async fn run(node: Arc<Node>, call: Call<RunAgent>) -> Result<Sent, Problem> {
     if !node.bus.subscriptions().iter().any(|status| status.name == listens) {
         return Err(unhandled(&HandleError::Away));
     }
-    let request = RunRequested { input: request.input, dry_run: request.dry_run, by: caller.name };
     let event = request_event(&node.sources, &agent.name, &request, Timestamp::now());
     publish(&node.bus, event.map_err(|error| Problem::invalid(error.to_string()))?).await
 }

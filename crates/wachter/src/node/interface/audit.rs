@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures_util::{Stream, stream};
 use serde_json::value::RawValue;
 use wachter_api::shapes::{AuditRecord, AuditReport, Corruption};
-use wachter_api::{Call, ExportJournal, Problem, Server, VerifyJournal};
+use wachter_api::{Call, ExportJournal, Problem, ProblemKind, Server, VerifyJournal};
 use wachter_bus::{Bus, Chain, Checkpoint, DamageKind, Query, ReadError, Replay, Seq, Stored};
 use wachter_model::{Digest, chain};
 
@@ -24,6 +24,24 @@ async fn verify(node: Arc<Node>, call: Call<VerifyJournal>) -> Result<AuditRepor
     let against = query.checkpoint.as_deref().map(Checkpoint::parse).transpose();
     let against =
         against.map_err(|error| Problem::invalid(format!("`checkpoint`: {}", chain(&error))))?;
+    let data = node.data.clone();
+    let check = tokio::task::spawn_blocking(move || journal::checker(&data)).await;
+    let check = check.map_err(|error| Problem::internal(error.to_string()))?;
+    let check = check.map_err(|error| {
+        Problem::internal(format!("the node's public keys cannot be read: {error}"))
+    })?;
+    if let Some(kept) = &against
+        && let Some(signature) = &kept.signature
+    {
+        check(&kept.text(), signature).map_err(|reason| {
+            Problem::new(
+                ProblemKind::Refused,
+                format!(
+                    "the signature of the checkpoint that was handed in does not hold: {reason}"
+                ),
+            )
+        })?;
+    }
     let from = Seq::new(query.from.unwrap_or(0));
     let verified = node.bus.verify(from, against.into_iter().collect()).await;
     let report = verified.map_err(|error| unreadable(&error))?;
@@ -42,12 +60,6 @@ async fn verify(node: Arc<Node>, call: Call<VerifyJournal>) -> Result<AuditRepor
             checkpoint.at
         ),
     });
-    let data = node.data.clone();
-    let check = tokio::task::spawn_blocking(move || journal::checker(&data)).await;
-    let check = check.map_err(|error| Problem::internal(error.to_string()))?;
-    let check = check.map_err(|error| {
-        Problem::internal(format!("the node's public keys cannot be read: {error}"))
-    })?;
     let signatures = node.bus.check_signatures(check).await.map_err(|error| unreadable(&error))?;
     let forged = signatures.wrong.iter().map(|(checkpoint, reason)| Corruption {
         first: checkpoint.first.get(),

@@ -1,12 +1,9 @@
 use std::sync::Arc;
 
-use wachter_api::shapes::ReplayReport;
-use wachter_api::{Call, Problem, ProblemKind, ReplayEvents, Server};
-use wachter_bus::{Bus, EventFilter, Predicate, Query, Seq, Start};
-use wachter_config::Agent;
-use wachter_expression::EventBindings;
-use wachter_model::{Event, EventKind};
-use wachter_runtime::dispatch::{AGENT_DUE, AGENT_REQUESTED, Sources};
+use wachter_api::shapes::{Replay, ReplayReport};
+use wachter_api::{Call, Problem, ReplayEvents, Server};
+use wachter_bus::{Bus, End, EventFilter, Query, Redelivery, Seq, Start};
+use wachter_runtime::dispatch::filter_of;
 use wachter_runtime::schedule::has_effects;
 
 use super::dead_letters::subscription;
@@ -20,7 +17,26 @@ pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
 }
 
 async fn replay(node: Arc<Node>, call: Call<ReplayEvents>) -> Result<ReplayReport, Problem> {
-    let asked = call.body;
+    let (start, end) = bounds(&call.body)?;
+    let name = subscription(&call.body.subscription)?;
+    let short = name.as_str().rsplit('/').next().unwrap_or_default();
+    let deployment = node.deployment.borrow().clone();
+    let mut agents = deployment.iter().flat_map(|deployment| deployment.catalogue.agents());
+    let agent = agents.find(|agent| agent.name.as_str() == short);
+    let dry_run = agent.is_some_and(|agent| has_effects(agent.role));
+    let filter = agent.map(|agent| filter_of(agent, &node.sources)).unwrap_or_default();
+    let given = node.bus.redeliver(name.clone(), start, end).await;
+    let Some(given) = given.map_err(|error| unwritten(&error))? else {
+        let subscriptions = node.bus.subscriptions();
+        let known =
+            subscriptions.iter().filter_map(|status| status.name.as_str().rsplit('/').next());
+        return Err(unknown("subscription", short, known, "wachter subscriptions"));
+    };
+    Ok(ReplayReport { events: count(&node.bus, filter, given).await?, dry_run })
+}
+
+/// From where to where.
+fn bounds(asked: &Replay) -> Result<(Start, End), Problem> {
     let start = match (asked.from, asked.since) {
         (Some(place), None) => Start::Seq(Seq::new(place)),
         (None, Some(time)) => Start::Time(time),
@@ -31,81 +47,35 @@ async fn replay(node: Arc<Node>, call: Call<ReplayEvents>) -> Result<ReplayRepor
             return Err(Problem::invalid("say from where: `from` is a place, `since` a moment"));
         }
     };
-    if asked.to.is_some() {
-        return Err(Problem::new(
-            ProblemKind::Refused,
-            "`to` cannot be kept: a subscription goes on to the newest event; leave `to` out",
-        ));
-    }
-    let name = subscription(&asked.subscription)?;
-    let short = name.as_str().rsplit('/').next().unwrap_or_default();
-    let subscriptions = node.bus.subscriptions();
-    if !subscriptions.iter().any(|status| status.name == name) {
-        let known =
-            subscriptions.iter().filter_map(|status| status.name.as_str().rsplit('/').next());
-        return Err(unknown("subscription", short, known, "wachter subscriptions"));
-    }
-    let deployment = node.deployment.borrow().clone();
-    let mut agents = deployment.iter().flat_map(|deployment| deployment.catalogue.agents());
-    let agent = agents.find(|agent| agent.name.as_str() == short);
-    let dry_run = agent.is_some_and(|agent| has_effects(agent.role));
-    if asked.effects && dry_run {
-        return Err(Problem::new(
-            ProblemKind::Refused,
-            format!(
-                "`{short}` has effects, and a replay never has; `wachter agents run {short}` runs it for real"
-            ),
-        ));
-    }
-    let filter = agent.map(|agent| meant(agent, &node.sources)).unwrap_or_default();
-    let events = count(&node.bus, filter, start).await?;
-    let found = node.bus.reset(name.clone(), start).await.map_err(|error| unwritten(&error))?;
-    if !found {
-        return Err(unknown("subscription", short, None, "wachter subscriptions"));
-    }
-    Ok(ReplayReport { events, dry_run })
-}
-
-/// What an agent's subscription lets through.
-fn meant(agent: &Agent, sources: &Sources) -> EventFilter {
-    let commanders = [(AGENT_DUE, sources.scheduler()), (AGENT_REQUESTED, sources.interface())];
-    let commands = commanders.iter().map(|(topic, _)| topic.parse());
-    let commands = commands.map(|topic| topic.expect("every topic is a filter"));
-    let topics = agent.on.events.iter().cloned().chain(commands).collect();
-    let (name, condition) = (agent.name.clone(), agent.on.condition.clone());
-    let wanted = move |event: &Event| match commanders
-        .iter()
-        .find(|(topic, _)| *topic == event.event_type())
-    {
-        Some((_, commander)) => {
-            event.kind() == EventKind::Command
-                && event.target() == Some(name.as_str())
-                && event.source() == commander
+    let end = match (asked.to, asked.until) {
+        (None, None) => End::Here,
+        (Some(place), None) => End::Seq(Seq::new(place)),
+        (None, Some(time)) => End::Time(time),
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("`to` and `until` exclude each other"));
         }
-        None => condition
-            .as_ref()
-            .is_none_or(|condition| condition.is_true(&EventBindings::new(event)).unwrap_or(false)),
     };
-    EventFilter {
-        topics,
-        target: Some(agent.name.to_string()),
-        predicate: Some(Predicate::new(wanted)),
-        ..EventFilter::default()
+    let backwards = match (start, end) {
+        (Start::Seq(from), End::Seq(to)) => to < from,
+        (Start::Time(since), End::Time(until)) => until <= since,
+        _ => false,
+    };
+    if backwards {
+        return Err(Problem::invalid("it ends before it begins; exchange the two"));
     }
+    Ok((start, end))
 }
 
-/// How many events from there on are meant.
-async fn count(bus: &Bus, filter: EventFilter, start: Start) -> Result<u64, Problem> {
-    let (after, since) = match start {
-        Start::Seq(seq) => (Seq::new(seq.get().saturating_sub(1)), None),
-        Start::Time(time) => (Seq::ZERO, Some(time)),
-        Start::Now => (bus.status().last, None),
-        Start::Beginning => (Seq::ZERO, None),
-    };
-    let mut replay = bus.replay(Query { filter, after, since, ..Query::default() });
+/// How many of the events that are given again are meant.
+async fn count(bus: &Bus, filter: EventFilter, given: Redelivery) -> Result<u64, Problem> {
+    let mut replay = bus.replay(Query { filter, after: given.after, ..Query::default() });
     let mut events = 0;
     while let Some(stored) = replay.next().await {
-        events += u64::from(sound(stored)?.is_some());
+        let Some(stored) = sound(stored)? else { continue };
+        if stored.seq > given.to {
+            break;
+        }
+        events += 1;
     }
     Ok(events)
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use wachter_api::shapes::{Run, Sent};
+use wachter_api::shapes::{Run, Sent, StoredEvent};
 use wachter_api::{Call, GetRun, ListRuns, Problem, RecordRun, Server};
 use wachter_bus::{Bus, EventFilter, Seq, Stored};
 use wachter_model::{Event, Finding, RunId};
@@ -147,7 +147,11 @@ async fn outputs(bus: &Bus, record: &Stored, run: RunId) -> Result<Vec<Stored>, 
 
 fn run(stored: &Stored, record: RunRecord, sources: &Sources, outputs: &[Stored]) -> Run {
     let mut findings = record.findings.clone();
-    let mut events = Vec::new();
+    // What a dry run would have emitted stands in its record alone.
+    let withheld = record.events.iter();
+    let mut events: Vec<_> = withheld
+        .map(|emitted| StoredEvent { sequence: stored.seq.get(), event: json!(emitted) })
+        .collect();
     for output in outputs {
         match finding(&output.event) {
             Some(finding) => findings.push(finding),

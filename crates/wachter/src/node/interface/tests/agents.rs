@@ -51,6 +51,9 @@ async fn an_agent_is_run_on_demand_and_told_of() {
     refused(ask("wroker", json!({})).await, ProblemKind::NotFound, "did you mean `worker`?");
     refused(ask("../x", json!({})).await, ProblemKind::NotFound, "`wachter agents`");
     refused(ask("worker", json!([1])).await, ProblemKind::Invalid, "no JSON object");
+    let unfit = ask("worker", json!({ "percent": "x" })).await;
+    refused(unfit, ProblemKind::Invalid, "$.percent: the module does not take this");
+    assert_eq!(site.events("agent.requested").await.len(), 1, "what does not fit is not asked");
     refused(ask("greedy-one", json!({})).await, ProblemKind::Refused, "asks for too much");
     let stopped = agent(&site, "greedy-one").await;
     assert_eq!(
@@ -260,7 +263,7 @@ async fn a_replay_delivers_once_more_what_the_agent_listens_to() {
         from: Some(first),
         since: None,
         to: None,
-        effects: false,
+        until: None,
     };
     let report = replay(of("looker")).await.unwrap();
     assert_eq!((report.events, report.dry_run), (2, false));
@@ -268,14 +271,27 @@ async fn a_replay_delivers_once_more_what_the_agent_listens_to() {
     let report = replay(of("fixer")).await.unwrap();
     assert_eq!((report.events, report.dry_run), (3, true));
     let finished = site.until_events("run.finished", 10).await;
-    assert!(finished[7..].iter().all(|run| run.event["data"]["dry_run"] == json!(true)));
+    let dry_run = |run: &wachter_api::shapes::StoredEvent| run.event["data"]["dry_run"] == true;
+    assert!(finished[7..].iter().all(dry_run));
     let since = Replay { from: None, since: Some(site.node.since), ..of("looker") };
     assert_eq!(replay(since).await.unwrap().events, 2);
 
     refused(replay(of("loker")).await, ProblemKind::NotFound, "did you mean `looker`?");
-    let real = Replay { effects: true, ..of("fixer") };
-    refused(replay(real).await, ProblemKind::Refused, "wachter agents run fixer");
-    refused(replay(Replay { to: Some(9), ..of("looker") }).await, ProblemKind::Refused, "`to`");
+    // A part of it: the others are not given again, and what comes then is for real.
+    site.until_events("run.finished", 12).await;
+    let report = replay(Replay { to: Some(first + 1), ..of("fixer") }).await.unwrap();
+    assert_eq!((report.events, report.dry_run), (2, true));
+    site.until_events("run.finished", 14).await;
+    site.tell("a.b", json!(4)).await;
+    let finished = site.until_events("run.finished", 16).await;
+    let of_fixer = |run: &&wachter_api::shapes::StoredEvent| run.event["subject"] == "fixer";
+    let dry: Vec<_> = finished[12..].iter().filter(of_fixer).map(dry_run).collect();
+    assert_eq!(dry, [true, true, false]);
+    assert_eq!(finished.len(), 16, "no more than that");
+    let backwards = Replay { to: Some(first - 1), ..of("looker") };
+    refused(replay(backwards).await, ProblemKind::Invalid, "ends before it begins");
+    let twice = Replay { to: Some(9), until: Some(site.node.since), ..of("looker") };
+    refused(replay(twice).await, ProblemKind::Invalid, "exclude each other");
     let nowhere = Replay { from: None, ..of("looker") };
     refused(replay(nowhere).await, ProblemKind::Invalid, "from where");
     let both = Replay { since: Some(site.node.since), ..of("looker") };

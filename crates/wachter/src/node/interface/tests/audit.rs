@@ -1,12 +1,17 @@
+use std::path::Path;
+
 use serde_json::json;
-use wachter_api::shapes::{Change, ChangesQuery, FinishedRun, Freeze, Request, RunsQuery};
+use wachter_api::shapes::{
+    AuditQuery, Change, ChangesQuery, FinishedRun, Freeze, Request, RunsQuery,
+};
 use wachter_api::{
-    FreezeEffects, GetStatus, ListChanges, ListRuns, Nothing, PinRelease, RecordRun, RunAgent,
-    Synchronize,
+    FreezeEffects, GetStatus, ListChanges, ListRuns, Nothing, PinRelease, ProblemKind, RecordRun,
+    RunAgent, Synchronize, VerifyJournal,
 };
 use wachter_model::{Event, RunId};
+use wachter_trust::{FileKey, Namespace, Signer as _};
 
-use super::site::{Site, record_of};
+use super::site::{Site, record_of, refused};
 use crate::node::announce::{CONFIGURATION_CHANGED, RELEASE_ACCEPTED};
 
 #[tokio::test]
@@ -30,6 +35,36 @@ async fn who_asked_the_node_to_change_something_is_in_the_journal() {
     );
     assert_eq!(told[1]["data"]["path"], "/v1/release/pin");
     assert_eq!(told[1]["data"]["user"], json!(rustix::process::geteuid().as_raw()));
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_handed_in_has_to_be_signed_by_the_node() {
+    let site = Site::with(&[]).await;
+    let other = tempfile::tempdir().unwrap();
+    let text = format!(
+        "wachter-journal-checkpoint v1\njournal 0192f3a1-5b7e-4c11-8d2a-0f6d7e1c9b55\nfirst 1\nlast 1\ncount 1\ntime 2026-11-22T10:00:00Z\nprevious {0}\nchain {0}\n",
+        "00".repeat(32)
+    );
+    let signed = |folder: &Path| {
+        let path = folder.join("node-key");
+        crate::keys::generate(&path, "a node").unwrap();
+        let mut key = FileKey::from_openssh(&std::fs::read(&path).unwrap()).unwrap();
+        let namespace = Namespace::new("wachter-journal").unwrap();
+        text.clone() + &key.sign(namespace, text.as_bytes()).unwrap().to_armor()
+    };
+    let verify = async |checkpoint: String| {
+        let query = AuditQuery { checkpoint: Some(checkpoint), ..AuditQuery::default() };
+        site.call::<VerifyJournal>(&query, &Nothing {}).await
+    };
+    let (own, foreign) = (signed(&site.node.data), signed(other.path()));
+    refused(verify(foreign).await, ProblemKind::Refused, "is not this node's");
+    let changed = own.replace("last 1", "last 2");
+    refused(verify(changed).await, ProblemKind::Refused, "does not hold");
+    // It is the node's, or nobody's, and of another journal than this one.
+    for genuine in [own, text.clone()] {
+        let report = verify(genuine).await.unwrap();
+        assert!(report.corruptions[0].what.contains("says otherwise"), "{report:?}");
+    }
 }
 
 #[tokio::test]

@@ -89,7 +89,11 @@ async fn who_follows_is_told_of_the_past_it_asked_for_and_of_what_comes() {
 
 #[tokio::test]
 async fn a_question_is_answered_or_given_up() {
-    let site = Site::with(&[]).await;
+    let site = Site::with(&[(
+        "silent",
+        "role: monitoring\non: { events: [status.asked] }\nwith: { do: hang }",
+    )])
+    .await;
     let question = |timeout| Ask {
         kind: "status.asked".parse().unwrap(),
         subject: None,
@@ -120,6 +124,47 @@ async fn a_question_is_answered_or_given_up() {
     refused(forever, ProblemKind::Invalid, "`timeout`");
     let reserved = Ask { kind: "node.asked".parse().unwrap(), ..question(1) };
     refused(site.call::<AskQuestion>(&Nothing {}, &reserved).await, ProblemKind::Refused, "own");
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_takes_or_all_fail_at_ends_at_once() {
+    let failing = |on: &str| {
+        format!(
+            "role: monitoring\non: {{ events: [{on}] }}\nwith: {{ do: fail }}\nretry: {{ attempts: 1 }}"
+        )
+    };
+    let (one, other) = (failing("one.asked, both.asked"), failing("other.asked"));
+    let site = Site::with(&[
+        ("one", &*one),
+        ("other", &*other),
+        ("slow", "role: monitoring\non: { events: [both.asked] }"),
+        ("greedy-one", "module: greedy\nrole: monitoring\non: { events: [greedy.asked] }"),
+    ])
+    .await;
+    // Long enough that a test which waits for its end has failed.
+    let ask = async |topic: &str| {
+        let question = Ask {
+            kind: topic.parse().unwrap(),
+            subject: None,
+            data: Value::Null,
+            timeout: Some(600_000),
+        };
+        site.call::<AskQuestion>(&Nothing {}, &question).await
+    };
+    refused(ask("nobody.asked").await, ProblemKind::NotFound, "no agent on this node takes");
+    let failed = ask("one.asked").await.unwrap().event;
+    assert_eq!((&failed["type"], &failed["kind"]), (&json!("query.failed"), &json!("response")));
+    assert_eq!(
+        (&failed["data"]["agent"], &failed["data"]["error"]),
+        (&json!("one"), &json!("it failed"))
+    );
+    // As long as another one may answer, one failure is no answer.
+    let answer = ask("both.asked").await.unwrap().event;
+    assert_eq!((&answer["type"], &answer["subject"]), (&json!("run.finished"), &json!("slow")));
+    let failed = ask("greedy.asked").await.unwrap().event;
+    assert_eq!(failed["data"]["outcome"], "not-begun");
+    site.deployment.send_replace(None);
+    refused(ask("one.asked").await, ProblemKind::Conflict, "wachter sync");
 }
 
 #[tokio::test]

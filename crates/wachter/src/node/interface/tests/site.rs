@@ -217,7 +217,17 @@ pub(super) fn deployment(agents: &[(&str, &str)]) -> Arc<Deployment> {
         })
         .collect();
     let files = files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-    let catalogue = Catalogue::read(files, &names).unwrap();
+    let schema = r#"{ "properties": { "percent": { "type": "integer" } } }"#;
+    let described = |name: &ModuleName| {
+        let input_schema = Some(schema.to_owned());
+        (name.clone(), wachter_config::Module { input_schema, ..wachter_config::Module::default() })
+    };
+    let sources = wachter_config::Sources {
+        files: files.collect(),
+        modules: names.iter().map(described).collect(),
+        ..wachter_config::Sources::default()
+    };
+    let catalogue = Catalogue::load(&sources).unwrap();
     let manifest = Manifest::read(MANIFEST).unwrap();
     let digest = Digest::of(b"probe");
     let grant = Grant::decide(digest, &manifest, None).unwrap();
