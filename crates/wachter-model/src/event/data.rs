@@ -1,7 +1,7 @@
-use memchr::memchr2;
 use serde_json::value::RawValue;
 
 use super::json_index::MOST_NESTED;
+use super::quote::next_quote;
 use super::{JsonDocument, JsonText};
 
 /// What an event carries.
@@ -94,7 +94,7 @@ impl EventData {
 /// The place after the text that `at` is within.
 fn after_text(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        let found = at + memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        let found = next_quote(bytes, at)?;
         if bytes[found] == b'"' {
             return Some(found + 1);
         }

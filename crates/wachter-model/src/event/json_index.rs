@@ -1,8 +1,9 @@
 use std::cmp::Reverse;
 use std::sync::OnceLock;
 
-use memchr::memchr2;
 use serde_json::Number;
+
+use super::quote::next_quote;
 
 /// Brackets within brackets that are followed; the limit of `serde_json`, so that what is taken in
 /// can be read again.
@@ -12,6 +13,10 @@ pub(super) const MOST_NESTED: usize = 127;
 const SHORT: usize = 64;
 /// Members that are looked through one by one; more are sorted.
 const FEW: usize = 16;
+/// The bytes of text that a value takes, name and comma included; rather few.
+const BYTES_A_VALUE: usize = 16;
+/// So much text is provided for ahead.
+const MOST_AHEAD: usize = 1 << 16;
 /// What [`Slot::inner`] says of a value that is read from its place alone.
 const PLAIN: u32 = u32::MAX;
 
@@ -85,20 +90,26 @@ impl JsonIndex {
     /// is out of range, an escape is no character. Nor is a text beyond 4 GiB read.
     pub(super) fn of(text: &str) -> Option<Self> {
         u32::try_from(text.len()).ok()?;
+        // What most texts need; what is too much is given back below.
+        let likely = text.len().min(MOST_AHEAD) / BYTES_A_VALUE;
         let mut making = Making {
             text,
             index: Self {
-                slots: Vec::new(),
-                groups: Vec::new(),
+                slots: Vec::with_capacity(likely),
+                groups: Vec::with_capacity(likely / 8),
                 heavy: Vec::new(),
                 keys: Vec::new(),
                 root: Slot { key: 0, at: 0, inner: PLAIN },
             },
             open: Vec::new(),
-            pending: Vec::new(),
+            pending: Vec::with_capacity(likely / 4),
         };
         making.run()?;
-        Some(making.index)
+        let mut index = making.index;
+        index.slots.shrink_to_fit();
+        index.groups.shrink_to_fit();
+        index.heavy.shrink_to_fit();
+        Some(index)
     }
 
     /// What it takes in memory, besides what its texts are without escapes, which are shorter than as
@@ -289,7 +300,7 @@ pub(super) struct TextEnd {
 pub(super) fn text_end(bytes: &[u8], at: usize) -> Option<TextEnd> {
     let mut end = TextEnd { at: at + 1, escaped: false, doubtful: false };
     loop {
-        let found = end.at + memchr2(b'"', b'\\', bytes.get(end.at..)?)?;
+        let found = next_quote(bytes, end.at)?;
         if bytes[found] == b'"' {
             end.at = found + 1;
             return Some(end);

@@ -16,6 +16,8 @@ mod json_index;
 #[cfg(feature = "event")]
 mod json_text;
 #[cfg(feature = "event")]
+mod quote;
+#[cfg(feature = "event")]
 mod read;
 #[cfg(feature = "event")]
 mod uri;
