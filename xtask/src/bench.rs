@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 7] = [
+const BENCHMARKS: [Benchmark; 8] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -53,6 +53,11 @@ const BENCHMARKS: [Benchmark; 7] = [
         name: "expressions: conditions on a bound event",
         package: "wachter-expression",
         target: ["--bench", "evaluation"],
+    },
+    Benchmark {
+        name: "routing: topics, conditions and pushes of 9 KB, beside the library `cel`",
+        package: "wachter-expression",
+        target: ["--bench", "routing"],
     },
     Benchmark {
         name: "node: ready with a long journal, reload with many agents, idle",

@@ -1,7 +1,7 @@
 use std::cell::OnceCell;
 use std::sync::LazyLock;
 
-use wachter_model::{AttributeValue, Event};
+use wachter_model::{AttributeValue, Event, JsonDocument};
 
 use crate::{Bindings, Environment, Record, Shape, Value};
 
@@ -36,12 +36,12 @@ impl Environment {
     }
 }
 
-/// An event as the names of [`Environment::of_events`] see it. Its data is read when it is first asked
-/// for, once for all expressions that are evaluated with these bindings.
+/// An event as the names of [`Environment::of_events`] see it. Of its data only what is asked for is
+/// read; where that stands is found once for all expressions over the same event, whoever binds it.
 #[derive(Debug)]
 pub struct EventBindings<'e> {
     event: &'e Event,
-    data: OnceCell<Option<serde_json::Value>>,
+    data: OnceCell<Option<JsonDocument<'e>>>,
 }
 
 impl<'e> EventBindings<'e> {
@@ -69,7 +69,8 @@ impl Record for EventBindings<'_> {
             "datacontenttype" => self.event.content_type().map(Value::text),
             "dataschema" => self.event.schema().map(Value::text),
             "data" => {
-                self.data.get_or_init(|| self.event.data().to_json()).as_ref().map(Value::from_json)
+                let data = self.data.get_or_init(|| self.event.data().document());
+                data.as_ref().map(|document| Value::from_data(document.root()))
             }
             _ => match self.event.extension(name) {
                 Some(AttributeValue::Boolean(value)) => Some(Value::Bool(*value)),

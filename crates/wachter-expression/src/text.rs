@@ -13,9 +13,12 @@ pub(crate) fn shown(value: &Value<'_>) -> String {
     const MOST: usize = 40;
     let text = match value {
         Value::Text(text) => text.chars().take(MOST + 1).collect(),
-        Value::List(_) | Value::Map(_) | Value::Json(_) | Value::Record(_) => {
-            value.type_name().to_owned()
-        }
+        Value::List(_)
+        | Value::Map(_)
+        | Value::Json(_)
+        | Value::Array(_)
+        | Value::Object(_)
+        | Value::Record(_) => value.type_name().to_owned(),
         Value::Double(number) => number.to_string(),
         other => other.to_json().map(|json| json.to_string()).unwrap_or_default(),
     };

@@ -3,6 +3,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
+use wachter_model::{JsonArray, JsonObject, JsonValue};
+
 use crate::Record;
 
 /// A value of the language; cheap to clone.
@@ -32,6 +34,10 @@ pub enum Value<'v> {
     Map(Rc<BTreeMap<Key<'v>, Value<'v>>>),
     /// An array or object that was bound.
     Json(&'v serde_json::Value),
+    /// An array of an event's data.
+    Array(JsonArray<'v>),
+    /// An object of an event's data.
+    Object(JsonObject<'v>),
     /// Fields made on demand.
     Record(&'v dyn Record),
 }
@@ -63,13 +69,30 @@ impl<'v> Value<'v> {
         match json {
             serde_json::Value::Null => Self::Null,
             serde_json::Value::Bool(value) => Self::Bool(*value),
-            serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-                (Some(number), _) => Self::Int(number),
-                (None, Some(number)) => Self::Uint(number),
-                (None, None) => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
-            },
+            serde_json::Value::Number(number) => Self::number(number),
             serde_json::Value::String(text) => Self::text(text),
             serde_json::Value::Array(_) | serde_json::Value::Object(_) => Self::Json(json),
+        }
+    }
+
+    /// Binds JSON that is read where it is asked for, as [`Self::from_json`] binds what was read.
+    #[must_use]
+    pub fn from_data(data: JsonValue<'v>) -> Self {
+        match data {
+            JsonValue::Null => Self::Null,
+            JsonValue::Bool(value) => Self::Bool(value),
+            JsonValue::Number(number) => Self::number(&number),
+            JsonValue::Text(text) => Self::text(text),
+            JsonValue::Array(array) => Self::Array(array),
+            JsonValue::Object(object) => Self::Object(object),
+        }
+    }
+
+    fn number(number: &serde_json::Number) -> Self {
+        match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Self::Int(number),
+            (None, Some(number)) => Self::Uint(number),
+            (None, None) => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
         }
     }
 
@@ -101,8 +124,8 @@ impl<'v> Value<'v> {
             Self::Text(_) => "string",
             Self::Timestamp(_) => "timestamp",
             Self::Duration(_) => "duration",
-            Self::List(_) | Self::Json(serde_json::Value::Array(_)) => "list",
-            Self::Map(_) | Self::Json(_) | Self::Record(_) => "map",
+            Self::List(_) | Self::Json(serde_json::Value::Array(_)) | Self::Array(_) => "list",
+            Self::Map(_) | Self::Json(_) | Self::Object(_) | Self::Record(_) => "map",
         }
     }
 
@@ -130,6 +153,8 @@ impl<'v> Value<'v> {
                 serde_json::Value::Object(entries.iter().map(entry).collect::<Option<_>>()?)
             }
             Self::Json(json) => (*json).clone(),
+            Self::Array(array) => array.to_json(),
+            Self::Object(object) => object.to_json(),
             Self::Record(_) => return None,
         })
     }
@@ -195,6 +220,7 @@ impl fmt::Display for Key<'_> {
 pub(crate) enum List<'v> {
     Made(Rc<[Value<'v>]>),
     Json(&'v [serde_json::Value]),
+    Data(JsonArray<'v>),
 }
 
 impl<'v> List<'v> {
@@ -202,6 +228,7 @@ impl<'v> List<'v> {
         match value {
             Value::List(values) => Some(Self::Made(Rc::clone(values))),
             Value::Json(serde_json::Value::Array(values)) => Some(Self::Json(values)),
+            Value::Array(array) => Some(Self::Data(*array)),
             _ => None,
         }
     }
@@ -210,6 +237,7 @@ impl<'v> List<'v> {
         match self {
             Self::Made(values) => values.len(),
             Self::Json(values) => values.len(),
+            Self::Data(array) => array.len(),
         }
     }
 
@@ -217,6 +245,7 @@ impl<'v> List<'v> {
         match self {
             Self::Made(values) => values.get(index).cloned(),
             Self::Json(values) => values.get(index).map(Value::from_json),
+            Self::Data(array) => array.get(index).map(Value::from_data),
         }
     }
 
@@ -229,6 +258,7 @@ impl<'v> List<'v> {
 pub(crate) enum Map<'v> {
     Made(Rc<BTreeMap<Key<'v>, Value<'v>>>),
     Json(&'v serde_json::Map<String, serde_json::Value>),
+    Data(JsonObject<'v>),
     Record(&'v dyn Record),
 }
 
@@ -237,6 +267,7 @@ impl<'v> Map<'v> {
         match value {
             Value::Map(entries) => Some(Self::Made(Rc::clone(entries))),
             Value::Json(serde_json::Value::Object(entries)) => Some(Self::Json(entries)),
+            Value::Object(object) => Some(Self::Data(*object)),
             Value::Record(record) => Some(Self::Record(*record)),
             _ => None,
         }
@@ -247,6 +278,7 @@ impl<'v> Map<'v> {
         match self {
             Self::Made(entries) => entries.get(&Key::Text(Text::Borrowed(name))).cloned(),
             Self::Json(entries) => entries.get(name).map(Value::from_json),
+            Self::Data(object) => object.get(name).map(Value::from_data),
             Self::Record(record) => record.field(name),
         }
     }
@@ -258,6 +290,10 @@ impl<'v> Map<'v> {
             Self::Made(entries) => entries.get(&key).cloned(),
             Self::Json(entries) => match &key {
                 Key::Text(text) => entries.get(&**text).map(Value::from_json),
+                _ => None,
+            },
+            Self::Data(object) => match &key {
+                Key::Text(text) => object.get(text).map(Value::from_data),
                 _ => None,
             },
             Self::Record(record) => match &key {
@@ -272,6 +308,7 @@ impl<'v> Map<'v> {
         match self {
             Self::Made(entries) => Some(entries.len()),
             Self::Json(entries) => Some(entries.len()),
+            Self::Data(object) => Some(object.len()),
             Self::Record(_) => None,
         }
     }
@@ -281,6 +318,7 @@ impl<'v> Map<'v> {
         match self {
             Self::Made(entries) => Some(entries.keys().map(Key::value).collect()),
             Self::Json(entries) => Some(entries.keys().map(|key| Value::text(key)).collect()),
+            Self::Data(object) => Some(object.keys().into_iter().map(Value::text).collect()),
             Self::Record(_) => None,
         }
     }

@@ -30,7 +30,8 @@ pub use event::EmittedEvent;
 #[cfg(feature = "event")]
 pub use event::{
     AttributeError, AttributeName, AttributeValue, Event, EventBuilder, EventData, EventId,
-    EventKind, MAX_EVENT_BYTES, ReadEventError, Source,
+    EventKind, JsonArray, JsonDocument, JsonObject, JsonText, JsonValue, MAX_EVENT_BYTES,
+    ReadEventError, Source,
 };
 pub use finding::{Confidence, ConfidenceError, Finding, Severity};
 pub use level::Level;

@@ -3,8 +3,8 @@
 //!
 //! `cargo bench -p wachter-bus` takes some minutes. `-- ROUNDS` sets how thorough it is (20): a tenth of
 //! a second a round for one measurement, up to five turns, and below ten rounds 20,000 identities in
-//! the window instead of 1,150,000. After it, `publish`, `nats`, `work`, `idle`, `latency`, `routing` and
-//! `open` choose what is measured. Both sides are measured in turns, and the median of the turns'
+//! the window instead of 1,150,000. After it, `publish`, `nats`, `work`, `idle`, `latency` and `open` choose
+//! what is measured. Both sides are measured in turns, and the median of the turns'
 //! ratios is what is told.
 
 #![expect(clippy::print_stdout, reason = "the numbers are what this program is for")]
@@ -14,7 +14,6 @@ mod nats;
 mod opening;
 mod rate;
 mod raw;
-mod routing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,9 +42,6 @@ fn main() {
         .enable_all()
         .build()
         .expect("threads can be started");
-    if wanted("routing") {
-        routing::measure();
-    }
     // Not /tmp, which may be memory.
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
@@ -55,9 +51,7 @@ fn main() {
     let mut options = Options::new(folder.path().join("bus"));
     options.segment = SegmentLimits { events: 65_536, ..SegmentLimits::default() };
     let bus = Bus::open(options.clone()).expect("a new journal can be opened");
-    if parts.is_empty() || parts.iter().any(|part| part != "routing") {
-        fill(&runtime, &bus, scale.identities);
-    }
+    fill(&runtime, &bus, scale.identities);
     if wanted("publish") {
         publish(&runtime, &bus, &raw, scale);
     }

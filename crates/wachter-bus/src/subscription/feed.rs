@@ -34,6 +34,8 @@ struct Page {
     events: Vec<Stored>,
     /// Up to where was looked, if it was.
     to: Option<Seq>,
+    /// Whether that was the end.
+    ended: bool,
     damaged: Vec<Seq>,
 }
 
@@ -71,8 +73,8 @@ impl Shared {
     }
 
     fn load(&self, connection: &Connection, look: &Look, last: Seq) -> rusqlite::Result<Page> {
-        let mut page =
-            Page { found: Vec::new(), events: Vec::new(), to: None, damaged: Vec::new() };
+        let (found, events, damaged) = (Vec::new(), Vec::new(), Vec::new());
+        let mut page = Page { found, events, to: None, ended: false, damaged };
         for seq in &look.missing {
             let raw = Raw::find(connection, *seq)?;
             let sound = match raw.as_ref().and_then(Raw::read) {
@@ -115,6 +117,7 @@ impl Shared {
         // Where rows at the end were lost, none follows, and looking for them again would find none.
         more |= looked_at >= PAGE_ROWS;
         page.to = Some(if more { seen } else { seen.max(last) });
+        page.ended = !more;
         Ok(page)
     }
 
@@ -130,18 +133,23 @@ impl Shared {
                 // Something else may have moved the position meanwhile: a reset, or the last member left.
                 // Or other options came, and what they mean was not looked for.
                 let current = state.position == look.after && state.declared == look.declared;
-                if let Some(to) = page.to.filter(|_| current) {
+                let to = page.to.filter(|_| current);
+                if let Some(to) = to {
                     for stored in &page.events {
                         state.look_at(stored);
                     }
                     state.pass(to);
                     state.lost += page.damaged.len() as u64;
-                    state.live = state.members > 0 && state.position >= hub.last();
+                }
+                state.join(to.filter(|_| page.ended));
+                if to.is_some() {
+                    state.live |= state.members > 0 && state.position >= hub.last();
                 }
                 drop(state);
                 hub.damaged(&page.damaged);
             }
             Err(error) => {
+                state.join(None);
                 drop(state);
                 hub.read_failed(&error);
             }

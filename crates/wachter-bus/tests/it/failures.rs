@@ -301,7 +301,8 @@ async fn a_journal_without_waits_is_taken_over() {
     let old = rusqlite::Connection::open(&path).unwrap();
     old.execute_batch(
         "DROP INDEX checkpoints_kept; DROP INDEX checkpoints_unsigned;
-         ALTER TABLE subscriptions DROP COLUMN waits; PRAGMA user_version = 2;",
+         ALTER TABLE subscriptions DROP COLUMN waits;
+         ALTER TABLE dead_letters DROP COLUMN replay; PRAGMA user_version = 2;",
     )
     .unwrap();
     drop(old);

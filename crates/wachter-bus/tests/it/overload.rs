@@ -218,7 +218,7 @@ async fn a_slow_disk_holds_publishers_back() {
     let bus = Bus::open(opened).unwrap();
     let subscription = bus.subscribe(options("one")).await.unwrap();
     publish(&bus, 0..10).await;
-    recorder.delay_syncs(Duration::from_millis(400));
+    recorder.hold_syncs(true);
     let (mut accepted, mut refused) = (JoinSet::new(), Vec::new());
     for number in 10..200 {
         match bus.try_publish(vec![numbered(number)]) {
@@ -234,8 +234,10 @@ async fn a_slow_disk_holds_publishers_back() {
     let waited = bus.publish(vec![numbered(500)]).await.unwrap_err();
     assert!(matches!(waited.reason, PublishReason::Full), "{}", waited.reason);
     // A delivery is settled nevertheless: that takes as long as the disk takes.
-    next(&subscription).await.ack(Outputs::default()).await.unwrap();
-    recorder.delay_syncs(Duration::ZERO);
+    let mut delivery = next(&subscription).await;
+    let settled = tokio::spawn(async move { delivery.ack(Outputs::default()).await });
+    recorder.hold_syncs(false);
+    settled.await.unwrap().unwrap();
     while let Some(written) = accepted.join_next().await {
         written.unwrap().unwrap();
     }

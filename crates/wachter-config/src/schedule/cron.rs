@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::{DateTime, date};
@@ -19,8 +20,8 @@ use super::civil::{Stretch, first_shown, latest_shown};
 #[derive(Clone, Debug)]
 pub struct Cron {
     text: String,
-    /// On the heap for its size, of 300 bytes.
-    pattern: Box<croner::Cron>,
+    /// Shared for its size: it holds a byte for each year up to 9999.
+    pattern: Arc<croner::Cron>,
     /// Whether it follows the clock on the wall through a change of offset, rather than naming times.
     interval: bool,
 }
@@ -172,35 +173,50 @@ impl FromStr for Cron {
             }
             fields.clear();
         } else {
-            check_fields(text, &fields)?;
+            count_fields(text, &fields)?;
         }
         let parser =
             CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let pattern = parser.parse(text).map_err(|_| ParseCronError::Never(text.to_owned()))?;
+        // Parsing is most of what loading a schedule costs, so fields are looked at one by one only
+        // where the whole is wrong.
+        let pattern = match parser.parse(text) {
+            Ok(pattern) if fields.iter().all(|field| is_plain(field)) => pattern,
+            _ => {
+                check_fields(&fields)?;
+                return Err(ParseCronError::Never(text.to_owned()));
+            }
+        };
         // The calendar repeats itself after 400 years, so what a search up to 5000 misses never is.
         if pattern.find_next_occurrence(&date(2000, 1, 1).at(0, 0, 0, 0), true).is_err() {
             return Err(ParseCronError::Never(text.to_owned()));
         }
         let hands = &fields[fields.len().saturating_sub(5)..];
         let interval = text == "@hourly" || hands.iter().take(2).any(|field| field.contains('*'));
-        Ok(Self { text: text.to_owned(), pattern: Box::new(pattern), interval })
+        Ok(Self { text: text.to_owned(), pattern: Arc::new(pattern), interval })
+    }
+}
+
+/// What the parser takes but crontab(5) does not: signs, and letters that it writes large.
+fn is_plain(field: &str) -> bool {
+    field.is_ascii() && !field.starts_with('+')
+}
+
+fn count_fields(text: &str, fields: &[&str]) -> Result<(), ParseCronError> {
+    match fields.len() {
+        5 | 6 => Ok(()),
+        found => Err(ParseCronError::Fields { text: text.to_owned(), found }),
     }
 }
 
 /// Finds the field that is wrong, which a parser of the whole does not tell.
-fn check_fields(text: &str, fields: &[&str]) -> Result<(), ParseCronError> {
-    let skipped = match fields.len() {
-        5 => 1,
-        6 => 0,
-        found => return Err(ParseCronError::Fields { text: text.to_owned(), found }),
-    };
+fn check_fields(fields: &[&str]) -> Result<(), ParseCronError> {
+    let skipped = FIELDS.len().saturating_sub(fields.len());
     let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).build();
     for (place, field) in fields.iter().enumerate() {
-        let mut alone = ["*"; 6];
+        let mut alone = ["*"; FIELDS.len()];
         alone[place + skipped] = field;
         let (name, allowed) = FIELDS[place + skipped];
-        let plain = field.is_ascii() && !field.starts_with('+');
-        if !plain || parser.parse(&alone.join(" ")).is_err() {
+        if !is_plain(field) || parser.parse(&alone.join(" ")).is_err() {
             return Err(ParseCronError::Field { field: (*field).to_owned(), name, allowed });
         }
     }

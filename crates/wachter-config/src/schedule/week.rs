@@ -51,17 +51,32 @@ impl WeekRanges {
     /// The most ranges.
     pub const MOST: usize = 64;
 
-    /// Calls `mark` with each minute of the week, counted from Monday 00:00, that is in a range.
-    pub(super) fn each_minute(&self, mut mark: impl FnMut(usize)) {
+    /// The minutes of the week, counted from Monday 00:00, that are in a range: from one to another,
+    /// that left out; in order and apart from each other.
+    pub(super) fn runs(&self) -> Vec<(u16, u16)> {
+        let mut runs = Vec::new();
         for DayRange { days: (first, last), times: (start, end) } in &self.ranges {
             let count = (last + 7 - first) % 7 + 1;
             let minutes = if start < end { end - start } else { end + DAY - start };
             for day in (0..count).map(|day| (first + day) % 7) {
-                for minute in 0..minutes {
-                    mark(usize::from((day * DAY + start + minute) % WEEK));
+                let begin = day * DAY + start;
+                let end = begin + minutes;
+                runs.push((begin, end.min(WEEK)));
+                if end > WEEK {
+                    runs.push((0, end - WEEK));
                 }
             }
         }
+        runs.sort_unstable();
+        // One that begins before or where the one before ends makes that one longer.
+        runs.dedup_by(|later, kept| {
+            let joins = later.0 <= kept.1;
+            if joins {
+                kept.1 = kept.1.max(later.1);
+            }
+            joins
+        });
+        runs
     }
 }
 

@@ -148,18 +148,20 @@ impl TryFrom<WindowFile> for Window {
         if file.allow.is_none() && file.deny.is_none() {
             return Err(WindowError::NoTime);
         }
-        let mut minutes = vec![file.allow.is_none(); usize::from(WEEK)];
-        if let Some(allow) = &file.allow {
-            allow.each_minute(|minute| minutes[minute] = true);
-        }
-        if let Some(deny) = &file.deny {
-            deny.each_minute(|minute| minutes[minute] = false);
-        }
+        let allowed = file.allow.as_ref().map_or_else(|| vec![(0, WEEK)], WeekRanges::runs);
+        let denied = file.deny.as_ref().map(WeekRanges::runs).unwrap_or_default();
         let mut open: Vec<(u16, u16)> = Vec::new();
-        for (minute, _) in (0_u16..).zip(minutes).filter(|(_, open)| *open) {
-            match open.last_mut() {
-                Some((_, end)) if *end == minute => *end += 1,
-                _ => open.push((minute, minute + 1)),
+        for (mut begin, end) in allowed {
+            for (from, to) in denied.iter().copied() {
+                if from < end && begin < to {
+                    if begin < from {
+                        open.push((begin, from));
+                    }
+                    begin = to;
+                }
+            }
+            if begin < end {
+                open.push((begin, end));
             }
         }
         if open.is_empty() {

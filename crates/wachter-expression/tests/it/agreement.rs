@@ -132,7 +132,7 @@ fn check(text: &str) {
     }
 }
 
-fn expressions() -> impl Strategy<Value = String> {
+pub(crate) fn expressions() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("n".to_owned()),
         Just("s".to_owned()),

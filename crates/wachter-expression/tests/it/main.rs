@@ -6,6 +6,7 @@ mod agreement;
 mod documentation;
 mod hostile;
 mod language;
+mod laziness;
 mod refusals;
 
 use wachter_expression::{Environment, Shape};

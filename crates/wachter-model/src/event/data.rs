@@ -1,5 +1,9 @@
 use serde_json::value::RawValue;
 
+use super::json_index::MOST_NESTED;
+use super::quote::next_quote;
+use super::{JsonDocument, JsonText};
+
 /// What an event carries.
 ///
 /// JSON stays text until somebody asks for it: most events are stored, matched and passed on without
@@ -10,14 +14,10 @@ pub enum EventData {
     #[default]
     Absent,
     /// A JSON value, an explicit `null` included, without white space between its tokens.
-    Json(Box<RawValue>),
+    Json(JsonText),
     /// Bytes: `data_base64`.
     Binary(Vec<u8>),
 }
-
-/// Brackets within brackets that are followed; the limit of `serde_json`, so that what is taken in
-/// can be read again.
-const MOST_NESTED: usize = 127;
 
 impl EventData {
     /// JSON data.
@@ -27,38 +27,50 @@ impl EventData {
     #[must_use]
     pub fn json(value: &serde_json::Value) -> Self {
         let text = serde_json::value::to_raw_value(value);
-        Self::Json(text.expect("a JSON value can be written: its keys are texts"))
+        Self::Json(JsonText::new(text.expect("a JSON value can be written: its keys are texts")))
     }
 
     /// Takes JSON text as it came; `None` if its brackets nest deeper than 127.
     pub(super) fn from_raw(raw: Box<RawValue>) -> Option<Self> {
         let text = raw.get().as_bytes();
-        let (mut depth, mut in_text, mut escaped, mut spaces) = (0_usize, false, false, false);
-        for byte in text {
-            match (in_text, byte) {
-                (true, b'"') if !escaped => in_text = false,
-                (true, byte) => escaped = *byte == b'\\' && !escaped,
-                (false, b'"') => in_text = true,
-                (false, b'[' | b'{') => {
+        let (mut depth, mut at, mut spaces) = (0_usize, 0, false);
+        while let Some(byte) = text.get(at) {
+            at += 1;
+            match byte {
+                b'"' => at = after_text(text, at)?,
+                b'[' | b'{' => {
                     depth += 1;
                     if depth > MOST_NESTED {
                         return None;
                     }
                 }
-                (false, b']' | b'}') => depth = depth.saturating_sub(1),
-                (false, b' ' | b'\t' | b'\n' | b'\r') => spaces = true,
-                (false, _) => {}
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                b' ' | b'\t' | b'\n' | b'\r' => spaces = true,
+                _ => {}
             }
         }
         // One event is one line wherever lines are kept, and one value has one text.
-        Some(Self::Json(if spaces { without_spaces(&raw) } else { raw }))
+        Some(Self::Json(JsonText::new(if spaces { without_spaces(&raw) } else { raw })))
     }
 
     /// The JSON value; `None` if the data is absent or binary.
     #[must_use]
     pub fn to_json(&self) -> Option<serde_json::Value> {
         match self {
-            Self::Json(raw) => serde_json::from_str(raw.get()).ok(),
+            Self::Json(text) => serde_json::from_str(text.get()).ok(),
+            Self::Absent | Self::Binary(_) => None,
+        }
+    }
+
+    /// The JSON value, to be read where it is asked for; `None` where [`to_json`](Self::to_json) gives
+    /// none.
+    ///
+    /// Where its values stand is found by the first who asks and kept for all who ask later, for as
+    /// long as there are such data, if that takes no more memory than the text itself.
+    #[must_use]
+    pub fn document(&self) -> Option<JsonDocument<'_>> {
+        match self {
+            Self::Json(text) => text.document(),
             Self::Absent | Self::Binary(_) => None,
         }
     }
@@ -67,7 +79,7 @@ impl EventData {
     #[must_use]
     pub fn json_text(&self) -> Option<&str> {
         match self {
-            Self::Json(raw) => Some(raw.get()),
+            Self::Json(text) => Some(text.get()),
             Self::Absent | Self::Binary(_) => None,
         }
     }
@@ -76,6 +88,17 @@ impl EventData {
     #[must_use]
     pub const fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
+    }
+}
+
+/// The place after the text that `at` is within.
+fn after_text(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let found = next_quote(bytes, at)?;
+        if bytes[found] == b'"' {
+            return Some(found + 1);
+        }
+        at = found + 2;
     }
 }
 

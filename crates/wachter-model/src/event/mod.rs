@@ -10,6 +10,14 @@ mod envelope;
 #[cfg(feature = "event")]
 mod extensions;
 #[cfg(feature = "event")]
+mod json_document;
+#[cfg(feature = "event")]
+mod json_index;
+#[cfg(feature = "event")]
+mod json_text;
+#[cfg(feature = "event")]
+mod quote;
+#[cfg(feature = "event")]
 mod read;
 #[cfg(feature = "event")]
 mod uri;
@@ -25,5 +33,9 @@ pub use emitted::EmittedEvent;
 pub use envelope::{Event, EventBuilder, MAX_EVENT_BYTES};
 #[cfg(feature = "event")]
 pub use extensions::EventKind;
+#[cfg(feature = "event")]
+pub use json_document::{JsonArray, JsonDocument, JsonObject, JsonValue};
+#[cfg(feature = "event")]
+pub use json_text::JsonText;
 #[cfg(feature = "event")]
 pub use read::ReadEventError;

@@ -43,9 +43,9 @@ impl Event {
         }
         match &self.data {
             EventData::Absent => {}
-            EventData::Json(raw) => {
+            EventData::Json(text) => {
                 name(&mut out, "data");
-                out.extend_from_slice(raw.get().as_bytes());
+                out.extend_from_slice(text.get().as_bytes());
             }
             EventData::Binary(bytes) => {
                 member(&mut out, "data_base64", &Base64::encode_string(bytes));
@@ -97,7 +97,7 @@ impl Serialize for Event {
         }
         match &self.data {
             EventData::Absent => {}
-            EventData::Json(raw) => map.serialize_entry("data", raw)?,
+            EventData::Json(text) => map.serialize_entry("data", text.raw())?,
             EventData::Binary(bytes) => {
                 map.serialize_entry("data_base64", &Base64::encode_string(bytes))?;
             }

@@ -5,8 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
 
 /// One file, whatever its name: a file that is deleted and made again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,8 +57,8 @@ pub(super) struct Log {
     origins: Vec<PathBuf>,
     recording: bool,
     syncs_count: bool,
-    /// How much longer each sync takes.
-    sync_delay: Duration,
+    /// While this is true, no sync ends.
+    hold: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Log {
@@ -73,7 +72,7 @@ impl Log {
             origins: Vec::new(),
             recording: true,
             syncs_count: true,
-            sync_delay: Duration::ZERO,
+            hold: Arc::default(),
         };
         log.read_folder(&folder)?;
         Ok(log)
@@ -170,13 +169,8 @@ impl Log {
         }
     }
 
-    /// Has each sync take this much longer.
-    pub(super) fn delay_syncs(&mut self, by: Duration) {
-        self.sync_delay = by;
-    }
-
-    pub(super) const fn sync_delay(&self) -> Duration {
-        self.sync_delay
+    pub(super) fn hold(&self) -> Arc<(Mutex<bool>, Condvar)> {
+        Arc::clone(&self.hold)
     }
 
     /// Leaves out syncs of files, and of folders along with them, from now on.

@@ -38,7 +38,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use damage::Damage;
 use disk::Disk;
@@ -121,9 +120,11 @@ impl Recorder {
         lock(&self.log).ignore_syncs();
     }
 
-    /// From now on each sync takes this long, as on a disk that is slow or busy.
-    pub fn delay_syncs(&self, by: Duration) {
-        lock(&self.log).delay_syncs(by);
+    /// Whether no sync ends from now on, as on a disk that is slow or busy for as long as it lasts.
+    pub fn hold_syncs(&self, held: bool) {
+        let hold = lock(&self.log).hold();
+        *lock(&hold.0) = held;
+        hold.1.notify_all();
     }
 
     /// Every place where a cut makes a difference, first to last: before each operation on the

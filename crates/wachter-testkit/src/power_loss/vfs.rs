@@ -363,15 +363,9 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _flags: c_int) -> c_int 
     // SAFETY: the file is open.
     let (log, recorded) = unsafe { recorded(file) };
     if let Some(recorded) = recorded {
-        let delay = lock(log).sync_delay();
-        if !delay.is_zero() {
-            // Without the lock: what else happens to the folder does not wait for this.
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "nothing is waited for: the disk is slow"
-            )]
-            std::thread::sleep(delay);
-        }
+        // Without the lock of the log: what else happens to the folder does not wait for this.
+        let hold = lock(log).hold();
+        drop(hold.1.wait_while(lock(&hold.0), |held| *held));
         let mut log = lock(log);
         // Whether sizes go along (`SQLITE_SYNC_DATAONLY`) makes no difference on Linux:
         // `fdatasync` writes the size that is needed to read the data.

@@ -9,6 +9,16 @@ use crate::subscription::Order;
 use crate::subscription::filter::Judgement;
 use crate::subscription::pending::Pending;
 
+/// What was offered while the database was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    events: Vec<Stored>,
+    bytes: usize,
+}
+
+/// Events and bytes of them that are kept meanwhile.
+const MOST_AHEAD: (usize, usize) = (256, 1 << 20);
+
 impl State {
     /// How many more events may be held.
     pub(in crate::subscription) fn room(&self) -> usize {
@@ -28,6 +38,7 @@ impl State {
     ) -> bool {
         self.catch_up(offered);
         if !self.live {
+            self.keep_ahead(events);
             return false;
         }
         let before = self.ready.len();
@@ -43,8 +54,38 @@ impl State {
         self.ready.len() > before
     }
 
+    /// Keeps what is offered while the database is looked at, so that the writer feeds it from then on
+    /// even where the end that was looked for has moved on meanwhile.
+    fn keep_ahead<'a>(&mut self, events: impl Iterator<Item = &'a Stored>) {
+        for stored in events {
+            let Some(ahead) = &mut self.ahead else { return };
+            ahead.bytes += stored.bytes;
+            ahead.events.push(stored.clone());
+            if ahead.events.len() > MOST_AHEAD.0 || ahead.bytes > MOST_AHEAD.1 {
+                self.ahead = None;
+            }
+        }
+    }
+
+    /// The database was looked at; if `to` is given, up to there, where the end was when the look
+    /// began or later. What was offered since follows, and so does what is offered from now on.
+    pub(in crate::subscription) fn join(&mut self, to: Option<Seq>) {
+        let ahead = self.ahead.take();
+        if let (Some(to), Some(ahead)) = (to, ahead)
+            && self.members > 0
+        {
+            self.pass(to);
+            self.live = true;
+            self.offer(ahead.events.iter(), Seq::ZERO);
+        }
+    }
+
     /// Looks at an event that follows the position.
     pub(in crate::subscription) fn look_at(&mut self, stored: &Stored) {
+        // What lies between may be nothing that it wants, so that nobody looked at it.
+        if let Some(jump) = self.jump.filter(|jump| stored.seq > jump.after) {
+            self.pass(jump.after);
+        }
         if stored.seq <= self.position {
             return;
         }

@@ -15,6 +15,7 @@ use super::pending::{Pending, Phase};
 use super::{Cursor, SubscriptionOptions};
 use crate::Seq;
 use crate::stored::Stored;
+use intake::Ahead;
 pub(crate) use place::CursorChange;
 
 /// Bytes of events that are held, besides one.
@@ -54,6 +55,8 @@ pub(super) struct State {
     pub(super) live: bool,
     /// Whether the reader is at work for it.
     pub(super) reading: bool,
+    /// What was offered since then, if it is not too much.
+    ahead: Option<Ahead>,
     /// Not before this: the last reading failed, and would again at once.
     pub(super) read_after: Option<Duration>,
     pub(super) skipped: u64,
@@ -112,6 +115,7 @@ impl State {
             members: 0,
             live: false,
             reading: false,
+            ahead: None,
             read_after: None,
             skipped: cursor.skipped,
             lost: cursor.lost,
@@ -153,6 +157,7 @@ impl State {
                 if room >= self.options.window() / 4 || self.ready.is_empty() { room } else { 0 };
             if (!missing.is_empty() && self.bytes <= MOST_BYTES) || room > 0 {
                 self.reading = true;
+                self.ahead = (room > 0).then(Ahead::default);
                 return Step::Read { missing, room };
             }
         }
@@ -211,6 +216,7 @@ impl State {
     /// Holds no more than a cursor tells of.
     fn stand_at(&mut self, cursor: &Cursor) {
         self.live = false;
+        self.ahead = None;
         self.position = cursor.position;
         let keep: BTreeSet<_> = cursor.open.iter().map(|open| open.seq).collect();
         let gone: Vec<_> = self

@@ -1,5 +1,6 @@
 use super::*;
 use crate::subscription::SubscriptionName;
+use wachter_model::Event;
 
 fn state() -> State {
     let name: SubscriptionName = "one".parse().unwrap();
@@ -72,4 +73,78 @@ fn a_replay_passes_over_what_lies_behind_its_end() {
     assert_eq!(state.position, Seq::new(9));
     assert_eq!(state.would_lose(Seq::new(9), Seq::new(9)), 0);
     assert!(state.is_replay(Seq::new(9)) && !state.is_replay(Seq::new(10)));
+}
+
+/// The end of a jump is passed also where the subscription wants nothing at its beginning.
+#[test]
+fn a_replay_ends_although_nothing_is_wanted_at_its_end() {
+    let mut state = state();
+    state.pass(Seq::new(9));
+    state.set_back(Again { after: Seq::new(2), to: Some(Seq::new(5)) }, Seq::new(9));
+    [3, 7, 12].map(stored).iter().for_each(|stored| state.look_at(stored));
+    assert_eq!(state.pending.keys().map(|seq| seq.get()).collect::<Vec<_>>(), [3, 12]);
+}
+
+fn stored(seq: u64) -> Stored {
+    let event = Event::builder("/here".parse().unwrap(), &"a".parse().unwrap()).build().unwrap();
+    Stored { seq: Seq::new(seq), at: jiff::Timestamp::UNIX_EPOCH, event: Arc::new(event), bytes: 9 }
+}
+
+/// A state that looks at the database, where the end is at 2.
+fn looking() -> State {
+    let mut state = state();
+    state.members = 1;
+    assert!(matches!(state.step(Duration::ZERO), Step::Read { room: 1.., .. }));
+    state.reading = false;
+    state
+}
+
+/// While others publish without end, the end that was looked for is never the end any more.
+#[test]
+fn what_is_committed_during_a_look_does_not_make_it_look_again() {
+    let mut state = looking();
+    state.offer([stored(2), stored(3)].iter(), Seq::new(1));
+    state.offer([stored(5)].iter(), Seq::new(4));
+    [stored(1), stored(2)].iter().for_each(|stored| state.look_at(stored));
+    state.join(Some(Seq::new(2)));
+    assert!(state.live);
+    assert_eq!(state.pending.keys().map(|seq| seq.get()).collect::<Vec<_>>(), [1, 2, 3, 5]);
+    // What is offered now is fed, and what was not offered is not wanted.
+    state.offer([stored(7)].iter(), Seq::new(6));
+    assert_eq!(state.floor(Seq::new(7)), Seq::ZERO);
+    assert_eq!(state.pending.len(), 5);
+}
+
+#[test]
+fn a_look_that_does_not_reach_the_end_is_followed_by_another() {
+    let mut state = looking();
+    state.offer([stored(5)].iter(), Seq::new(4));
+    state.join(None);
+    assert!(!state.live);
+    assert!(state.pending.is_empty());
+    assert!(matches!(state.step(Duration::ZERO), Step::Read { .. }));
+}
+
+/// What is offered during a look is kept up to a limit; beyond it, it is read.
+#[test]
+fn what_is_kept_during_a_look_is_bounded() {
+    let mut state = looking();
+    let many: Vec<_> = (3..1_000).map(stored).collect();
+    state.offer(many.iter(), Seq::new(2));
+    assert!(state.ahead.is_none());
+    state.join(Some(Seq::new(2)));
+    assert!(!state.live);
+    assert!(state.pending.is_empty());
+}
+
+/// Where there is no room for what was kept, it is read when there is.
+#[test]
+fn what_there_is_no_room_for_is_read_later() {
+    let mut state = looking();
+    let window = state.options.window() as u64;
+    state.offer([stored(window + 5)].iter(), Seq::ZERO);
+    (1..=window).for_each(|seq| state.look_at(&stored(seq)));
+    state.join(Some(Seq::new(window + 3)));
+    assert!(!state.live);
+    assert_eq!(state.position, Seq::new(window + 4));
 }

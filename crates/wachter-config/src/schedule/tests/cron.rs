@@ -3,7 +3,7 @@ use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::super::{Cron, Every, Spread, Zone};
+use super::super::{Cron, Every, ParseCronError, Spread, Zone};
 use super::{ZONES, at, zone};
 use wachter_model::Duration;
 
@@ -377,6 +377,26 @@ proptest! {
             tick = last;
         }
         prop_assert_eq!(&back, &expected, "{} in {}, backwards", cron, zone_name);
+    }
+
+    #[test]
+    fn what_is_right_as_a_whole_has_no_wrong_field(
+        fields in prop::collection::vec(
+            prop_oneof![
+                3 => "[*?]|[0-9]{1,2}|[0-9]{1,2}-[0-9]{1,2}|[*0-9]{1,2}/[0-9]{1,2}|[0-9],[0-9]{1,2}",
+                1 => "L|[0-9]{1,2}W|[0-9][#][0-9]|[0-9]L|MON|JAN|mon-fri|\\+[0-9]|é|LW|[0-9*,/#LW-]{1,5}",
+            ],
+            5..=6,
+        ),
+    ) {
+        if fields.join(" ").parse::<Cron>().is_ok() {
+            for place in 0..fields.len() {
+                let mut alone = vec!["*"; fields.len()];
+                alone[place] = &fields[place];
+                let wrong = matches!(alone.join(" ").parse::<Cron>(), Err(ParseCronError::Field { .. }));
+                prop_assert!(!wrong, "{:?}: {}", fields, fields[place]);
+            }
+        }
     }
 
     #[test]
