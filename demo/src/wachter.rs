@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use wachter_testkit::{GitServer, executable};
+use wachter_testkit::{GitServer, author_command, executable};
 
 use crate::say;
 
@@ -34,33 +34,11 @@ impl Place {
     }
 
     pub(crate) fn key(&self) -> PathBuf {
-        self.path("signing-key")
+        self.path("key")
     }
 
-    /// A command with a home of its own and nothing of the person's who watches.
     fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.folder.path())
-            .env("GIT_AUTHOR_NAME", "Demonstration")
-            .env("GIT_AUTHOR_EMAIL", "demonstration@example.com")
-            .env("GIT_COMMITTER_NAME", "Demonstration")
-            .env("GIT_COMMITTER_EMAIL", "demonstration@example.com")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("WACHTER_LOCAL_FILE", self.path("node.yaml"))
-            .env("WACHTER_DATA", self.path("data"))
-            .current_dir(if self.repository().exists() {
-                self.repository()
-            } else {
-                self.folder.path().to_owned()
-            })
-            .stdin(Stdio::null());
-        if self.key().exists() {
-            command.env("WACHTER_KEY", self.key());
-        }
-        command
+        author_command(self.folder.path(), program.as_ref())
     }
 
     /// Runs `wachter` and shows the command and what it said.

@@ -308,18 +308,21 @@ mod tests {
         lines.iter().map(|line| line.message.parse().unwrap()).collect()
     }
 
+    /// Writes lines with numbers in a range, three a file, as a line is 54 bytes.
+    fn writer(folder: &Path) -> impl FnMut(i64, i64) + use<> {
+        let limits = FileLimits { size: 170, age: Duration::MAX, total: 1 << 20 };
+        let mut files = Files::open(folder, limits).unwrap();
+        move |from, to| {
+            for line in (from..to).map(line) {
+                files.write(&Format::Human.write(&line), line.time).unwrap();
+            }
+        }
+    }
+
     #[test]
     fn goes_on_over_closed_files() {
         let folder = tempfile::tempdir().unwrap();
-        // A line is 54 bytes: three lines a file.
-        let limits = FileLimits { size: 170, age: Duration::MAX, total: 1 << 20 };
-        let mut files = Files::open(folder.path(), limits).unwrap();
-        let mut write = |from: i64, to: i64| {
-            for number in from..to {
-                let line = line(number);
-                files.write(&Format::Human.write(&line), line.time).unwrap();
-            }
-        };
+        let mut write = writer(folder.path());
         write(0, 10);
         let mut reader = Reader::open(folder.path()).unwrap();
         assert_eq!(numbers(&mut reader), (0..10).collect::<Vec<_>>());
@@ -348,15 +351,7 @@ mod tests {
     #[test]
     fn the_last_lines_are_found_over_closed_files() {
         let folder = tempfile::tempdir().unwrap();
-        // A line is 54 bytes: three lines a file.
-        let limits = FileLimits { size: 170, age: Duration::MAX, total: 1 << 20 };
-        let mut files = Files::open(folder.path(), limits).unwrap();
-        let mut write = |from: i64, to: i64| {
-            for number in from..to {
-                let line = line(number);
-                files.write(&Format::Human.write(&line), line.time).unwrap();
-            }
-        };
+        let mut write = writer(folder.path());
         write(0, 20);
         // Every tenth is wanted, and none before a number.
         let check = |count: usize, oldest: i64, looked_at: usize, expected: &[i64]| {

@@ -19,6 +19,7 @@ pub fn author_command(folder: &Path, program: impl AsRef<OsStr>) -> Command {
         .env("GIT_AUTHOR_EMAIL", "ann@example.com")
         .env("GIT_COMMITTER_NAME", "Ann")
         .env("GIT_COMMITTER_EMAIL", "ann@example.com")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("WACHTER_LOCAL_FILE", folder.join("node.yaml"))
         .env("WACHTER_DATA", folder.join("data"))
         .current_dir(if repository.exists() { &repository } else { folder })
