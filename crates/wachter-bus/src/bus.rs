@@ -137,7 +137,7 @@ impl Bus {
                 }
             }
         };
-        self.enqueue(ready, taken).await
+        self.enqueue(ready, Vec::new(), taken).await
     }
 
     /// Publishes a batch as [`publish`](Self::publish) does, if there is room in the queue now. What it
@@ -152,9 +152,25 @@ impl Bus {
         impl Future<Output = Result<Vec<Published>, PublishError>> + Send + use<>,
         PublishError,
     > {
+        self.try_publish_with(batch, Vec::new())
+    }
+
+    /// Publishes a batch as [`try_publish`](Self::try_publish) does, and changes keys in the same
+    /// transaction.
+    ///
+    /// # Errors
+    /// The same, or a key is not as was expected, which only waiting tells; nothing was written then.
+    pub fn try_publish_with(
+        &self,
+        batch: Vec<Event>,
+        keys: Vec<KeyChange>,
+    ) -> Result<
+        impl Future<Output = Result<Vec<Published>, PublishError>> + Send + use<>,
+        PublishError,
+    > {
         let (ready, room) = self.prepare(batch)?;
         match self.0.room.try_take(room) {
-            Ok(taken) => Ok(self.enqueue(ready, taken)),
+            Ok(taken) => Ok(self.enqueue(ready, keys, taken)),
             Err(_) => Err(refused(PublishReason::Full, ready)),
         }
     }
@@ -176,17 +192,17 @@ impl Bus {
     fn enqueue(
         &self,
         ready: Vec<publish::Prepared>,
+        keys: Vec<KeyChange>,
         room: Taken,
     ) -> impl Future<Output = Result<Vec<Published>, PublishError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         let outcome = Vec::with_capacity(ready.len());
-        self.hub().submit(Box::new(PublishJob { ready, answer, outcome, _room: room }));
+        let job = PublishJob { ready, keys, conflict: None, answer, outcome, _room: room };
+        self.hub().submit(Box::new(job));
         async move {
             match answered.await {
                 Ok(Ok(published)) => Ok(published),
-                Ok(Err((error, batch))) => {
-                    Err(PublishError { reason: PublishReason::Write(error), batch })
-                }
+                Ok(Err((reason, batch))) => Err(PublishError { reason, batch }),
                 // Only a panic of the writer loses its answers.
                 Err(_) => Err(PublishError {
                     reason: PublishReason::Write(WriteError::Closed),

@@ -9,7 +9,7 @@ use crate::dedup::Identity;
 use crate::job::{Job, Transaction};
 use crate::room::Taken;
 use crate::stored::Raw;
-use crate::{Seq, WriteError, short_id};
+use crate::{KeyChange, KeyConflict, Seq, WriteError, short_id};
 
 /// Where an event stands after it was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,9 @@ pub enum PublishReason {
     /// There is no room in the queue: what is published comes faster than the disk takes it.
     #[error("the queue is full; publish again later")]
     Full,
+    /// A key that was to be changed with it is not as was expected.
+    #[error(transparent)]
+    Key(KeyConflict),
     /// It could not be written.
     #[error(transparent)]
     Write(WriteError),
@@ -165,11 +168,13 @@ pub(crate) fn is_repeat(
 }
 
 /// What publishers wait for.
-pub(crate) type Answer = Result<Vec<Published>, (WriteError, Vec<Event>)>;
+pub(crate) type Answer = Result<Vec<Published>, (PublishReason, Vec<Event>)>;
 
 /// A batch on its way.
 pub(crate) struct PublishJob {
     pub(crate) ready: Vec<Prepared>,
+    pub(crate) keys: Vec<KeyChange>,
+    pub(crate) conflict: Option<KeyConflict>,
     pub(crate) answer: oneshot::Sender<Answer>,
     pub(crate) outcome: Vec<Published>,
     /// Room in the queue, given back when the batch is written or refused.
@@ -178,7 +183,7 @@ pub(crate) struct PublishJob {
 
 impl Job for PublishJob {
     fn bytes(&self) -> usize {
-        bytes(&self.ready)
+        bytes(&self.ready) + self.keys.iter().map(KeyChange::bytes).sum::<usize>()
     }
 
     fn events(&self) -> usize {
@@ -187,16 +192,24 @@ impl Job for PublishJob {
 
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
         self.outcome.clear();
+        self.conflict = transaction.first_conflict(&self.keys)?;
+        if self.conflict.is_some() {
+            return Ok(());
+        }
         for prepared in &self.ready {
             self.outcome.push(transaction.append(prepared)?);
+        }
+        for change in &self.keys {
+            transaction.change_key(change)?;
         }
         Ok(())
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
-        let answer = match outcome {
-            Ok(()) => Ok(self.outcome),
-            Err(error) => Err((error.clone(), unprepare(self.ready))),
+        let answer = match (outcome, self.conflict) {
+            (Ok(()), None) => Ok(self.outcome),
+            (Ok(()), Some(conflict)) => Err((PublishReason::Key(conflict), unprepare(self.ready))),
+            (Err(error), _) => Err((PublishReason::Write(error.clone()), unprepare(self.ready))),
         };
         // A publisher that went away does not want to know.
         let _ = self.answer.send(answer);

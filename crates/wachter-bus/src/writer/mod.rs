@@ -113,7 +113,7 @@ impl Writer {
 
     /// The last commit: where all subscriptions are, and that the end was a proper one.
     fn close(&mut self) {
-        self.flush_cursors(true);
+        self.flush(true);
         let closed = self
             .transact(|transaction| {
                 transaction.head.store(transaction.connection)?;

@@ -18,15 +18,7 @@ impl Writer {
         if self.window.has_aged(clock::to_millis(self.hub.clock.now())) {
             self.freeze();
         }
-        self.flush_cursors(false);
-        let moved = self.head.next - 1 != self.hub.stored_last.load(Ordering::Relaxed);
-        if moved || self.failing {
-            let stored =
-                self.transact(|transaction| transaction.head.store(transaction.connection));
-            if stored.is_ok() {
-                self.hub.stored_last.store(self.head.next - 1, Ordering::Relaxed);
-            }
-        }
+        self.flush(false);
         let now = clock::to_millis(self.hub.clock.now());
         let due: rusqlite::Result<Option<i64>> = self
             .connection
@@ -91,24 +83,28 @@ impl Writer {
         }
     }
 
-    /// Writes cursors that moved over events which nobody had to settle, and interruptions. What
-    /// could not be written is written the next time.
-    pub(super) fn flush_cursors(&mut self, last: bool) {
+    /// Writes where the journal ends, and cursors that moved over events which nobody had to settle,
+    /// and interruptions. What could not be written is written the next time.
+    pub(super) fn flush(&mut self, last: bool) {
+        let grown = self.head.next - 1 != self.hub.stored_last.load(Ordering::Relaxed);
         let offered = self.hub.offered();
         let moved: Vec<_> = lock(&self.hub.subscriptions)
             .values()
             .filter(|subscription| subscription.is_unwritten(offered, last))
             .cloned()
             .collect();
-        if moved.is_empty() {
+        if moved.is_empty() && !grown && !self.failing {
             return;
         }
-        let _ = self.transact(|transaction| {
+        let written = self.transact(|transaction| {
             for subscription in &moved {
                 transaction.touch(subscription);
             }
-            Ok(())
+            transaction.head.store(transaction.connection)
         });
+        if written.is_ok() {
+            self.hub.stored_last.store(self.head.next - 1, Ordering::Relaxed);
+        }
     }
 
     /// Signs a checkpoint that could not be signed when it was made.

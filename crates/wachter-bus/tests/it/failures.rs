@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use wachter_bus::{
-    AckError, Bus, DeadLetterId, Delivery, End, Expect, KeyChange, Options, Order, Outputs, Retry,
-    Start, Subscription, SubscriptionOptions,
+    AckError, Bus, DeadLetterId, Delivery, End, Expect, KeyChange, Options, Order, Outputs,
+    PublishReason, Retry, Seq, Start, Subscription, SubscriptionOptions,
 };
 
 use crate::support::{
@@ -414,6 +414,23 @@ async fn what_waits_goes_on_waiting_beside_a_replay() {
     assert!(is_silent(&bus, &subscription).await);
     let late = later(&fixture, &subscription).await;
     assert_eq!((number_of(late.event()), late.attempt(), late.is_replay()), (0, 2, false));
+}
+
+/// What is published and the keys that are changed with it are one.
+#[tokio::test]
+async fn what_is_published_and_its_keys_are_one() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let refused = bus.try_publish_with(vec![numbered(0)], vec![key(Expect::Revision(9))]);
+    let refused = refused.ok().unwrap().await.unwrap_err();
+    assert!(matches!(refused.reason, PublishReason::Key(_)), "{}", refused.reason);
+    assert_eq!((refused.batch.len(), bus.status().last), (1, Seq::ZERO));
+    assert_eq!(bus.key("b", "k").await.unwrap(), None);
+    let kept = bus.try_publish_with(refused.batch, vec![key(Expect::Absent)]);
+    kept.ok().unwrap().await.unwrap();
+    let bus = fixture.crash().open();
+    assert_eq!(bus.status().last, Seq::new(1));
+    assert!(bus.key("b", "k").await.unwrap().is_some());
 }
 
 /// What is put back and what it brings are one.

@@ -53,8 +53,9 @@ impl Dispatcher {
         }
     }
 
-    /// Publishes what is due and what there is to say, and then keeps what follows from it: who dies
-    /// in between tells it again, ticks under the same names.
+    /// Publishes what is due and what there is to say, and keeps what follows from it in the same write.
+    /// Of more than one batch that is the last: who dies in between tells the others again, ticks under
+    /// the same names.
     pub(super) async fn tell(&mut self) {
         let elapsed = self.options.clock.elapsed();
         if self.outbox.retry_at.is_some_and(|at| at > elapsed) {
@@ -66,8 +67,10 @@ impl Dispatcher {
         while !self.outbox.events.is_empty() {
             let rest = self.outbox.events.split_off(BATCH.min(self.outbox.events.len()));
             let batch = std::mem::replace(&mut self.outbox.events, rest);
+            let changes = if self.outbox.events.is_empty() { self.changes() } else { Vec::new() };
+            let kept = !changes.is_empty();
             // Waiting for room in the queue would keep people from being answered.
-            let published = match self.options.bus.try_publish(batch) {
+            let published = match self.options.bus.try_publish_with(batch, changes) {
                 Ok(publishing) => publishing.await,
                 Err(error) => Err(error),
             };
@@ -78,10 +81,20 @@ impl Dispatcher {
                 self.outbox.retry_at = Some(elapsed + PAUSE);
                 return;
             }
+            if kept {
+                self.kept();
+            }
         }
         self.outbox.ticks = false;
         self.outbox.retry_at = None;
-        self.keep(elapsed).await;
+        let changes = self.changes();
+        if changes.is_empty() {
+            self.outbox.times.clear();
+        } else if self.options.bus.change_keys(changes).await.is_ok() {
+            self.kept();
+        } else {
+            self.outbox.retry_at = Some(elapsed + PAUSE);
+        }
     }
 
     fn take_ticks(&mut self) {
@@ -98,23 +111,23 @@ impl Dispatcher {
         self.outbox.times.extend(due.passed.into_iter().map(|passed| passed.agent));
     }
 
-    async fn keep(&mut self, elapsed: Duration) {
-        let times = std::mem::take(&mut self.outbox.times);
-        let kept = times.iter().filter_map(|name| {
+    /// What is to be kept with what is told.
+    fn changes(&mut self) -> Vec<KeyChange> {
+        let times = self.outbox.times.iter().filter_map(|name| {
             let kept = serde_json::to_vec(&self.timetable.kept(name)?).ok()?;
             Some(set_key(TIMES_BUCKET, name, Some(kept)))
         });
-        let mut changes: Vec<KeyChange> = kept.collect();
+        let mut changes: Vec<KeyChange> = times.collect();
         if let Some(registry) = &mut self.registry {
             changes.extend(registry.changes());
         }
-        if changes.is_empty() {
-            return;
-        }
-        if self.options.bus.change_keys(changes).await.is_err() {
-            self.outbox.times = times;
-            self.outbox.retry_at = Some(elapsed + PAUSE);
-        } else if let Some(registry) = &mut self.registry {
+        changes
+    }
+
+    /// All of it is kept.
+    fn kept(&mut self) {
+        self.outbox.times.clear();
+        if let Some(registry) = &mut self.registry {
             registry.kept();
         }
     }

@@ -29,7 +29,9 @@ pub(super) fn unpublished(error: &PublishError) -> Problem {
         PublishReason::Topic { .. }
         | PublishReason::TooLarge { .. }
         | PublishReason::BatchTooLarge { .. } => ProblemKind::Invalid,
-        PublishReason::Full | PublishReason::Write(_) => ProblemKind::Unavailable,
+        PublishReason::Full | PublishReason::Key(_) | PublishReason::Write(_) => {
+            ProblemKind::Unavailable
+        }
     };
     Problem::new(kind, chain(&error.reason))
 }
