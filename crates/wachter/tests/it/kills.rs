@@ -209,6 +209,7 @@ impl World {
         }
         let again: usize = keys.values().map(|(_, times)| times - 1).sum();
         assert!(again <= kills * AT_ONCE, "{again} effects were repeated at {kills} kills");
+        println!("{kills} kills: {} events done, {again} of their effects repeated", done.len());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The executable `wachter`, used as a person would.
 #![allow(clippy::unwrap_used, reason = "a helper of tests is a test")]
+#![allow(clippy::print_stdout, reason = "how much was tried is told")]
 
 mod author;
 mod authoring;
