@@ -244,10 +244,10 @@ async fn publish(socket: PathBuf, round: u32) -> Vec<String> {
     publishers.join_all().await.into_iter().flatten().collect()
 }
 
-/// Waits until the agent has had all its events; or says how it stands.
+/// Waits until the agent has had all its events; or says how it stands, once it gets no further.
 async fn quiescence(socket: PathBuf) -> Result<(), String> {
     let client = Client::new(&socket);
-    let until = Instant::now() + Duration::from_secs(120);
+    let (mut furthest, mut since) = (0, Instant::now());
     loop {
         let all = client.call::<ListSubscriptions>(&Nothing {}, &Nothing {}).await;
         let probe = all.iter().flatten().find(|one| one.name == "agents/probe");
@@ -257,7 +257,11 @@ async fn quiescence(socket: PathBuf) -> Result<(), String> {
         {
             return Ok(());
         }
-        if Instant::now() > until {
+        let floor = probe.map_or(0, |probe| probe.floor);
+        if floor > furthest {
+            (furthest, since) = (floor, Instant::now());
+        }
+        if since.elapsed() > Duration::from_secs(60) {
             return Err(format!("{all:?}"));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
