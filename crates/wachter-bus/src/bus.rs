@@ -19,10 +19,10 @@ use crate::queue::Message;
 use crate::room::{Room, Taken};
 use crate::subscription::{DeclareJob, RedeliverJob, RemoveJob};
 use crate::{
-    DeadLetter, DeadLetterId, End, Ephemeral, EventFilter, KeyChange, KeyEntry, KeyError, KeyWatch,
-    Limits, Notice, Options, PublishError, PublishReason, Published, ReadError, Redelivery, Seq,
-    Start, Subscription, SubscriptionName, SubscriptionOptions, SubscriptionStatus, WriteError,
-    clock, lock,
+    Acknowledged, DeadLetter, DeadLetterId, End, Ephemeral, EventFilter, KeyChange, KeyEntry,
+    KeyError, KeyWatch, Limits, Notice, Options, PublishError, PublishReason, Published, ReadError,
+    Redelivery, Seq, Start, Subscription, SubscriptionName, SubscriptionOptions,
+    SubscriptionStatus, WriteError, clock, lock,
 };
 
 /// The bus of one node over its journal. Clones are the same bus; the last one that is dropped closes
@@ -196,8 +196,9 @@ impl Bus {
         room: Taken,
     ) -> impl Future<Output = Result<Vec<Published>, PublishError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
-        let outcome = Vec::with_capacity(ready.len());
-        let job = PublishJob { ready, keys, conflict: None, answer, outcome, _room: room };
+        let events = Vec::with_capacity(ready.len());
+        let done = Acknowledged { events, ..Acknowledged::default() };
+        let job = PublishJob { ready, keys, conflict: None, answer, done, _room: room };
         self.hub().submit(Box::new(job));
         async move {
             match answered.await {

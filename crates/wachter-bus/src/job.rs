@@ -4,12 +4,12 @@ use rusqlite::Connection;
 
 use crate::dedup::Window;
 use crate::hub::Hub;
-use crate::keys::KeyEvent;
+use crate::keys::{KeyChange, KeyConflict, KeyEvent};
 use crate::publish::Prepared;
 use crate::stored::Stored;
 use crate::subscription::{CursorChange, Shared};
 use crate::writer::Head;
-use crate::{Published, Seq, WriteError};
+use crate::{Acknowledged, Published, Seq, WriteError};
 
 /// One thing to be written in a group with others.
 ///
@@ -98,6 +98,28 @@ impl Transaction<'_> {
             bytes: prepared.body.len(),
         });
         Ok(Published { seq, duplicate: false })
+    }
+
+    /// Appends events and changes keys: all of them or, where a key is not as is expected, none. What
+    /// became of each is in `done` then.
+    pub(crate) fn put(
+        &mut self,
+        events: &[Prepared],
+        keys: &[KeyChange],
+        done: &mut Acknowledged,
+    ) -> rusqlite::Result<Option<KeyConflict>> {
+        done.events.clear();
+        done.revisions.clear();
+        if let Some(conflict) = self.first_conflict(keys)? {
+            return Ok(Some(conflict));
+        }
+        for prepared in events {
+            done.events.push(self.append(prepared)?);
+        }
+        for change in keys {
+            done.revisions.push(self.change_key(change)?);
+        }
+        Ok(None)
     }
 
     /// Writes the cursors of those that were touched.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::job::{Job, Transaction};
-use crate::{ReadError, WriteError, clock};
+use crate::{Acknowledged, ReadError, WriteError, clock};
 
 /// A value under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +134,11 @@ impl KeyChange {
             && self.key.len() <= 1_024
             && self.value.as_ref().is_none_or(|value| value.len() <= 1 << 20)
     }
+}
+
+/// Bytes of all.
+pub(crate) fn bytes(changes: &[KeyChange]) -> usize {
+    changes.iter().map(KeyChange::bytes).sum()
 }
 
 impl Transaction<'_> {
@@ -291,19 +296,15 @@ pub(crate) struct KeysJob {
 
 impl Job for KeysJob {
     fn bytes(&self) -> usize {
-        self.changes.iter().map(KeyChange::bytes).sum()
+        bytes(&self.changes)
     }
 
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        if let Some(conflict) = transaction.first_conflict(&self.changes)? {
-            self.done = Err(conflict);
-            return Ok(());
-        }
-        let mut revisions = Vec::with_capacity(self.changes.len());
-        for change in &self.changes {
-            revisions.push(transaction.change_key(change)?);
-        }
-        self.done = Ok(revisions);
+        let mut done = Acknowledged::default();
+        self.done = match transaction.put(&[], &self.changes, &mut done)? {
+            Some(conflict) => Err(conflict),
+            None => Ok(done.revisions),
+        };
         Ok(())
     }
 

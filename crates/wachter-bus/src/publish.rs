@@ -9,7 +9,7 @@ use crate::dedup::Identity;
 use crate::job::{Job, Transaction};
 use crate::room::Taken;
 use crate::stored::Raw;
-use crate::{KeyChange, KeyConflict, Seq, WriteError, short_id};
+use crate::{Acknowledged, KeyChange, KeyConflict, Seq, WriteError, keys, short_id};
 
 /// Where an event stands after it was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,14 +176,14 @@ pub(crate) struct PublishJob {
     pub(crate) keys: Vec<KeyChange>,
     pub(crate) conflict: Option<KeyConflict>,
     pub(crate) answer: oneshot::Sender<Answer>,
-    pub(crate) outcome: Vec<Published>,
+    pub(crate) done: Acknowledged,
     /// Room in the queue, given back when the batch is written or refused.
     pub(crate) _room: Taken,
 }
 
 impl Job for PublishJob {
     fn bytes(&self) -> usize {
-        bytes(&self.ready) + self.keys.iter().map(KeyChange::bytes).sum::<usize>()
+        bytes(&self.ready) + keys::bytes(&self.keys)
     }
 
     fn events(&self) -> usize {
@@ -191,23 +191,13 @@ impl Job for PublishJob {
     }
 
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        self.outcome.clear();
-        self.conflict = transaction.first_conflict(&self.keys)?;
-        if self.conflict.is_some() {
-            return Ok(());
-        }
-        for prepared in &self.ready {
-            self.outcome.push(transaction.append(prepared)?);
-        }
-        for change in &self.keys {
-            transaction.change_key(change)?;
-        }
+        self.conflict = transaction.put(&self.ready, &self.keys, &mut self.done)?;
         Ok(())
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), &WriteError>) {
         let answer = match (outcome, self.conflict) {
-            (Ok(()), None) => Ok(self.outcome),
+            (Ok(()), None) => Ok(self.done.events),
             (Ok(()), Some(conflict)) => Err((PublishReason::Key(conflict), unprepare(self.ready))),
             (Err(error), _) => Err((PublishReason::Write(error.clone()), unprepare(self.ready))),
         };

@@ -107,6 +107,15 @@ pub(crate) enum Schema {
     Newer(usize),
 }
 
+/// How SQLite would answer a query to a journal: a line a step.
+#[cfg(test)]
+pub(crate) fn plan_of(query: &str) -> Vec<String> {
+    let connection = Connection::open_in_memory().unwrap();
+    migrate(&connection).unwrap();
+    let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+    explain.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect()
+}
+
 /// Brings the journal to [`VERSION`], one transaction a step.
 pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<Schema> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;

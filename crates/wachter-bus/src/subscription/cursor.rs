@@ -1,18 +1,16 @@
 //! What of a subscription is written: how far it looked, and what before that is open.
 //!
-//! Layout, all numbers as base-128 varints, least significant first: version 3, position, the place up
+//! Layout, in sealed [numbers](super::numbers): version 3, position, the place up
 //! to which deliveries are a replay, the two ends of the jump (0 and 0 without one), events skipped,
 //! events lost; the number of open events; for each the distance to the one before,
-//! `deliveries << 2 | owed << 1 | revived`, and failures. At the end four bytes of SHA-256 over all
-//! before: a cursor that was damaged must not pass for a place.
+//! `deliveries << 2 | owed << 1 | revived`, and failures.
 //!
 //! Older versions are read too. Version 2 had no jump, and `deliveries << 1 | revived`: what came back
 //! from the dead letters counts as owed. Version 1 had no failures either: of its deliveries all but the
 //! last, which may have been under way when it was written, are taken for failures, as they were counted
 //! then.
 
-use sha2::{Digest as _, Sha256};
-
+use super::numbers::{put, seal, take, unseal};
 use crate::Seq;
 
 /// How far a subscription is.
@@ -116,18 +114,13 @@ impl Cursor {
             put(&mut out, u64::from(open.failures));
             before = open.seq.get();
         }
-        let check = Sha256::digest(&out);
-        out.extend_from_slice(&check[..4]);
+        seal(&mut out);
         out
     }
 
     /// Reads a cursor; `None` if it is damaged.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (mut rest, check) = bytes.split_last_chunk::<4>()?;
-        if Sha256::digest(rest)[..4] != check[..] {
-            return None;
-        }
-        let input = &mut rest;
+        let input = &mut unseal(bytes)?;
         let version = take(input)?;
         if ![WITHOUT_FAILURES, WITHOUT_JUMP, VERSION].contains(&version) {
             return None;
@@ -164,36 +157,6 @@ impl Cursor {
         }
         input.is_empty().then_some(cursor)
     }
-}
-
-pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        out.push(low(number) | 0x80);
-        number >>= 7;
-    }
-    out.push(low(number));
-}
-
-/// The lowest seven bits.
-fn low(number: u64) -> u8 {
-    u8::try_from(number & 0x7f).expect("seven bits fit into eight")
-}
-
-pub(super) fn take(input: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = input.split_first()?;
-        *input = rest;
-        let bits = u64::from(byte & 0x7f);
-        if bits << shift >> shift != bits {
-            return None;
-        }
-        number |= bits << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -233,8 +196,7 @@ mod tests {
     #[test]
     fn older_versions_are_read() {
         let check = |mut bytes: Vec<u8>, expected: Vec<Open>| {
-            let check = Sha256::digest(&bytes);
-            bytes.extend_from_slice(&check[..4]);
+            seal(&mut bytes);
             let expected =
                 Cursor { position: Seq::new(5), skipped: 1, open: expected, ..Cursor::default() };
             assert_eq!(Cursor::from_bytes(&bytes), Some(expected));

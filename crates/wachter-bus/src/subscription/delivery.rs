@@ -95,8 +95,8 @@ impl Delivery {
 
     /// Says that the work failed, and commits what came of it: the failure is counted and `outputs`
     /// are there, or neither is. The event is delivered again after `delay`, or after what the retry
-    /// policy says if that is `None`, also where the bus is opened anew in between; if it was the last attempt, the event is among the dead letters
-    /// with `reason`. Returns once that is on disk.
+    /// policy says if that is `None`, also where the bus is opened anew in between; if it was the last
+    /// attempt, the event is among the dead letters with `reason`. Returns once that is on disk.
     ///
     /// # Errors
     /// As of [`ack`](Self::ack).
@@ -160,8 +160,7 @@ impl Delivery {
     /// Gives the event back although it did not fail: whoever worked on it is lost. It is delivered
     /// again after `delay`, or after what the retry policy says if that is `None`; where the bus is
     /// closed and opened anew in between, after what is left of `delay`, or at once. This is an
-    /// interruption, which [`Retry::interruptions`](crate::Retry::interruptions)
-    /// bounds, and no failure.
+    /// interruption, which [`Retry::interruptions`](crate::Retry::interruptions) bounds, and no failure.
     pub fn give_back(mut self, delay: Option<Duration>) {
         self.interrupt(delay);
     }

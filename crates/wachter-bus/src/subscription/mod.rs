@@ -27,6 +27,7 @@ mod idempotency_key;
 mod mark;
 mod member;
 mod name;
+mod numbers;
 mod options;
 mod outputs;
 mod pending;

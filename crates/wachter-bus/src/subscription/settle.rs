@@ -9,7 +9,7 @@ use super::shared::Shared;
 use crate::dead_letters::Tried;
 use crate::hub::Hub;
 use crate::job::{Job, Transaction};
-use crate::keys::KeyChange;
+use crate::keys::{self, KeyChange};
 use crate::publish::{self, Prepared};
 use crate::{Notice, Seq, WriteError, lock};
 
@@ -117,7 +117,7 @@ impl SettleJob {
 
 impl Job for SettleJob {
     fn bytes(&self) -> usize {
-        publish::bytes(&self.events) + self.keys.iter().map(KeyChange::bytes).sum::<usize>()
+        publish::bytes(&self.events) + keys::bytes(&self.keys)
     }
 
     fn events(&self) -> usize {
@@ -145,16 +145,10 @@ impl Job for SettleJob {
             self.done = Err(AckError::Expired);
             return Ok(());
         };
-        if let Some(conflict) = transaction.first_conflict(&self.keys)? {
+        let mut done = Acknowledged::default();
+        if let Some(conflict) = transaction.put(&self.events, &self.keys, &mut done)? {
             self.done = Err(AckError::Conflict(conflict));
             return Ok(());
-        }
-        let mut done = Acknowledged::default();
-        for prepared in &self.events {
-            done.events.push(transaction.append(prepared)?);
-        }
-        for change in &self.keys {
-            done.revisions.push(transaction.change_key(change)?);
         }
         let (connection, id, seq) = (transaction.connection, self.shared.id, self.seq);
         let (failures, reason) = match &mut self.verdict {

@@ -1,18 +1,16 @@
 //! Which open events wait for their next delivery, and how much longer: written beside the cursor, so
 //! that what failed is not tried at once after a restart.
 //!
-//! Layout, all numbers as base-128 varints, least significant first: version 1, the moment of writing in
-//! milliseconds since 1970, the number of events; for each the distance to the one before, and the
-//! milliseconds that were left. At the end four bytes of SHA-256 over all before.
+//! Layout, in sealed [numbers](super::numbers): version 1, the moment of writing in milliseconds since
+//! 1970, the number of events; for each the distance to the one before, and the milliseconds that were
+//! left.
 //!
 //! What is left is told, and not until when: however the clock was set in between, nothing waits longer
 //! than was meant. A wait that cannot be read is over.
 
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
-use super::cursor::{put, take};
+use super::numbers::{put, seal, take, unseal};
 use crate::Seq;
 
 const VERSION: u64 = 1;
@@ -41,18 +39,13 @@ impl Waits {
             put(&mut out, u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
             before = seq.get();
         }
-        let check = Sha256::digest(&out);
-        out.extend_from_slice(&check[..4]);
+        seal(&mut out);
         Some(out)
     }
 
     /// Reads what was written; `None` if it is damaged.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (mut rest, check) = bytes.split_last_chunk::<4>()?;
-        if Sha256::digest(rest)[..4] != check[..] {
-            return None;
-        }
-        let input = &mut rest;
+        let input = &mut unseal(bytes)?;
         if take(input)? != VERSION {
             return None;
         }
@@ -114,8 +107,9 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
             let _ = Waits::from_bytes(&bytes);
-            let check = Sha256::digest(&bytes);
-            let _ = Waits::from_bytes(&[&bytes, &check[..4]].concat());
+            let mut sealed = bytes;
+            seal(&mut sealed);
+            let _ = Waits::from_bytes(&sealed);
         }
 
         #[test]

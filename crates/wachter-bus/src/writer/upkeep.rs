@@ -267,12 +267,8 @@ mod tests {
     /// Checkpoints of what was dropped stay for ever, and these are asked every second.
     #[test]
     fn what_is_asked_again_and_again_passes_over_what_was_dropped() {
-        let connection = rusqlite::Connection::open_in_memory().unwrap();
-        crate::schema::migrate(&connection).unwrap();
         let check = |query: &str, steps: &[&str]| {
-            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
-            let plan: Vec<String> =
-                explain.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+            let plan = crate::schema::plan_of(query);
             let scans = plan.iter().filter(|step| step.contains("checkpoints"));
             let indices = scans.map(|step| step.split_once("USING ").map(|(_, index)| index));
             let expected = steps.iter().copied().map(Some).collect::<Vec<_>>();

@@ -145,7 +145,7 @@ impl<'d> JsonObject<'d> {
     #[must_use]
     pub fn len(&self) -> usize {
         match self.order() {
-            Order::Written => self.members().len(),
+            Order::Written => self.few_names().len(),
             Order::Sorted | Order::Unescaped(_) => self.held().len(),
         }
     }
@@ -179,7 +179,7 @@ impl<'d> JsonObject<'d> {
     pub fn keys(&self) -> Vec<&'d str> {
         let document = self.document;
         match self.order() {
-            Order::Written => self.members().into_iter().map(|(name, _)| name).collect(),
+            Order::Written => self.few_names(),
             Order::Sorted => self.held().iter().map(|slot| slot.key(document.text)).collect(),
             Order::Unescaped(keys) => {
                 document.index.keys[keys as usize].iter().map(|name| &**name).collect()
@@ -203,12 +203,12 @@ impl<'d> JsonObject<'d> {
     }
 
     /// The names of few members, sorted and each once.
-    fn members(&self) -> Vec<(&'d str, Slot)> {
+    fn few_names(&self) -> Vec<&'d str> {
         let text = self.document.text;
-        let mut members: Vec<_> = self.held().iter().map(|slot| (slot.key(text), *slot)).collect();
-        members.sort_by_key(|(name, _)| *name);
-        members.dedup_by_key(|(name, _)| *name);
-        members
+        let mut names: Vec<_> = self.held().iter().map(|slot| slot.key(text)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 }
 

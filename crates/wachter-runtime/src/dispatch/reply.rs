@@ -1,6 +1,5 @@
 //! What whoever put a question is told where nothing answers it.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wachter_bus::{Delivery, Outputs};
@@ -58,28 +57,19 @@ impl Dispatcher {
 
     /// The reply to a question that leads to no run; nothing where none was put.
     fn without_answer(&self, name: &AgentName, delivery: &Delivery, reason: &str) -> Outputs {
-        let reply = no_run(&self.sources.agent(name), name, delivery.event(), reason, self.now());
+        let cause = delivery.event();
+        if cause.kind() != EventKind::Query {
+            return Outputs::default();
+        }
+        let failed = QueryFailed {
+            agent: name.clone(),
+            outcome: "not-begun".to_owned(),
+            error: reason.to_owned(),
+            run: None,
+        };
+        let builder = Event::builder(self.sources.agent(name), &topic(QUERY_FAILED));
+        // A reason is text, and so is a name: both stand in any event.
+        let reply = failed.reply(builder.time(self.now()).caused_by(cause));
         Outputs { events: reply.into_iter().collect(), ..Outputs::default() }
     }
-}
-
-fn no_run(
-    source: &wachter_model::Source,
-    agent: &AgentName,
-    cause: &Event,
-    reason: &str,
-    now: Timestamp,
-) -> Option<Event> {
-    if cause.kind() != EventKind::Query {
-        return None;
-    }
-    let failed = QueryFailed {
-        agent: agent.clone(),
-        outcome: "not-begun".to_owned(),
-        error: reason.to_owned(),
-        run: None,
-    };
-    let builder = Event::builder(source.clone(), &topic(QUERY_FAILED)).time(now).caused_by(cause);
-    // A reason is text, and so is a name: both stand in any event.
-    failed.reply(builder).ok()
 }

@@ -75,6 +75,13 @@ async fn a_module_that_may_not_run_is_told_once_and_so_is_its_end() {
     node.stop().await.unwrap();
 }
 
+/// An agent that is tried as often as it takes.
+const PERSISTENT: [(&str, &str); 1] = [(
+    "worker",
+    "role: monitoring\non: { events: [a.b] }\n\
+     retry: { attempts: 100, backoff: constant, initial: 1ms, max: 1ms }",
+)];
+
 /// Lets the pause of an agent that fails over and over pass; what the journal waits besides is real
 /// time, and short.
 async fn to_the_next_try(node: &Node, clock: &TestClock) {
@@ -86,11 +93,6 @@ async fn to_the_next_try(node: &Node, clock: &TestClock) {
 #[tokio::test]
 async fn a_crash_loop_brings_few_events_and_its_end_one() {
     let folder = tempfile::tempdir().unwrap();
-    let agents = [(
-        "worker",
-        "role: monitoring\non: { events: [a.b] }\n\
-         retry: { attempts: 100, backoff: constant, initial: 1ms, max: 1ms }",
-    )];
     let clock = TestClock::new("2026-11-22T12:00:00Z");
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
@@ -101,7 +103,7 @@ async fn a_crash_loop_brings_few_events_and_its_end_one() {
             },
         );
     let setup = Setup { clock: clock.clone(), ..Setup::default() };
-    let node = Node::start_as(setup, folder.path(), &agents, act);
+    let node = Node::start_as(setup, folder.path(), &PERSISTENT, act);
     node.until_agents(1).await;
     let cause = node.tell("a.b", Value::Null).await;
     for failures in 1..=60 {
@@ -132,15 +134,10 @@ async fn a_crash_loop_brings_few_events_and_its_end_one() {
 #[tokio::test]
 async fn a_crash_loop_goes_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let agents = [(
-        "worker",
-        "role: monitoring\non: { events: [a.b] }\n\
-         retry: { attempts: 100, backoff: constant, initial: 1ms, max: 1ms }",
-    )];
     let clock = TestClock::new("2026-11-22T12:00:00Z");
     let start = |act: Act| {
         let setup = Setup { clock: clock.clone(), ..Setup::default() };
-        Node::start_as(setup, folder.path(), &agents, act)
+        Node::start_as(setup, folder.path(), &PERSISTENT, act)
     };
     let fail: Act = Arc::new(|_| Doing::Fail("no"));
     let node = start(fail.clone());

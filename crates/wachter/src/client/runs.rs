@@ -175,6 +175,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How many dead letters of an agent are looked through.
 const MOST_LETTERS: u32 = 1_000;
 
+/// The outcome of a run that did what it was to do.
+const SUCCEEDED: &str = "succeeded";
+
 /// What came of a request.
 pub(super) struct Followed {
     /// The run that decides: the last try.
@@ -227,14 +230,18 @@ pub(super) async fn follow(
     };
     bar.finish_and_clear();
     let run = node.call_at::<GetRun>(&run.to_string(), &Nothing {}, &Nothing {}).await?;
-    Ok(Followed { run, dead_letter: dead_letter(agent, sent, node).await? })
+    let dead_letter = match run.outcome.as_str() {
+        SUCCEEDED => None,
+        _ => dead_letter(agent, sent, node).await?,
+    };
+    Ok(Followed { run, dead_letter })
 }
 
 /// Shows what came of a request; that it did not succeed is a failure of the command.
 pub(super) fn finish(followed: &Followed, format: Format) -> CommandResult {
     let Followed { run, dead_letter } = followed;
     show(run, format)?;
-    if run.outcome == "succeeded" {
+    if run.outcome == SUCCEEDED {
         return Ok(());
     }
     let reason = run.message.as_deref().unwrap_or(&run.outcome);

@@ -145,22 +145,23 @@ impl State {
         let retry = self.options.retry;
         let Some(pending) = self.pending.get_mut(&seq) else { return };
         pending.failures += 1;
+        let failures = pending.failures;
         let due = match until {
-            _ if pending.failures >= retry.attempts.max(1) => now,
+            _ if failures >= retry.attempts.max(1) => now,
             Some(until) => until,
-            None => now + retry.wait(seq, pending.failures),
+            None => self.retry_at(seq, failures, now),
         };
         self.wait(seq, due, true);
     }
 
-    /// When what fails now for the `failures`th time is delivered again, if nobody says.
+    /// When what failed or was interrupted now for the `times`th time is delivered again, if nobody says.
     pub(in crate::subscription) fn retry_at(
         &self,
         seq: Seq,
-        failures: u32,
+        times: u32,
         now: Duration,
     ) -> Duration {
-        now + self.options.retry.wait(seq, failures)
+        now + self.options.retry.wait(seq, times)
     }
 
     /// What a member had was interrupted, if that member has it still; which is no failure.

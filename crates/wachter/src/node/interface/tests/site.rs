@@ -178,10 +178,15 @@ impl Site {
 
     /// An event from outside.
     pub(super) async fn tell(&self, topic: &str, data: Value) -> Event {
+        self.tell_at(topic, data).await.0
+    }
+
+    /// The same, and where in the journal it stands: what it brings about may come before the next.
+    pub(super) async fn tell_at(&self, topic: &str, data: Value) -> (Event, u64) {
         let source = "/outside".parse().unwrap();
         let event = Event::builder(source, &topic.parse().unwrap()).json(&data).build().unwrap();
-        self.node.bus.publish(vec![event.clone()]).await.unwrap();
-        event
+        let acknowledged = self.node.bus.publish(vec![event.clone()]).await.unwrap();
+        (event, acknowledged[0].seq.get())
     }
 }
 
