@@ -62,10 +62,18 @@ const TABLE: &[(&str, May)] = &[
     ("wachter-azure", Use(&[])),
     ("wachter-notify", Use(&[])),
     ("wachter-scan", Use(&["wachter-module", "wachter-expression"])),
-    ("wachter-modules", Use(&["wachter-module", "wachter-scan"])),
+    ("wachter-log-analyzer", Use(&["wachter-module"])),
+    ("wachter-modules", Use(&["wachter-log-analyzer", "wachter-module", "wachter-scan"])),
     (
         "wachter",
-        UseAllBut(&["wachter-launcher", "wachter-scan", "wachter-modules", TESTKIT, "xtask"]),
+        UseAllBut(&[
+            "wachter-launcher",
+            "wachter-log-analyzer",
+            "wachter-scan",
+            "wachter-modules",
+            TESTKIT,
+            "xtask",
+        ]),
     ),
     // Never shipped. Its fakes may stand in for any library, but no executable is one.
     (TESTKIT, UseAllBut(&["wachter-launcher", "wachter-modules", "wachter", "xtask"])),

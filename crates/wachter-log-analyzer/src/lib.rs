@@ -1,0 +1,10 @@
+//! Log analysis for a module: what was written since the last run, what it says, and what is new in it.
+//!
+//! # Invariants
+//! - No line is read twice and none is left out; what could not be read is said.
+//! - Memory has a limit that no log can raise.
+//! - The same records in the same order give the same findings.
+
+mod record;
+
+pub use record::Record;

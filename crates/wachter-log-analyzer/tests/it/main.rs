@@ -1,0 +1,1 @@
+//! The log analyzer over whole logs.
