@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use crate::arithmetic::{add, compare, divide, multiply, negate, remainder, subtract};
 use crate::function::Function;
+use crate::key::{Key, NotAKey};
 use crate::node::{Kind, Literal, Loop, LoopKind, Node, Operator};
-use crate::value::{Key, List, Map, NotAKey};
+use crate::value::{List, Map};
 use crate::{Bindings, EvaluationError, EvaluationFault, Expression, Span, Value, text, time};
 
 /// The bytes of text that one step pays for.
@@ -152,7 +153,7 @@ impl<'v> Evaluation<'v> {
     fn index(&mut self, span: Span, left: &'v Node, right: &'v Node) -> Evaluated<Value<'v>> {
         let (container, index) = (self.value(left)?, self.value(right)?);
         if let Some(list) = List::of(&container) {
-            let Ok(Key::Number(number)) = Key::of(&index) else {
+            let Some(number) = Key::of(&index).ok().and_then(|key| key.number()) else {
                 return Err(types(span, "[]", &[&container, &index]));
             };
             let found = usize::try_from(number).ok().and_then(|index| list.get(index));
@@ -250,6 +251,8 @@ impl<'v> Evaluation<'v> {
         let found = Map::of(within).map(|map| map.get(value).map(|value| value.is_some()));
         match found {
             Some(Ok(found)) => Ok(found),
+            // Every number may be asked for; one with a fraction equals no key.
+            Some(Err(NotAKey)) if matches!(value, Value::Double(_)) => Ok(false),
             Some(Err(NotAKey)) | None => Err(types(span, "in", &[value, within])),
         }
     }

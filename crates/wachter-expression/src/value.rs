@@ -6,6 +6,7 @@ use std::rc::Rc;
 use wachter_model::{JsonArray, JsonObject, JsonValue};
 
 use crate::Record;
+use crate::key::{Key, NotAKey};
 
 /// A value of the language; cheap to clone.
 ///
@@ -49,17 +50,6 @@ pub enum Text<'v> {
     Borrowed(&'v str),
     /// Made in the evaluation.
     Made(Rc<str>),
-}
-
-/// A key of a map that an expression made. Whole numbers with and without sign are one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key<'v> {
-    /// `true` or `false`.
-    Bool(bool),
-    /// A whole number of either kind.
-    Number(i128),
-    /// Text.
-    Text(Text<'v>),
 }
 
 impl<'v> Value<'v> {
@@ -206,16 +196,6 @@ impl Ord for Text<'_> {
     }
 }
 
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bool(value) => write!(f, "{value}"),
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Text(text) => f.write_str(text),
-        }
-    }
-}
-
 /// A list, made or bound.
 pub(crate) enum List<'v> {
     Made(Rc<[Value<'v>]>),
@@ -320,38 +300,6 @@ impl<'v> Map<'v> {
             Self::Json(entries) => Some(entries.keys().map(|key| Value::text(key)).collect()),
             Self::Data(object) => Some(object.keys().into_iter().map(Value::text).collect()),
             Self::Record(_) => None,
-        }
-    }
-}
-
-/// A value that is never a key.
-pub(crate) struct NotAKey;
-
-impl<'v> Key<'v> {
-    /// A whole `double` is looked up as the number it is, as the language has it.
-    pub(crate) fn of(value: &Value<'v>) -> Result<Self, NotAKey> {
-        Ok(match value {
-            Value::Bool(value) => Self::Bool(*value),
-            Value::Int(number) => Self::Number((*number).into()),
-            Value::Uint(number) => Self::Number((*number).into()),
-            Value::Text(text) => Self::Text(text.clone()),
-            #[expect(clippy::cast_possible_truncation, reason = "in range and without a fraction")]
-            Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e19 => {
-                Self::Number(*number as i128)
-            }
-            _ => return Err(NotAKey),
-        })
-    }
-
-    fn value(&self) -> Value<'v> {
-        match self {
-            Self::Bool(value) => Value::Bool(*value),
-            Self::Number(number) => match (i64::try_from(*number), u64::try_from(*number)) {
-                (Ok(number), _) => Value::Int(number),
-                (_, Ok(number)) => Value::Uint(number),
-                _ => Value::Null,
-            },
-            Self::Text(text) => Value::Text(text.clone()),
         }
     }
 }

@@ -193,3 +193,10 @@ proptest! {
         check(&text);
     }
 }
+
+#[test]
+fn keys_agree() {
+    for text in ["1.5 in m", "-1e300 in {1: 2}", "{0u: null}.map(x, x)", "{1u: 2}[1.0]"] {
+        check(text);
+    }
+}

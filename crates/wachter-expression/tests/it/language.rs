@@ -91,6 +91,7 @@ fn conditions_and_values() {
         ("event.data.large == 18446744073709551615u", json!(true)),
         ("event.data.count < 3.5 && event.data.count == 3.0", json!(true)),
         ("1 == 1u && 1 in [1.0]", json!(true)),
+        ("1.0 in {1: 2} && !(1.5 in {1: 2}) && !(1.5 in labels)", json!(true)),
         ("{'a': 1, 2: 'b'}[2u]", json!("b")),
         ("{'a': [1]} == {'a': [1.0]}", json!(true)),
         ("['a'] == event.data.commits.map(c, c.id)", json!(false)),
