@@ -6,9 +6,9 @@ use crate::endpoint::{Nothing, endpoints};
 use crate::shapes::{
     Agent, ApplyBundle, Ask, AuditQuery, AuditRecord, AuditReport, Change, ChangesQuery,
     Configuration, ConfigurationQuery, DeadLetter, DeadLettersQuery, EventsQuery, ExplainRoutes,
-    FinishedRun, FollowQuery, Freeze, Frozen, Health, LogLine, LogsQuery, Module, Pause, Pin,
-    ReleaseReport, Reloaded, Replay, ReplayReport, Request, Retried, Rollback, RouteExplanation,
-    Run, RunsQuery, Send, Sent, Status, StoredEvent, Subscription, TraceNode,
+    FinishedRun, FollowQuery, Freeze, Frozen, Health, JournalCheckpoint, LogLine, LogsQuery,
+    Module, Pause, Pin, ReleaseReport, Reloaded, Replay, ReplayReport, Request, Retried, Rollback,
+    RouteExplanation, Run, RunsQuery, Send, Sent, Status, StoredEvent, Subscription, TraceNode,
 };
 
 endpoints! {
@@ -84,6 +84,8 @@ endpoints! {
 
     /// Checks the chain of the journal
     VerifyJournal = Get "/v1/audit/verify", Viewer, Single { query: AuditQuery, body: Nothing, answer: AuditReport }
+    /// Hands out the checkpoints of the journal, oldest first
+    ListCheckpoints = Get "/v1/audit/checkpoints", Viewer, Single { query: Nothing, body: Nothing, answer: Vec<JournalCheckpoint> }
     /// Hands out the journal with its digests
     ExportJournal = Get "/v1/audit/export", Viewer, Streaming { query: AuditQuery, body: Nothing, answer: AuditRecord }
     /// Says what was changed on this host

@@ -28,7 +28,7 @@ fn server(observer: impl Fn(Called) + Send + Sync + 'static) -> Server {
         ListModules ListRuns GetRun RecordRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions
         ReplayEvents ListDeadLetters GetDeadLetter RetryDeadLetter DropDeadLetter GetConfiguration
         ReloadConfiguration Synchronize RollBack PinRelease UnpinRelease ApplyReleaseBundle
-        FreezeEffects ThawEffects VerifyJournal ListChanges GetOpenApi;
+        FreezeEffects ThawEffects VerifyJournal ListCheckpoints ListChanges GetOpenApi;
         FollowEvents ExportJournal ReadLogs
     )
 }

@@ -70,6 +70,27 @@ pub struct Corruption {
     pub what: String,
 }
 
+/// A checkpoint of the journal: what it held up to an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JournalCheckpoint {
+    /// The first event of the segment that it closes.
+    pub first: u64,
+    /// The last event of it.
+    pub last: u64,
+    /// How many events the segment had.
+    pub events: u64,
+    /// When it was made, to the millisecond, by the clock of the node.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+    /// Its nine lines, over which the signature goes.
+    pub text: String,
+    /// An OpenSSH signature in the namespace `wachter-journal`; none where it could not be signed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Whether its events were dropped since, for their age or size.
+    pub dropped: bool,
+}
+
 /// Since when.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -11,7 +11,9 @@ mod runs;
 mod status;
 
 pub use agents::{Agent, AgentName, AgentState, ExplainRoutes, Pause, Request, RouteExplanation};
-pub use audit::{AuditQuery, AuditRecord, AuditReport, Change, ChangesQuery, Corruption};
+pub use audit::{
+    AuditQuery, AuditRecord, AuditReport, Change, ChangesQuery, Corruption, JournalCheckpoint,
+};
 pub use configuration::{
     Configuration, ConfigurationQuery, Module, Origin, OriginatedValue, Reloaded,
 };

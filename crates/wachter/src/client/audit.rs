@@ -12,6 +12,7 @@ use crate::failure::{CommandError, CommandResult};
 use crate::keys;
 use crate::output::{self, Cell, Column, Format, Page, Table, Tone, View};
 
+mod checkpoints;
 mod mark;
 
 use mark::{Mark, Report};
@@ -36,6 +37,13 @@ enum AuditCommand {
         #[command(flatten)]
         range: RangeArguments,
     },
+    /// Print a checkpoint with its signature, to be kept elsewhere
+    Checkpoint {
+        /// That whose segment has the event with this number [default: the newest]
+        sequence: Option<u64>,
+    },
+    /// List the checkpoints of the journal
+    Checkpoints,
     /// Print the journal with its digests, as JSON Lines
     Export {
         #[command(flatten)]
@@ -78,6 +86,8 @@ pub(super) async fn carry_out(
             }
             verify(mark.as_ref(), *range, node, format).await
         }
+        AuditCommand::Checkpoint { sequence } => checkpoints::print(*sequence, node, format).await,
+        AuditCommand::Checkpoints => checkpoints::list(node, format).await,
         AuditCommand::Export { range } => export(*range, node).await,
     }
 }

@@ -3,8 +3,10 @@ use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 use serde_json::value::RawValue;
-use wachter_api::shapes::{AuditRecord, AuditReport, Corruption};
-use wachter_api::{Call, ExportJournal, Problem, ProblemKind, Server, VerifyJournal};
+use wachter_api::shapes::{AuditRecord, AuditReport, Corruption, JournalCheckpoint};
+use wachter_api::{
+    Call, ExportJournal, ListCheckpoints, Problem, ProblemKind, Server, VerifyJournal,
+};
 use wachter_bus::{Bus, Chain, Checkpoint, DamageKind, Query, ReadError, Replay, Seq, Stored};
 use wachter_model::{Digest, chain};
 
@@ -16,6 +18,7 @@ use crate::node::journal;
 pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
     server
         .answer::<VerifyJournal, _, _>(with(node, verify))
+        .answer::<ListCheckpoints, _, _>(with(node, checkpoints))
         .stream::<ExportJournal, _, _, _>(with(node, export))
 }
 
@@ -87,6 +90,23 @@ const fn sentence(kind: DamageKind) -> &'static str {
         DamageKind::Missing => "it is missing: what it said is lost",
         DamageKind::Checkpoint => "the checkpoint says otherwise than the events before it",
     }
+}
+
+async fn checkpoints(
+    node: Arc<Node>,
+    _: Call<ListCheckpoints>,
+) -> Result<Vec<JournalCheckpoint>, Problem> {
+    let checkpoints = node.bus.checkpoints().await.map_err(|error| unreadable(&error))?;
+    let shown = checkpoints.into_iter().map(|checkpoint| JournalCheckpoint {
+        first: checkpoint.first.get(),
+        last: checkpoint.last.get(),
+        events: checkpoint.count,
+        time: checkpoint.at,
+        text: checkpoint.text(),
+        signature: checkpoint.signature,
+        dropped: checkpoint.dropped.is_some(),
+    });
+    Ok(shown.collect())
 }
 
 async fn export(

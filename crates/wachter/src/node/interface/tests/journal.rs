@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use wachter_api::shapes::AuditQuery;
-use wachter_api::{ExportJournal, Nothing, ProblemKind, VerifyJournal};
+use wachter_api::{ExportJournal, ListCheckpoints, Nothing, ProblemKind, VerifyJournal};
 use wachter_bus::{Options, SegmentLimits};
 use wachter_model::Digest;
 
@@ -50,7 +50,11 @@ async fn an_export_can_be_checked_by_anybody() {
         let digest = Digest::of(record.event.get().as_bytes());
         assert_eq!(record.digest, Some(digest), "{} to the byte", record.sequence);
     }
-    for checkpoint in &checkpoints {
+    let listed = site.call::<ListCheckpoints>(&Nothing {}, &Nothing {}).await.unwrap();
+    assert_eq!(listed.len(), checkpoints.len());
+    for (checkpoint, listed) in checkpoints.iter().zip(listed) {
+        assert_eq!((listed.text, listed.dropped), (checkpoint.text(), false));
+        assert_eq!((listed.last, listed.events), (checkpoint.last.get(), checkpoint.count));
         let chain = all[&checkpoint.last.get()].chain.unwrap();
         assert_eq!(chain.to_string(), checkpoint.chain.to_string());
     }
