@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use crate::endpoint::{Nothing, endpoints};
 use crate::shapes::{
-    Agent, ApplyBundle, Ask, AuditQuery, AuditRecord, AuditReport, Change, ChangesQuery,
+    self, Agent, ApplyBundle, Ask, AuditQuery, AuditRecord, AuditReport, Change, ChangesQuery,
     Configuration, ConfigurationQuery, DeadLetter, DeadLettersQuery, EventsQuery, ExplainRoutes,
-    FinishedRun, FollowQuery, Freeze, Frozen, Health, JournalCheckpoint, LogLine, LogsQuery,
-    Module, Pause, Pin, ReleaseReport, Reloaded, Replay, ReplayReport, Request, Retried, Rollback,
-    RouteExplanation, Run, RunsQuery, Send, Sent, Status, StoredEvent, Subscription, TraceNode,
+    FindingsQuery, FinishedRun, FollowQuery, Freeze, Frozen, Health, JournalCheckpoint, LogLine,
+    LogsQuery, Module, Pause, Pin, ReleaseReport, Reloaded, Replay, ReplayReport, ReportedFinding,
+    Request, Retried, Rollback, RouteExplanation, Run, RunsQuery, Send, Sent, Status, StoredEvent,
+    Subscription, TraceNode,
 };
 
 endpoints! {
@@ -60,6 +61,15 @@ endpoints! {
     RetryDeadLetter = Post "/v1/dead-letters/{letter}/retry", Operator, Single { query: Nothing, body: Nothing, answer: Retried }
     /// Forgets an event that was given up
     DropDeadLetter = Delete "/v1/dead-letters/{letter}", Operator, Single { query: Nothing, body: Nothing, answer: Nothing }
+
+    /// Lists the problems that there are now, the worst first
+    ListFindings = Get "/v1/findings", Viewer, Single { query: FindingsQuery, body: Nothing, answer: Vec<ReportedFinding> }
+    /// Shows one of them
+    GetFinding = Get "/v1/findings/{finding}", Viewer, Single { query: Nothing, body: Nothing, answer: ReportedFinding }
+    /// Says whether a finding is one, and tells its agent
+    JudgeFinding = Post "/v1/findings/{finding}/judge", Operator, Single { query: Nothing, body: shapes::JudgeFinding, answer: ReportedFinding }
+    /// Takes a finding off the list; it comes back when it is reported again
+    DropFinding = Delete "/v1/findings/{finding}", Operator, Single { query: Nothing, body: Nothing, answer: Nothing }
 
     /// Shows the configuration in force, and where each value came from
     GetConfiguration = Get "/v1/configuration", Viewer, Single { query: ConfigurationQuery, body: Nothing, answer: Configuration }

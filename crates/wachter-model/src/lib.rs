@@ -2,7 +2,7 @@
 //!
 //! # Features
 //! All are on by default; what runs as root has none.
-//! - `event`: the envelope of events, with its dates and its Base64.
+//! - `event`: the envelope of events, with its dates and its Base64, and what else has a date.
 //! - `generate`: new identifiers, which take the system's clock and random numbers.
 //! - `schema`: the types as JSON Schema.
 //!
@@ -17,6 +17,8 @@ mod event;
 mod finding;
 mod level;
 mod name;
+#[cfg(feature = "event")]
+mod open_finding;
 mod repository;
 mod run;
 mod topic;
@@ -36,6 +38,8 @@ pub use event::{
 pub use finding::{Confidence, ConfidenceError, Finding, Severity};
 pub use level::Level;
 pub use name::{AgentName, ModuleName, NameError, NodeName, SecretName};
+#[cfg(feature = "event")]
+pub use open_finding::{Judgement, OpenFinding, Verdict};
 pub use repository::{ParseRepositoryIdError, RepositoryId};
 pub use run::{ParseRunIdError, RunId};
 pub use topic::{Topic, TopicError, TopicFilter};

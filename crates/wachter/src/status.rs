@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wachter_api::shapes::{Agent, Frozen, Status};
 use wachter_api::{GetStatus, ListAgents, Nothing};
 use wachter_gitops::{Pin, Rollback, State};
-use wachter_model::ByteSize;
+use wachter_model::{ByteSize, Severity};
 
 use crate::client::{Node, time};
 use crate::data_lock;
@@ -184,6 +184,13 @@ impl Seen {
             &format!("events {} to {}, {}", journal.first, journal.last, size(journal.bytes)),
         );
         page.field("at work", &format!("{} running, {} queued", status.running, status.queued));
+        if let Some((worst, _)) = status.findings.last_key_value() {
+            let counts = status.findings.iter().rev();
+            let counts: Vec<_> =
+                counts.map(|(severity, count)| format!("{count} {severity}")).collect();
+            let tone = if *worst >= Severity::High { Tone::Bad } else { Tone::Warning };
+            page.toned_field("findings", &counts.join(", "), tone);
+        }
         for warning in &status.warnings {
             page.toned_field("warning", warning, Tone::Warning);
         }
@@ -359,6 +366,7 @@ mod tests {
             "fetch_error": "no route", "frozen": null,
             "launcher": { "profile": "unprivileged", "not_enforced": ["cgroup", "seccomp"], "accepted": ["cgroup"] },
             "journal": { "first": 1, "last": 900, "bytes": 1_500_000, "trouble": "no space", "lost": 2 },
+            "findings": { "low": 2, "high": 1 },
             "running": 1, "queued": 0, "warnings": ["2 events were given up"],
         });
         let agent = json!({
@@ -378,6 +386,7 @@ mod tests {
                 "not enforced cgroup, seccomp (not accepted)",
                 "journal      events 1 to 900, 1464KiB",
                 "at work      1 running, 0 queued",
+                "findings     1 high, 2 low",
                 "warning      2 events were given up",
                 "refused      release 3 refused: nobody signed it",
                 "",

@@ -26,7 +26,8 @@ fn server(observer: impl Fn(Called) + Send + Sync + 'static) -> Server {
         Server::new(ServerLimits::default(), observer);
         GetStatus GetHealth ListAgents RunAgent PauseAgent ResumeAgent ExplainEventRoutes
         ListModules ListRuns GetRun RecordRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions
-        ReplayEvents ListDeadLetters GetDeadLetter RetryDeadLetter DropDeadLetter GetConfiguration
+        ReplayEvents ListDeadLetters GetDeadLetter RetryDeadLetter DropDeadLetter
+        ListFindings GetFinding JudgeFinding DropFinding GetConfiguration
         ReloadConfiguration Synchronize RollBack PinRelease UnpinRelease ApplyReleaseBundle
         FreezeEffects ThawEffects VerifyJournal ListCheckpoints ListChanges GetOpenApi;
         FollowEvents ExportJournal ReadLogs
@@ -67,6 +68,7 @@ fn body(route: &Route) -> &'static str {
         "PinRelease" => r#"{"until":"2027-01-01T00:00:00Z"}"#,
         "ApplyReleaseBundle" => r#"{"path":"/tmp/a.bundle"}"#,
         "RecordRun" => r#"{"record":{}}"#,
+        "JudgeFinding" => r#"{"verdict":"confirmed"}"#,
         "FreezeEffects" => r#"{"reason":"a"}"#,
         _ => "{}",
     }

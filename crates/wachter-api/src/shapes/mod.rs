@@ -5,6 +5,7 @@ mod audit;
 mod configuration;
 mod dead_letters;
 mod events;
+mod findings;
 mod logs;
 mod release;
 mod runs;
@@ -22,6 +23,7 @@ pub use events::{
     Ask, EventsQuery, FollowQuery, Replay, ReplayReport, Send, Sent, StoredEvent, Subscription,
     TraceNode,
 };
+pub use findings::{FindingsQuery, JudgeFinding, ReportedFinding};
 pub use logs::{LogLine, LogsQuery};
 pub use release::{ApplyBundle, Freeze, Frozen, Pin, Release, ReleaseReport, Rollback};
 pub use runs::{FinishedRun, Run, RunsQuery};

@@ -1,9 +1,9 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wachter_model::NodeName;
+use wachter_model::{NodeName, Severity};
 
 use super::{Frozen, Release};
 
@@ -40,6 +40,9 @@ pub struct Status {
     pub launcher: Option<Launcher>,
     /// The store of events.
     pub journal: Journal,
+    /// How many problems there are now, by severity.
+    #[serde(default)]
+    pub findings: BTreeMap<Severity, u64>,
     /// Runs under way.
     pub running: u32,
     /// Work that waits for its turn.

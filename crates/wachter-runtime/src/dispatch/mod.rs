@@ -33,6 +33,7 @@ mod commands;
 mod condition;
 mod ended;
 mod explain;
+mod findings;
 mod handle;
 mod hold;
 mod input;
@@ -68,6 +69,7 @@ use wachter_model::{AgentName, RunId};
 
 pub use condition::filter_of;
 pub use explain::{Explanation, Routes, explain};
+pub use findings::{FINDINGS_BUCKET, JUDGEMENTS_BUCKET, findings_prefix, key_of_finding};
 pub use handle::{Handle, HandleError};
 pub use hold::Hold;
 pub use input::allow_request;

@@ -39,8 +39,8 @@ impl Maker<'_> {
     }
 }
 
-/// All that an accepted run brings: events, and the module's new state, for which the old one must be
-/// what the run has read. What a dry run emits and finds stays in its record: whoever listens would take
+/// All that an accepted run brings: events, what they change in the list of findings, and the module's
+/// new state, for which the old one must be what the run has read. What a dry run emits and finds stays in its record: whoever listens would take
 /// it for what has happened, and act on it.
 ///
 /// # Errors
@@ -51,6 +51,7 @@ pub(super) fn of_success(
     cause: &Event,
     record: &RunRecord,
     state: Option<(&Value, Expect)>,
+    mut keys: Vec<KeyChange>,
     now: Timestamp,
 ) -> Result<Outputs, AttributeError> {
     let mut maker = Maker { sources, agent, run: record.run, cause, now, count: 0 };
@@ -78,14 +79,14 @@ pub(super) fn of_success(
         let builder = maker.event(&finding.kind)?.json(&json!(finding));
         events.push(builder.subject(&finding.subject).partition_key(&finding.subject).build()?);
     }
-    let keys = state.map(|(state, expect)| KeyChange {
+    keys.extend(state.map(|(state, expect)| KeyChange {
         bucket: STATE_BUCKET.to_owned(),
         key: agent.to_string(),
         value: Some(state.to_string().into_bytes()),
         expect,
         lasts: None,
-    });
-    Ok(Outputs { events, keys: keys.into_iter().collect() })
+    }));
+    Ok(Outputs { events, keys })
 }
 
 /// The record of a run that brings nothing else. Where it decides, whoever put a question by its cause

@@ -12,6 +12,7 @@ use wachter_config::{Agent, Spread};
 use wachter_model::{AgentName, Event, RunId, chain};
 
 use super::DispatcherOptions;
+use super::findings;
 use super::outputs::{self, STATE_BUCKET};
 use super::wake::{Sources, Wake};
 use crate::{Aftermath, RunRecord, RunRequest};
@@ -144,8 +145,14 @@ impl Admitted {
     async fn keep(mut self, rim: &Rim, mut record: RunRecord, state: Option<Value>) -> Settled {
         let (name, now) = (&self.agent.name, rim.options.clock.now());
         let state = state.as_ref().map(|state| (state, rim.state));
-        let outputs =
-            outputs::of_success(&rim.sources, name, self.delivery.event(), &record, state, now);
+        let keys = match findings::changes(&rim.options.bus, name, &record, now).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                return self.not_kept(format!("its findings cannot be read: {}", chain(&error)));
+            }
+        };
+        let cause = self.delivery.event();
+        let outputs = outputs::of_success(&rim.sources, name, cause, &record, state, keys, now);
         let refused = match outputs {
             Ok(outputs) => match self.delivery.ack(outputs).await {
                 Ok(_) => return Settled::Finished(Box::new(record)),

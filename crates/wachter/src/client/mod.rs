@@ -6,6 +6,7 @@ mod configuration;
 mod dead_letters;
 mod document;
 mod events;
+mod findings;
 mod freeze;
 mod logs;
 mod messages;
@@ -40,6 +41,8 @@ pub(crate) enum ClientCommand {
     Modules,
     /// Show agents, run them, and make them wait
     Agents(agents::AgentsArguments),
+    /// Show what is wrong now, the worst first
+    Findings(findings::FindingsArguments),
     /// Show what was run, newest first, or one run in full
     Runs(runs::RunsArguments),
     /// Show events, and go on as they come
@@ -88,7 +91,8 @@ impl ClientCommand {
         match self {
             Self::Events(arguments) => !arguments.follow,
             Self::Logs(arguments) => !arguments.follow,
-            Self::Runs(_)
+            Self::Findings(_)
+            | Self::Runs(_)
             | Self::Trace(_)
             | Self::Changes(_)
             | Self::DeadLetters(_)
@@ -107,6 +111,7 @@ async fn ask(command: ClientCommand, host: HostOptions, format: Format) -> Comma
         }
         ClientCommand::Modules => modules::carry_out(&node, &host, format).await,
         ClientCommand::Agents(arguments) => agents::carry_out(arguments, &node, format).await,
+        ClientCommand::Findings(arguments) => findings::carry_out(arguments, &node, format).await,
         ClientCommand::Runs(arguments) => runs::carry_out(arguments, &node, format).await,
         ClientCommand::Events(arguments) => events::carry_out(arguments, &node, format).await,
         ClientCommand::Logs(arguments) => logs::carry_out(arguments, &node, format).await,
@@ -156,6 +161,10 @@ mod tests {
             "dead-letters show 1",
             "dead-letters retry 1",
             "dead-letters drop 1",
+            "findings --agent a --severity high --all",
+            "findings show 0f1e",
+            "findings judge 0f1e false-positive --reason drill",
+            "findings drop 0f1e",
             "replay a --from 1 --to 2",
             "replay a --since 1h --until 30m",
             "subscriptions",

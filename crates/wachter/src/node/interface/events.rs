@@ -21,8 +21,8 @@ const MOST: u32 = 1_000;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The first words of topics that the node alone speaks of.
-const RESERVED: [&str; 8] =
-    ["agent", "api", "bus", "configuration", "effects", "node", "release", "run"];
+const RESERVED: [&str; 9] =
+    ["agent", "api", "bus", "configuration", "effects", "finding", "node", "release", "run"];
 
 pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
     server

@@ -14,6 +14,7 @@ mod configuration;
 mod dead_letters;
 mod effects;
 mod events;
+mod findings;
 mod listen;
 mod logs;
 mod look_back;
@@ -63,6 +64,7 @@ pub(crate) fn service(
         subscriptions::handlers,
         replays::handlers,
         dead_letters::handlers,
+        findings::handlers,
         configuration::handlers,
         release::handlers,
         effects::handlers,

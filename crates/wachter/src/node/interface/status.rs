@@ -15,6 +15,7 @@ use wachter_protocol::launcher::{Enforcement, Hello};
 use wachter_runtime::dispatch::AgentReport;
 use wachter_runtime::schedule::AgentState;
 
+use super::findings;
 use super::problems::unreadable;
 use super::with;
 use crate::node::context::Node;
@@ -54,6 +55,7 @@ async fn status(node: Arc<Node>, _: Call<GetStatus>) -> Result<Status, Problem> 
         frozen: node.freezer.frozen(),
         launcher,
         journal,
+        findings: findings::count(&node.bus).await?,
         running: count(|report| report.running),
         queued: count(|report| report.queued),
         warnings,
