@@ -53,13 +53,11 @@ const DEPLOYED: [&str; 5] = [
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let dist = workspace.target.join("dist");
     std::fs::create_dir_all(&dist).with_context(|| format!("make {}", dist.display()))?;
-    let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "wachter", "--package", "wachter-modules"]);
-    program::run(&mut build)?;
+    let node = build(workspace, "node", "wachter")?;
+    let modules = build(workspace, "release", "wachter-modules")?;
     let launcher = build_launcher(workspace)?;
-    let release = workspace.target.join("release");
     for (name, folder) in
-        [("wachter", &release), ("wachter-modules", &release), ("wachter-launcher", &launcher)]
+        [("wachter", &node), ("wachter-modules", &modules), ("wachter-launcher", &launcher)]
     {
         let size = copy(&folder.join(name), &dist.join(name))?;
         say::line(&format!("  {name:20} {:>8} KiB", size.div_ceil(1024)));
@@ -69,6 +67,13 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         );
     }
     describe(workspace, &dist)
+}
+
+/// Builds one of the executables, and says in which folder.
+fn build(workspace: &Workspace, profile: &str, package: &str) -> anyhow::Result<PathBuf> {
+    let mut build = workspace.cargo();
+    program::run(build.args(["build", "--profile", profile, "--package", package]))?;
+    Ok(workspace.target.join(profile))
 }
 
 /// Puts what the commands say of themselves beside them, and what installs them.

@@ -1,5 +1,7 @@
 //! `wachter module`: makes modules from templates, and tries them as a node would run them.
 
+mod lint;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,14 @@ enum ModuleCommand {
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
     },
+    /// Look for what a node would refuse, and for what users would rather have otherwise
+    Lint {
+        /// The modules' folders [default: the present one; in a managed repository, all of them]
+        folder: Vec<PathBuf>,
+        /// Fail for warnings too
+        #[arg(long)]
+        strict: bool,
+    },
     /// Run a module as a node would: a dry run, a run, and one more that must change nothing
     Test {
         /// The module's folder
@@ -60,7 +70,7 @@ type Template = &'static [(&'static str, &'static str, bool)];
 
 macro_rules! template {
     ($folder:literal: $($path:literal $executable:literal),* $(,)?) => {
-        &[$(($path, include_str!(concat!("../templates/module/", $folder, "/", $path)), $executable)),*]
+        &[$(($path, include_str!(concat!("../../templates/module/", $folder, "/", $path)), $executable)),*]
     };
 }
 
@@ -78,6 +88,7 @@ pub(crate) fn carry_out(
 ) -> CommandResult {
     match arguments.command {
         ModuleCommand::New { name, language, folder } => new(&name, language, folder, format),
+        ModuleCommand::Lint { folder, strict } => lint::lint(folder, strict, format),
         ModuleCommand::Test { folder, input } => crate::block_on(test(folder, input, host, format)),
     }
 }
