@@ -70,7 +70,7 @@ for name in wachter wachter-launcher wachter-modules; do
     install -m 755 "$from/$name" "$root$library/.$name.new"
     mv -f "$root$library/.$name.new" "$root$library/$name"
 done
-ln -sfn "$library/wachter" "$root$prefix/bin/wachter"
+ln -sfn ../lib/wachter/wachter "$root$prefix/bin/wachter"
 for name in wachter.service wachter-launcher.service; do
     sed "s#/usr/local/lib/wachter/#$library/#g" "$here/systemd/$name" >"$root$units/$name"
     chmod 644 "$root$units/$name"

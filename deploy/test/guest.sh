@@ -1,11 +1,11 @@
 #!/bin/bash
-# Runs inside the machine that boot.sh makes: installs Wachter by the documented steps, and sees whether
-# systemd keeps it as its units promise. Says each step on the console; the last line is the verdict.
+# Runs inside the machine that vm.sh makes: installs Wachter from its package, upgrades it, and sees whether
+# systemd and the kernel keep it and its runs as they promise. Says each step on the console; the last line is the verdict.
 set -u
 failed=0
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-say() { echo "boot-test: $*" >/dev/console; }
+say() { echo "vm-test: $*" >/dev/console; }
 
 # step NAME COMMAND...: runs it, and says what came of it.
 step() {
@@ -79,9 +79,32 @@ stopped() {
     done
     ! pgrep --uid wachter && ! pgrep wachter && ! ls -d /sys/fs/cgroup/system.slice/wachter*
 }
-uninstalled() {
-    /opt/wachter/deploy/install.sh --uninstall && [ ! -e /usr/local/bin/wachter ] && [ -d /var/lib/wachter ] \
-        && [ -f /etc/wachter/node.yaml ] && ! systemctl cat wachter.service
+# The new version takes over what runs, and goes on where the old one was.
+upgraded() {
+    local node launcher events
+    node=$(property wachter MainPID) launcher=$(property wachter-launcher MainPID)
+    events=$(wachter audit verify --output json | grep -o '"last": [0-9]*' | grep -o '[0-9]*')
+    dpkg --install /opt/wachter/present.deb && until_ 60 active wachter && until_ 60 active wachter-launcher || return 1
+    [ "$(property wachter MainPID)" != "$node" ] && [ "$(property wachter-launcher MainPID)" != "$launcher" ] || return 1
+    until_ 60 in_force 5 && wachter audit verify && [ "$events" -gt 0 ] || return 1
+    [ "$(wachter audit verify --output json | grep -o '"last": [0-9]*' | grep -o '[0-9]*')" -gt "$events" ]
+}
+# An upgrade starts nothing that was stopped.
+reinstalled() {
+    systemctl stop wachter wachter-launcher && dpkg --install /opt/wachter/present.deb && ! active wachter && ! active wachter-launcher
+}
+removed() {
+    systemctl start wachter-launcher wachter && until_ 60 active wachter && dpkg --remove wachter || return 1
+    [ ! -e /usr/bin/wachter ] && [ ! -e /usr/lib/wachter ] && ! systemctl cat wachter.service && ! pgrep wachter \
+        && [ -d /var/lib/wachter/journal ] && [ -f /etc/wachter/node.yaml ]
+}
+purged() {
+    dpkg --purge wachter && [ ! -e /var/lib/wachter ] && [ ! -e /var/lib/wachter-launcher ] && [ ! -e /etc/wachter ] \
+        && ! find / -xdev -path /srv -prune -o -path /opt -prune -o -path /root -prune -o -path /var/log -prune -o -path /var/lib/dpkg -prune -o -iname '*wachter*' -print | grep -v 'vm-test\|/home/' | grep .
+}
+by_script() {
+    /opt/wachter/dist/deploy/install.sh --from /opt/wachter/dist && [ "$(readlink -f /usr/local/bin/wachter)" = /usr/local/lib/wachter/wachter ] \
+        && wachter --version && /opt/wachter/dist/deploy/install.sh --uninstall && [ ! -e /usr/local/bin/wachter ] && ! systemctl cat wachter.service
 }
 cgroups() {
     local mechanism
@@ -95,6 +118,70 @@ sealed() { ! setpriv --reuid nobody --regid nogroup --clear-groups ls /run/wacht
 modes() {
     [ "$(stat -c '%U %a' /var/lib/wachter)" = 'wachter 700' ] && [ "$(stat -c '%U %a' /var/lib/wachter-launcher)" = 'root 711' ] \
         && [ "$(stat -c '%U %G %a' /run/wachter-launcher)" = 'root wachter 750' ]
+}
+
+# Makes a module and an agent that is run on demand. Its file comes from stdin.
+make_module() {
+    local name=$1 limits=$2 permissions=$3
+    cd /srv/infra && wachter module new "$name" --language shell || return 1
+    sed -i "s|^limits: .*|limits: $limits|; s|^permissions: .*|permissions: $permissions|" "modules/$name/module.yaml"
+    cat >"modules/$name/main.sh"
+    printf 'name: %s\nmodule: %s\non: { schedule: { cron: "0 0 1 1 *" } }\nretry: { attempts: 1 }\n' "$name" "$name" >"config/agents/$name.yaml"
+}
+# Modules that take what they can: memory, processes, the processor.
+make_hogs() {
+    make_module memory-hog '{ timeout: 60s, memory: 32MiB }' '{}' <<'END' || return 1
+#!/bin/bash
+text=$(printf '%*s' 200000000 '')
+echo "{\"result\": {\"output\": ${#text}}}"
+END
+    make_module process-hog '{ timeout: 60s, processes: 8 }' '{ exec: [/usr/bin/perl] }' <<'END' || return 1
+#!/bin/bash
+exec /usr/bin/perl -e 'while (@children < 100 and defined(my $child = fork)) { if (!$child) { sleep 60; exit } push @children, $child }
+    kill KILL => @children; printf qq({"result": {"output": %d}}\n), scalar @children'
+END
+    make_module processor-hog '{ timeout: 60s, cpu: 0.2, memory: 32MiB }' '{}' <<'END' || return 1
+#!/bin/bash
+while [ $SECONDS -lt 6 ]; do :; done
+echo '{"result": {}}'
+END
+    sed -i 's|^grants:|grants:\n  process-hog: { exec: [/usr/bin/perl] }|' /etc/wachter/node.yaml
+    wachter sign --all && release && systemctl reload wachter && until_ 60 in_force 5 || return 1
+    until_ 60 eval "wachter agents | grep -q '^processor-hog .* idle'"
+}
+memory_is_limited() {
+    wachter agents run memory-hog --wait >/run/hog 2>&1 && return 1
+    cat /run/hog && grep -q 'more than its memory limit' /run/hog
+}
+processes_are_limited() {
+    wachter agents run process-hog --wait --output json >/run/hog || { cat /run/hog; return 1; }
+    local children
+    children=$(grep -o '"output": [0-9]*' /run/hog | head -n 1 | grep -o '[0-9]*')
+    echo "$children children" && [ "$children" -ge 4 ] && [ "$children" -le 9 ]
+}
+# A fifth of a processor, with some room for the start.
+processor_is_limited() {
+    wachter agents run processor-hog --wait --output json >/run/hog || { cat /run/hog; return 1; }
+    local used wall
+    used=$(grep -o '"cpu_microseconds": [0-9]*' /run/hog | grep -o '[0-9]*$') wall=$(grep -o '"wall_microseconds": [0-9]*' /run/hog | grep -o '[0-9]*$')
+    echo "$used of $wall microseconds" && [ "$wall" -gt 5000000 ] && [ $((used * 100 / wall)) -le 30 ]
+}
+# An ordinary user whose unit has a control group of its own has limits too, without the launcher of root.
+as_ann() { systemd-run --quiet --wait --pipe --uid ann --property Delegate=yes --setenv HOME=/home/ann --working-directory /home/ann "$@"; }
+delegated() {
+    useradd --create-home --shell /bin/bash ann || return 1
+    as_ann /bin/bash -e <<'END' || return 1
+        git config --global user.name Ann && git config --global user.email ann@example.com
+        wachter init infra --yes --name ann
+        sed -i 's/development: false/development: true/' ~/.config/wachter/node.yaml
+        cd infra && wachter module new hog --language shell
+        sed -i 's|^limits: .*|limits: { timeout: 60s, memory: 32MiB }|' modules/hog/module.yaml
+        printf '#!/bin/bash\ntext=$(printf "%%*s" 200000000 "")\necho "{\"result\": {}}"\n' >modules/hog/main.sh
+END
+    as_ann wachter doctor >/run/doctor 2>&1
+    cat /run/doctor && grep -q delegated /run/doctor || return 1
+    as_ann wachter exec ./infra/modules/hog >/run/hog 2>&1 && return 1
+    cat /run/hog && grep -q 'more than its memory limit' /run/hog
 }
 
 # A module that writes one granted folder and reaches one granted port, through the filters and the
@@ -118,8 +205,8 @@ END
     wachter modules; wachter runs --limit 3; return 1
 }
 described() {
-    [ -f /usr/local/share/man/man1/wachter-run.1 ] && [ -f /usr/local/share/man/man8/wachter-launcher.8 ] \
-        && bash -n /usr/local/share/bash-completion/completions/wachter
+    [ -f /usr/share/man/man1/wachter-run.1 ] && [ -f /usr/share/man/man8/wachter-launcher.8 ] \
+        && bash -n /usr/share/bash-completion/completions/wachter
 }
 bundled() {
     wachter support-bundle --file /run/bundle.tar.gz && tar -C /run -xzf /run/bundle.tar.gz || return 1
@@ -135,9 +222,10 @@ newer_refused() {
 }
 
 say "$(systemctl --version | head -n 1), Linux $(uname -r)"
-step 'install' /opt/wachter/deploy/install.sh --from /opt/wachter
+step 'install the package of the version before' dpkg --install /opt/wachter/before.deb
+step 'it starts nothing by itself' eval '! active wachter && ! active wachter-launcher'
 step 'pages and completions are there' described
-step 'units are in order' systemd-analyze verify --man=no /etc/systemd/system/wachter.service /etc/systemd/system/wachter-launcher.service
+step 'units are in order' systemd-analyze verify --man=no /usr/lib/systemd/system/wachter.service /usr/lib/systemd/system/wachter-launcher.service
 step 'make a managed repository' make_repository
 step 'start both' systemctl enable --now wachter-launcher wachter
 step 'both are active' eval 'active wachter && active wachter-launcher'
@@ -157,12 +245,21 @@ step 'the watchdog ends a launcher that hangs' hung wachter-launcher
 step 'a newer data folder is refused' newer_refused
 runs=$(succeeded)
 step 'agents run again' until_ 90 more_runs_than "$runs"
+step 'modules that take what they can' make_hogs
+step 'a run has the memory that it was given' memory_is_limited
+step 'a run has the processes that it was given' processes_are_limited
+step 'a run has the share of the processor that it was given' processor_is_limited
+step 'an ordinary user with a control group of its own' delegated
+step 'upgrade, while both run' upgraded
 step 'a support bundle' bundled
 for unit in wachter wachter-launcher; do
     say "$(systemd-analyze security "$unit.service" --no-pager | tail -n 1 | tr -d '→')"
 done
 step 'stop both' stopped
-step 'uninstall' uninstalled
+step 'upgrade, while both are stopped' reinstalled
+step 'remove' removed
+step 'purge' purged
+step 'install by script, and remove' by_script
 if [ $failed -gt 0 ]; then
     journalctl --no-pager --output cat --unit wachter --unit wachter-launcher | tail -n 60 >/dev/console
     say "FAILED: $failed steps"

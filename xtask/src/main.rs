@@ -5,7 +5,6 @@
 //! but for `generate`; no step reports success for a check that was not made.
 
 mod bench;
-mod boot_test;
 mod debian;
 mod demo;
 mod dist;
@@ -18,6 +17,7 @@ mod licences;
 mod links;
 mod markdown;
 mod ordinary_user;
+mod package;
 mod program;
 mod say;
 mod setup;
@@ -27,6 +27,7 @@ mod tools;
 mod transcript;
 mod units;
 mod verify;
+mod vm_test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -49,7 +50,8 @@ Commands:
   dist       build what is shipped into target/dist
   docs       run the examples of the documentation
   soak       run the long tests: kills, backlogs
-  boot-test  boot a machine with systemd, and see it keep node and launcher
+  package    pack what is shipped into a Debian package
+  vm-test    boot a machine, install the package, and see what systemd and its kernel keep
 
 Options of test and verify:
   --list         print the steps and end
@@ -69,7 +71,8 @@ Options of soak:
 enum Command {
     Help,
     Bench { quick: bool },
-    BootTest,
+    Package,
+    VmTest,
     Demo,
     Dist,
     Test(verify::Choice),
@@ -100,7 +103,8 @@ fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Help => Ok(true),
         Command::Bench { quick } => bench::run(&workspace, quick).map(|()| true),
-        Command::BootTest => boot_test::run(&workspace).map(|()| true),
+        Command::Package => package::run(&workspace).map(|()| true),
+        Command::VmTest => vm_test::run(&workspace).map(|()| true),
         Command::Demo => demo::run(&workspace).map(|()| true),
         Command::Dist => dist::run(&workspace).map(|()| true),
         Command::Test(choice) => {
@@ -150,7 +154,8 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     match name.as_deref() {
         None => Ok(Command::Help),
         Some("bench") => Ok(Command::Bench { quick }),
-        Some("boot-test") => Ok(Command::BootTest),
+        Some("package") => Ok(Command::Package),
+        Some("vm-test") => Ok(Command::VmTest),
         Some("demo") => Ok(Command::Demo),
         Some("dist") => Ok(Command::Dist),
         Some("test") => Ok(Command::Test(choice)),
@@ -178,7 +183,8 @@ mod tests {
             Command::Docs => "docs".to_owned(),
             Command::Soak { rounds } => format!("soak {rounds}"),
             Command::Bench { quick } => format!("bench {quick}"),
-            Command::BootTest => "boot-test".to_owned(),
+            Command::Package => "package".to_owned(),
+            Command::VmTest => "vm-test".to_owned(),
             Command::Demo => "demo".to_owned(),
             Command::Dist => "dist".to_owned(),
         });
@@ -196,7 +202,8 @@ mod tests {
         check(&[], Ok("help"));
         check(&["verify", "--help"], Ok("help"));
         check(&["setup"], Ok("setup"));
-        check(&["boot-test"], Ok("boot-test"));
+        check(&["package"], Ok("package"));
+        check(&["vm-test"], Ok("vm-test"));
         check(
             &["verify", "--only", "tests", "--only=docs"],
             Ok(r#"verify Choice { list: false, only: ["tests", "docs"], skip: [] }"#),
