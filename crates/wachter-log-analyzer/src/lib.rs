@@ -6,5 +6,6 @@
 //! - The same records in the same order give the same findings.
 
 mod record;
+mod template;
 
 pub use record::Record;
