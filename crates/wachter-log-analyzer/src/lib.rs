@@ -5,7 +5,9 @@
 //! - Memory has a limit that no log can raise.
 //! - The same records in the same order give the same findings.
 
+mod anomaly;
 mod record;
 mod template;
 
+pub use anomaly::{AnomalyKind, Verdict};
 pub use record::Record;

@@ -3,11 +3,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use hashbrown::HashTable;
 
+use super::MOST_TEXT;
 use super::hash::Keyed;
 use super::shape::{Shape, front, sum};
 use super::table::{Entry, Slot, Table};
 use super::token::{Token, cut};
-use super::MOST_TEXT;
 
 /// How many different words in one place make it a value.
 const ONE_PLACE: usize = 4;
