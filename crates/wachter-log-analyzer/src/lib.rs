@@ -6,8 +6,10 @@
 //! - The same records in the same order give the same findings.
 
 mod anomaly;
+mod model;
 mod record;
 mod template;
 
 pub use anomaly::{AnomalyKind, Verdict};
+pub use model::{Anomaly, Evidence, Limits, Model, Progress, Template};
 pub use record::Record;

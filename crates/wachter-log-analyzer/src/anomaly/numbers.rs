@@ -19,17 +19,17 @@ const FARTHEST_LEARNED: f32 = 6.0;
 /// for three quantiles at once, over the inverse hyperbolic sine of the numbers, which is a logarithm that takes zero and
 /// either sign.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
 pub(crate) struct Numbers {
-    #[serde(rename = "n")]
     counted: u32,
     /// How often a number was higher than all before it: a counter does nothing else.
-    #[serde(rename = "r")]
     records: u32,
-    #[serde(rename = "h")]
     heights: [f32; 5],
-    #[serde(rename = "p")]
     places: [u32; 5],
 }
+
+/// As they are stored: whole numbers alone, the heights by their bits.
+type Stored = (u32, u32, [u32; 5], [u32; 5]);
 
 /// A number beyond what was usual.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,6 +74,14 @@ impl Numbers {
         let [_, low, middle, high, _] = self.heights;
         let far = (FARTHEST_LEARNED + QUANTILES[1].log10()) * std::f32::consts::LN_10;
         height.clamp(low - far * scale(middle - low), high + far * scale(high - middle))
+    }
+
+    /// Whether it can have come from here.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.counted <= MOST_COUNTED
+            && self.heights.iter().all(|height| height.is_finite())
+            && (self.counted < 5
+                || (self.heights.is_sorted() && self.places.is_sorted_by(|a, b| a < b)))
     }
 
     const fn is_counter(&self) -> bool {
@@ -148,7 +156,20 @@ impl Numbers {
     }
 
     /// Not more than this many bytes of JSON.
-    pub(crate) const STORED: usize = 200;
+    pub(crate) const STORED: usize = 120;
+}
+
+impl From<Numbers> for Stored {
+    fn from(numbers: Numbers) -> Self {
+        let Numbers { counted, records, heights, places } = numbers;
+        (counted, records, heights.map(f32::to_bits), places)
+    }
+}
+
+impl From<Stored> for Numbers {
+    fn from((counted, records, heights, places): Stored) -> Self {
+        Self { counted, records, heights: heights.map(f32::from_bits), places }
+    }
 }
 
 fn scale(spread: f32) -> f32 {

@@ -69,6 +69,7 @@ impl Scale {
 
 /// What verdicts did to each kind of a template's anomalies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[u32; 4]", into = "[u32; 4]")]
 pub(crate) struct Weights([f32; 4]);
 
 impl Weights {
@@ -119,6 +120,19 @@ impl Weights {
 
     pub(crate) fn is_sound(&self) -> bool {
         self.0.iter().all(|weight| (Self::LEAST..=Self::MOST).contains(weight))
+    }
+}
+
+/// Whole numbers alone are stored, so that they come back exactly.
+impl From<Weights> for [u32; 4] {
+    fn from(weights: Weights) -> Self {
+        weights.0.map(f32::to_bits)
+    }
+}
+
+impl From<[u32; 4]> for Weights {
+    fn from(bits: [u32; 4]) -> Self {
+        Self(bits.map(f32::from_bits))
     }
 }
 

@@ -73,14 +73,8 @@ pub(crate) struct State {
     burst: Option<(f32, f32, u32)>,
 }
 
-/// As it is stored: a list.
-type Stored = (
-    (i32, u32, u32, u16, f32, i32),
-    (f32, f32, f32, f32),
-    (u32, u32),
-    (u16, f32, f32),
-    Option<(f32, f32, u32)>,
-);
+/// As it is stored: whole numbers alone, the others by their bits.
+type Stored = ([i32; 2], [u32; 4], [u16; 2], [u32; 7], Option<[u32; 3]>);
 
 /// Whether there are too many lines or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +108,10 @@ struct Expectation {
 }
 
 impl Series {
+    pub(crate) const fn new(state: State, profile: Option<Profile>) -> Self {
+        Self { state, profile, worst: None }
+    }
+
     /// Not more than this many bytes of JSON.
     pub(crate) fn stored(&self) -> usize {
         230 + self.profile.as_ref().map_or(0, |_| Profile::STORED)
@@ -159,6 +157,13 @@ impl Series {
         }
     }
 
+    /// Says when lines were written that had no time of their own.
+    pub(crate) fn begin(&mut self, hour: i32) {
+        if self.state.hour == 0 && self.state.count > 0 {
+            self.state.hour = hour;
+        }
+    }
+
     /// Goes back to `hour` where the open one is later: a clock was wrong.
     pub(crate) fn not_after(&mut self, hour: i32) {
         if self.state.hour > hour {
@@ -196,7 +201,7 @@ impl Series {
         } else {
             0.0
         };
-        (surprise > 0.0).then(|| OddRate {
+        (surprise > 0.0).then_some(OddRate {
             direction: Direction::Burst,
             surprise: surprise as f32,
             expected: expectation.mean as f32,
@@ -374,25 +379,26 @@ fn is_due(expectation: &Expectation) -> bool {
 
 impl From<State> for Stored {
     fn from(state: State) -> Self {
+        let State { level, seen, expected, noise, squares, silence, missing, .. } = state;
         (
-            (state.hour, state.count, state.hours, state.active, state.level, state.since),
-            (state.seen, state.expected, state.noise, state.squares),
-            (state.due, state.missed),
-            (state.silent, state.silence, state.missing),
-            state.burst,
+            [state.hour, state.since],
+            [state.count, state.hours, state.due, state.missed],
+            [state.active, state.silent],
+            [level, seen, expected, noise, squares, silence, missing].map(f32::to_bits),
+            state
+                .burst
+                .map(|(surprise, expected, seen)| [surprise.to_bits(), expected.to_bits(), seen]),
         )
     }
 }
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let (
-            (hour, count, hours, active, level, since),
-            (seen, expected, noise, squares),
-            (due, missed),
-            (silent, silence, missing),
-            burst,
-        ) = stored;
+        let ([hour, since], [count, hours, due, missed], [active, silent], bits, burst) = stored;
+        let [level, seen, expected, noise, squares, silence, missing] = bits.map(f32::from_bits);
+        let float = f32::from_bits;
+        let burst =
+            burst.map(|[surprise, expected, seen]| (float(surprise), float(expected), seen));
         Self {
             hour,
             count,
