@@ -60,14 +60,18 @@ impl Numbers {
             return 0.0;
         }
         let [least, low, middle, high, most] = self.heights;
-        let beyond = if height > most {
-            (height - high) / scale(high - middle)
+        let (scale, beyond_quantile, beyond_end) = if height > most {
+            (scale(high - middle), height - high, height - most)
         } else if height < least {
-            (low - height) / scale(middle - low)
+            (scale(middle - low), low - height, least - height)
         } else {
             return 0.0;
         };
-        beyond / std::f32::consts::LN_10 - QUANTILES[1].log10()
+        #[allow(clippy::cast_precision_loss, reason = "counts are small")]
+        let records = (self.counted as f32).log10();
+        let in_bans = |distance: f32| distance / scale / std::f32::consts::LN_10;
+        // One number in `counted` is beyond the end, however the tail falls off before it.
+        (in_bans(beyond_quantile) - QUANTILES[1].log10()).max(in_bans(beyond_end) + records)
     }
 
     fn drawn_in(&self, height: f32) -> f32 {

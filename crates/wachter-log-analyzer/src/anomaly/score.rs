@@ -54,8 +54,8 @@ impl Scale {
     pub(crate) const RARE: Self = Self { half: 0.9, step: 0.2 };
     /// Tried for every template in every hour: one false alarm a month where a thousand templates are busy.
     pub(crate) const BURST: Self = Self { half: 6.0, step: 1.5 };
-    /// Its estimate is bounded by how often a template was due at all, so it is tried for few.
-    pub(crate) const SILENCE: Self = Self { half: 2.5, step: 0.5 };
+    /// Tried as often, but for what is due only in few hours; that is taken account of before.
+    pub(crate) const SILENCE: Self = Self { half: 5.0, step: 0.75 };
     /// Good-Turing: one unseen value among 300.
     pub(crate) const UNSEEN: Self = Self { half: 2.5, step: 0.4 };
     /// Tried for every number in every line.

@@ -24,8 +24,20 @@ const TREND_PRIOR: f64 = 5.0;
 /// In how many hours without lines that were due, in a row, a template is taken for gone: that is how it is now.
 const GONE: u16 = 168;
 
+/// How many lines make a burst at least.
+const LEAST_BURST: u32 = 5;
+
+/// How much of a miss is taken on where none was: most of what never failed to come never will.
+const PRIOR_MISSES: f64 = 0.1;
+
+/// How many lines of a template may be due in how few hours for it to be a job: four hours a day.
+const JOB_SHARE: u32 = 6;
+
+/// What it takes more than for a job to call what comes all day silent, in bans: it is tried so much more often.
+const NOT_A_JOB: f32 = 2.5;
+
 /// From which surprise on nothing is learned from silence, in bans.
-const SILENT: f32 = 2.5;
+const SILENT: f32 = 5.0;
 
 /// How many hours are gone through at most; what was silent for longer is taken up as it is then.
 const MOST_HOURS: i32 = 24 * 35;
@@ -196,8 +208,10 @@ impl Series {
     fn burst(&self, expectation: &Expectation) -> Option<OddRate> {
         let state = &self.state;
         let judged = expectation.known || state.hours >= HOURS_WITHOUT_PROFILE;
-        let surprise = if judged && f64::from(state.count) > expectation.mean {
-            surprise_of_at_least(state.count, expectation.mean, expectation.dispersion)
+        // An hour that never had a line may have one some time.
+        let mean = expectation.mean.max(f64::from(state.level) / 20.0).max(0.05);
+        let surprise = if judged && state.count >= LEAST_BURST && f64::from(state.count) > mean {
+            surprise_of_at_least(state.count, mean, expectation.dispersion)
         } else {
             0.0
         };
@@ -215,12 +229,17 @@ impl Series {
         let State { silence, missing, silent, hour, .. } = self.state;
         OddRate {
             direction: Direction::Silence,
-            surprise: silence,
+            surprise: if self.is_job() { silence + NOT_A_JOB } else { silence },
             expected: missing,
             seen: 0,
             hour: hour - i32::from(silent),
             hours: silent,
         }
+    }
+
+    /// Whether it comes at few times of a day or a week.
+    fn is_job(&self) -> bool {
+        self.state.due > 0 && self.state.due < self.state.hours / JOB_SHARE
     }
 
     fn expect(&self, hour: i32) -> Expectation {
@@ -295,7 +314,8 @@ impl Series {
         let mut surprise = surprise_of_none(expectation.mean, expectation.dispersion);
         if is_due(expectation) {
             // How reliably it came when it was due says more of what comes on the minute than any distribution.
-            let missed = (f64::from(state.missed) + 0.5) / (f64::from(state.due) + 1.0);
+            let missed = (f64::from(state.missed) + PRIOR_MISSES)
+                / (f64::from(state.due) + 2.0 * PRIOR_MISSES);
             surprise = surprise.max(-missed.log10());
         }
         state.silent = state.silent.saturating_add(1);
@@ -504,7 +524,7 @@ mod tests {
         let missed_once = surprises(&mut series, &[0; 24])[1];
         let missed_twice = surprises(&mut series, &[0; 24])[1];
         assert!(
-            (1.3..2.0).contains(&missed_once) && missed_twice > 2.5,
+            (4.0..5.0).contains(&missed_once) && missed_twice > 5.0,
             "{missed_once} {missed_twice}"
         );
     }

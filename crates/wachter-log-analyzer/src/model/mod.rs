@@ -62,8 +62,9 @@ pub struct Model {
     limits: Limits,
     miner: Miner<Facts>,
     origins: Origins,
-    /// How often a program is new.
+    /// How often a program is new, and a template of any.
     programs: Discovery,
+    host: Discovery,
     /// The lines of all templates together.
     all: Series,
     all_weights: Weights,
@@ -92,6 +93,7 @@ impl Model {
             miner: Miner::default(),
             origins: Origins::default(),
             programs: Discovery::default(),
+            host: Discovery::default(),
             all: Series::default(),
             all_weights: Weights::default(),
             activity: Activity::default(),
@@ -120,6 +122,7 @@ impl Model {
         let (origin, born) = self.origins.number(record.program, record.source);
         self.records += 1;
         self.programs.observe(time);
+        self.host.observe(time);
         if born {
             self.programs.discover();
         }
@@ -223,7 +226,7 @@ impl Model {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let origins = self.origins.list();
-        let known = origins.iter().filter(|origin| origin.discovery.lines() > 0);
+        let known = origins.iter().filter(|origin| origin.discovery.is_known());
         Progress {
             since: (self.since > 0).then(|| timestamp(self.since)),
             records: self.records,
@@ -250,6 +253,7 @@ impl Model {
         let Some(entry) = self.miner.get_mut(slot) else { return };
         let origin = self.origins.get_mut(entry.shape.origin);
         origin.discovery.discover();
+        self.host.discover();
         entry.facts.begin(&origin.name, &entry.shape, self.records, time);
         self.origins.seen_in(entry.shape.origin, record.source);
         self.count_in(slot);
@@ -407,8 +411,10 @@ impl Model {
         let days = u32::try_from((now / DAY - self.day).max(0)).unwrap_or(u32::MAX);
         let faded = if self.day == 0 { 0 } else { days };
         self.day = self.day.max(now / DAY);
-        self.programs.settle();
-        self.programs.fade(faded);
+        for discovery in [&mut self.programs, &mut self.host] {
+            discovery.settle();
+            discovery.fade(faded);
+        }
         for origin in self.origins.iter_mut() {
             origin.discovery.settle();
             origin.born = false;
@@ -472,19 +478,23 @@ impl Model {
             if !discovery.is_warm() {
                 continue;
             }
-            let told = if origin.born { 1 } else { MOST_NEW };
+            let (told, news) = if origin.born {
+                (1, discovery.surprise_alone())
+            } else {
+                (MOST_NEW, discovery.surprise(&self.host))
+            };
             for (place, (quiet, slot)) in slots.iter().take(told).enumerate() {
                 let Some(entry) = self.miner.get(*slot) else { continue };
                 let text = &entry.shape.text;
-                let surprise = discovery.surprise() + if *quiet { 0.0 } else { 0.5 };
+                let surprise = news + if *quiet { 0.0 } else { 0.5 };
                 let weight = origin.weights.of(AnomalyKind::NewTemplate);
                 let score = Scale::NEW.score(surprise, weight);
                 let last = place + 1 == slots.len().min(told);
                 let others = if last { slots.len() - place - 1 } else { 0 };
                 let message = if origin.born {
-                    explain::new_program(origin, text, discovery.lines())
+                    explain::new_program(origin, text, discovery.lines_before())
                 } else {
-                    explain::new_template(origin, text, discovery.lines(), others)
+                    explain::new_template(origin, text, discovery.lines_before(), others)
                 };
                 let severity = explain::severity(Severity::Low, score, !quiet, weight > 0.0);
                 let anomaly =

@@ -31,6 +31,7 @@ struct Stored {
     records: u64,
     forgotten: u64,
     programs: Discovery,
+    host: Discovery,
     all: (State, Option<String>, Weights),
     activity: Activity,
     origins: Vec<(String, String, Discovery, Weights)>,
@@ -134,6 +135,7 @@ impl Model {
             records: self.records,
             forgotten: self.forgotten,
             programs: self.programs,
+            host: self.host,
             all: (
                 self.all.state.clone(),
                 self.all.profile.as_ref().map(Profile::to_text),
@@ -161,6 +163,7 @@ impl Model {
             records: stored.records,
             forgotten: stored.forgotten,
             programs: stored.programs,
+            host: stored.host,
             all: series(state, profile)?,
             all_weights,
             activity: stored.activity,

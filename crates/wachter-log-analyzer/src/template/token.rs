@@ -120,6 +120,7 @@ fn is_value(token: &[u8], text: &[u8], seen: u8) -> bool {
         || text == b"()"
         || text == WILD.as_bytes()
         || is_path(text)
+        || is_hexadecimal(text)
         || (seen & DOT != 0 && is_host(text))
         || is_day_or_month(text)
 }
@@ -130,6 +131,13 @@ fn is_path(text: &[u8]) -> bool {
         [_, b'/', ..] => text.len() > 2,
         _ => false,
     }
+}
+
+/// A number in hexadecimal digits that happens to have letters alone: one in a thousand of seven digits has.
+fn is_hexadecimal(text: &[u8]) -> bool {
+    text.len() >= 7
+        && (text.iter().all(|byte| matches!(byte, b'a'..=b'f'))
+            || text.iter().all(|byte| matches!(byte, b'A'..=b'F')))
 }
 
 /// Names with dots inside, such as hosts, files and classes. A sentence's end has its dot behind.
@@ -247,6 +255,7 @@ mod tests {
             ("uid=0 tty=ssh logname= rhost=a.example", "uid=<*> tty=ssh logname= rhost=<*>"),
             ("in /var/log at (a.b.example), done.", "in <*> at <*> done."),
             ("Sat Jun, Saturn ()", "<*> <*> Saturn <*>"),
+            ("queued as FDFFFED id=abcdefa decade", "queued as <*> id=<*> decade"),
             ("level2=warn x=(a)", "level2=warn x=(a)"),
             ("a=b=1 =c 1=d", "a=<*> =c <*>"),
             ("é\u{301} ünïcode", "é\u{301} ünïcode"),
