@@ -18,7 +18,7 @@ use evaluation::{Evaluation, evaluate};
 const LOGS: u64 = 20;
 
 /// Seeds below are for choosing thresholds by.
-const FIRST_SEED: u64 = 101;
+const FIRST_SEED: u64 = 1_001;
 
 fn main() {
     let asked = std::env::args().skip(1).find_map(|argument| argument.parse::<u64>().ok());

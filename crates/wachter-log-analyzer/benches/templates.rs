@@ -61,6 +61,8 @@ fn main() {
     let asked = std::env::args().skip(1).find_map(|argument| argument.parse::<u32>().ok());
     let rounds = asked.unwrap_or(ROUNDS);
     let lines = if rounds == 1 { 4_000 } else { LINES };
+    // Before anything else takes memory.
+    random_lines(if rounds == 1 { 20_000 } else { RANDOM_LINES });
     let drain3 = drain3(rounds > 1);
     println!("             accuracy            lines/s of {lines}                      MB/s");
     println!("set          here     Drain3     here         Drain3      times     here     Drain3");
@@ -90,7 +92,6 @@ fn main() {
         sum[1] += accuracies[1];
     }
     println!("{:<12} {:<8.4} {:<8.4}", "mean", sum[0] / 4.0, sum[1] / 4.0);
-    random_lines(if rounds == 1 { 20_000 } else { RANDOM_LINES });
 }
 
 /// How well the lines are grouped here, by one configuration for all sets.

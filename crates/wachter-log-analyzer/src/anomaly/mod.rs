@@ -18,8 +18,8 @@ mod score;
 mod series;
 
 pub(crate) use discovery::Discovery;
-pub(crate) use numbers::Numbers;
-pub(crate) use parameter::{OddValue, Parameter, Range, Reason, json_length};
+pub(crate) use numbers::{Numbers, number_and_unit};
+pub(crate) use parameter::{OddValue, Parameter, Range, Reason, bare, json_length};
 pub(crate) use profile::Profile;
 pub use score::{AnomalyKind, Verdict};
 pub(crate) use score::{Scale, Weights};

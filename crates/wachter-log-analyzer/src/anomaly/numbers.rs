@@ -54,30 +54,46 @@ impl Numbers {
         stray
     }
 
-    /// How surprising it is to lie so far out, with tails that fall off exponentially beyond the outer quantiles.
+    /// How surprising it is to lie so far out.
     fn surprise(&self, height: f32) -> f32 {
         if self.counted < LEAST {
             return 0.0;
         }
-        let [least, low, middle, high, most] = self.heights;
-        let (scale, beyond_quantile, beyond_end) = if height > most {
-            (scale(high - middle), height - high, height - most)
-        } else if height < least {
-            (scale(middle - low), low - height, least - height)
-        } else {
-            return 0.0;
-        };
+        let [least, _, _, _, most] = self.heights;
         #[allow(clippy::cast_precision_loss, reason = "counts are small")]
         let records = (self.counted as f32).log10();
-        let in_bans = |distance: f32| distance / scale / std::f32::consts::LN_10;
-        // One number in `counted` is beyond the end, however the tail falls off before it.
-        (in_bans(beyond_quantile) - QUANTILES[1].log10()).max(in_bans(beyond_end) + records)
+        let in_bans = |distance: f32, scale: f32| distance / scale / std::f32::consts::LN_10;
+        // One number in `counted` is beyond the end, and the tail falls off from there.
+        if height > most {
+            in_bans(height - most, self.scale_above()) + records
+        } else if height < least {
+            in_bans(least - height, self.scale_below()) + records
+        } else {
+            0.0
+        }
     }
 
+    fn scale_above(&self) -> f32 {
+        self.scale(self.heights[3] - self.heights[2], self.heights[4] - self.heights[3])
+    }
+
+    fn scale_below(&self) -> f32 {
+        self.scale(self.heights[2] - self.heights[1], self.heights[1] - self.heights[0])
+    }
+
+    /// The scale of an exponential tail, by two estimates: how far the outer quantile is from the median, and how far the
+    /// end is from that quantile. The second tells tails that end from those that do not; it hangs on one number.
+    #[allow(clippy::cast_precision_loss, reason = "counts are small")]
+    fn scale(&self, inner: f32, outer: f32) -> f32 {
+        let inner = inner / std::f32::consts::LN_10;
+        let outer = outer / (QUANTILES[1] * self.counted as f32).ln_1p();
+        ((inner + 2.0 * outer) / 3.0).max(LEAST_SCALE)
+    }
+
+    /// A wild number moves the end by a step; only where such numbers keep coming are they usual some time.
     fn drawn_in(&self, height: f32) -> f32 {
-        let [_, low, middle, high, _] = self.heights;
-        let far = (FARTHEST_LEARNED + QUANTILES[1].log10()) * std::f32::consts::LN_10;
-        height.clamp(low - far * scale(middle - low), high + far * scale(high - middle))
+        let [least, .., most] = self.heights;
+        height.clamp(least - self.scale_below(), most + self.scale_above())
     }
 
     /// Whether it can have come from here.
@@ -176,12 +192,13 @@ impl From<Stored> for Numbers {
     }
 }
 
-fn scale(spread: f32) -> f32 {
-    (spread / std::f32::consts::LN_10).max(LEAST_SCALE)
+/// The number in a value: decimal, with a unit of time or size perhaps, in microseconds or bytes then.
+pub(crate) fn number(value: &[u8]) -> Option<f32> {
+    number_and_unit(value).map(|(number, ..)| number)
 }
 
-/// The number in a value: decimal, with a unit of time or size perhaps, in seconds or bytes then.
-pub(crate) fn number(value: &[u8]) -> Option<f32> {
+/// The same with what one of its unit is, and the unit.
+pub(crate) fn number_and_unit(value: &[u8]) -> Option<(f32, f32, &[u8])> {
     let unsigned = value.strip_prefix(b"-").or_else(|| value.strip_prefix(b"+")).unwrap_or(value);
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let whole = digits(unsigned);
@@ -194,12 +211,13 @@ pub(crate) fn number(value: &[u8]) -> Option<f32> {
     }
     let (number, unit) = unsigned.split_at(length);
     let factor = match unit {
-        b"" | b"%" | b"s" | b"sec" | b"B" | b"b" => 1.0,
-        b"ns" => 1e-9,
-        b"us" | b"\xC2\xB5s" | b"\xCE\xBCs" => 1e-6,
-        b"ms" => 1e-3,
-        b"m" | b"min" => 60.0,
-        b"h" => 3600.0,
+        b"" | b"%" | b"B" | b"b" => 1.0,
+        b"ns" => 1e-3,
+        b"us" | b"\xC2\xB5s" | b"\xCE\xBCs" => 1.0,
+        b"ms" => 1e3,
+        b"s" | b"sec" => 1e6,
+        b"m" | b"min" => 60e6,
+        b"h" => 3600e6,
         b"k" | b"K" | b"kB" | b"KB" | b"KiB" => 1024.0,
         b"M" | b"MB" | b"MiB" => 1_048_576.0,
         b"G" | b"GB" | b"GiB" => 1_073_741_824.0,
@@ -208,8 +226,8 @@ pub(crate) fn number(value: &[u8]) -> Option<f32> {
     let number: f64 = std::str::from_utf8(number).ok()?.parse().ok()?;
     let number = if value.starts_with(b"-") { -number * factor } else { number * factor };
     #[allow(clippy::cast_possible_truncation, reason = "six digits are enough to compare by")]
-    let number = number as f32;
-    number.is_finite().then_some(number)
+    let (number, factor) = (number as f32, factor as f32);
+    number.is_finite().then_some((number, factor, unit))
 }
 
 #[cfg(test)]
@@ -283,7 +301,7 @@ mod tests {
             ("12", Some(12.0)),
             ("-3.5", Some(-3.5)),
             ("+1.", Some(1.0)),
-            ("250ms", Some(0.25)),
+            ("250ms", Some(250_000.0)),
             ("2KiB", Some(2048.0)),
             ("97%", Some(97.0)),
             ("10.0.0.1", None),

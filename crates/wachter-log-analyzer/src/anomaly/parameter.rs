@@ -164,7 +164,7 @@ pub(crate) fn json_length(text: &str) -> usize {
 
 /// A value without what stands around it.
 #[inline]
-fn bare(value: &[u8]) -> &[u8] {
+pub(crate) fn bare(value: &[u8]) -> &[u8] {
     let around = |byte: &u8| {
         matches!(byte, b'(' | b')' | b'[' | b']' | b'<' | b'>' | b'\'' | b'"' | b',' | b':' | b';')
     };

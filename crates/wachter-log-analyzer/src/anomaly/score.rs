@@ -52,14 +52,14 @@ impl Scale {
     pub(crate) const NEW: Self = Self { half: 2.5, step: 0.5 };
     /// By the chance that it is seen on a day: half at one day in eight.
     pub(crate) const RARE: Self = Self { half: 0.9, step: 0.2 };
-    /// Tried for every template in every hour: one false alarm a month where a thousand templates are busy.
-    pub(crate) const BURST: Self = Self { half: 6.0, step: 1.5 };
+    /// Tried for every template in every hour: a handful of false alarms a month where a thousand templates are busy.
+    pub(crate) const BURST: Self = Self { half: 5.0, step: 1.2 };
     /// Tried as often, but for what is due only in few hours; that is taken account of before.
     pub(crate) const SILENCE: Self = Self { half: 5.0, step: 0.75 };
     /// Good-Turing: one unseen value among 300.
     pub(crate) const UNSEEN: Self = Self { half: 2.5, step: 0.4 };
-    /// Tried for every number in every line.
-    pub(crate) const BEYOND: Self = Self { half: 6.0, step: 1.5 };
+    /// Tried for every number that is beyond all before it.
+    pub(crate) const BEYOND: Self = Self { half: 5.0, step: 1.2 };
 
     /// From 0 to 1. A weight is what verdicts have added to the logarithm of the odds.
     pub(crate) fn score(self, surprise: f32, weight: f32) -> f32 {
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn verdicts_move_one_kind_and_fade() {
         let mut weights = Weights::default();
-        let score = |weights: &Weights| Scale::BURST.score(7.0, weights.of(AnomalyKind::Rate));
+        let score = |weights: &Weights| Scale::BURST.score(5.7, weights.of(AnomalyKind::Rate));
         let before = score(&weights);
         weights.judge(AnomalyKind::Rate, Verdict::FalsePositive, 1.0);
         let lowered = score(&weights);

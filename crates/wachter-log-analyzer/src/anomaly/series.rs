@@ -14,6 +14,12 @@ const UNKNOWN_DISPERSION: f64 = 2.0;
 const PRIOR_DISPERSION: f64 = 0.3;
 const PRIOR_SQUARES: f64 = 100.0;
 
+/// How many weeks of an hour the same time of similar days counts for.
+const SIMILAR: f64 = 2.0;
+
+/// How much a mean of one week adds to the dispersion, twice.
+const GUESSED: f64 = 0.15;
+
 /// How much of what is known of trend and dispersion an hour leaves.
 const TREND_LEFT: f64 = 1.0 - 1.0 / 48.0;
 const DISPERSION_LEFT: f64 = 1.0 - 1.0 / 500.0;
@@ -124,13 +130,13 @@ impl Series {
         Self { state, profile, worst: None }
     }
 
-    /// Not more than this many bytes of JSON.
+    /// Not more than this many bytes of JSON, until an hour ends.
     pub(crate) fn stored(&self) -> usize {
-        230 + self.profile.as_ref().map_or(0, |_| Profile::STORED)
+        self.state.stored() + self.profile.as_ref().map_or(4, |_| Profile::STORED)
     }
 
     /// Counts a line. `is_active` says of an hour whether any line of the host is known from it. Returns whether
-    /// what has to be stored has grown.
+    /// an hour ended.
     #[inline]
     pub(crate) fn observe(&mut self, hour: i32, is_active: impl Fn(i32) -> bool) -> bool {
         let state = &mut self.state;
@@ -145,10 +151,10 @@ impl Series {
         if hour + 1 < state.hour {
             return false;
         }
-        let had = self.profile.is_some();
+        let ends = self.state.hour < hour;
         self.advance(hour, is_active);
         self.state.count = self.state.count.saturating_add(1);
-        had != self.profile.is_some()
+        ends
     }
 
     /// Closes all hours before `hour`.
@@ -254,7 +260,7 @@ impl Series {
         };
         let weeks = f64::from((hour - state.since) / 168).clamp(1.0, 6.0);
         let prior = profile.mean_of_similar(hour).unwrap_or(cell);
-        let base = (weeks * cell + prior) / (weeks + 1.0);
+        let base = (weeks * cell + SIMILAR * prior) / (weeks + SIMILAR);
         let trend =
             (f64::from(state.seen) + TREND_PRIOR) / (f64::from(state.expected) + TREND_PRIOR);
         let own = (f64::from(state.noise) + PRIOR_SQUARES * PRIOR_DISPERSION)
@@ -262,7 +268,7 @@ impl Series {
         Expectation {
             mean: base * trend.clamp(0.1, 10.0),
             // A mean of few weeks is a guess itself.
-            dispersion: own.max(0.0) + 0.3 / (weeks + 1.0),
+            dispersion: own.max(0.0) + GUESSED / (weeks + 1.0),
             base,
             known: true,
         }
@@ -386,6 +392,17 @@ impl Series {
 }
 
 impl State {
+    fn stored(&self) -> usize {
+        let digits =
+            |number: u32| usize::try_from(number.checked_ilog10().unwrap_or(0)).unwrap_or(9) + 1;
+        let ([hour, since], counts, [active, silent], bits, burst) = Stored::from(self.clone());
+        // The count of the open hour has room to grow.
+        let [_, rest @ ..] = counts;
+        let small = [hour.unsigned_abs(), since.unsigned_abs(), active.into(), silent.into()];
+        let numbers = small.into_iter().chain(rest).chain(bits).chain(burst.into_iter().flatten());
+        numbers.map(|number| digits(number) + 1).sum::<usize>() + 11 + 20
+    }
+
     pub(crate) fn is_sound(&self) -> bool {
         [self.level, self.seen, self.expected, self.noise, self.squares, self.silence, self.missing]
             .iter()
@@ -586,7 +603,9 @@ mod tests {
         surprises(&mut series, &[3000, 0]);
         series.state.silence = 1.234_567_9e-7;
         let stored = serde_json::to_string(&series.state).unwrap();
-        assert!(stored.len() < 230, "{stored}");
+        assert!(stored.len() <= series.state.stored(), "{stored}");
+        let empty = State::default();
+        assert!(serde_json::to_string(&empty).unwrap().len() <= empty.stored());
         assert_eq!(serde_json::from_str::<State>(&stored).unwrap(), series.state);
     }
 }

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use wachter_model::Severity;
 
-use crate::anomaly::{Direction, OddRate, Reason};
+use crate::anomaly::{Direction, OddRate, Reason, bare, number_and_unit};
 
 use super::facts::{Facts, Odd};
 use super::origins::Origin;
@@ -113,11 +113,15 @@ pub(crate) fn value(origin: &Origin, text: &str, odd: &Odd) -> String {
             let known: Vec<String> = known.iter().map(|known| format!("{known:?}")).collect();
             format!("never seen there in {seen} lines; known are {}", known.join(", "))
         }
-        Reason::Beyond { usual: (low, high), seen } => format!(
-            "where nine of ten lie between {} and {} in {seen} lines",
-            round(*low),
-            round(*high)
-        ),
+        Reason::Beyond { usual: (low, high), seen } => {
+            // In the unit that the value has.
+            let (factor, unit) = number_and_unit(bare(odd.value.as_bytes()))
+                .map_or((1.0, ""), |(_, factor, unit)| {
+                    (factor, std::str::from_utf8(unit).unwrap_or_default())
+                });
+            let [low, high] = [low, high].map(|usual| format!("{}{unit}", round(usual / factor)));
+            format!("where nine of ten lie between {low} and {high} in {seen} lines")
+        }
     };
     format!("{} wrote {:?} as {name} of {}, {reason}", origin.actor(), odd.value, quoted(text))
 }

@@ -290,7 +290,7 @@ impl Generator {
             }
             let mut count = self.random.count(rate * factor(*season, hour), *season);
             if fault(FaultKind::Burst, &self.faults) {
-                count = count * 8 + 30;
+                count = count * 4 + 12;
             }
             let odd_number = fault(FaultKind::OddNumber, &self.faults);
             let odd_name = fault(FaultKind::OddName, &self.faults);
