@@ -19,6 +19,8 @@ const MOST_FORMER: usize = 4;
 
 /// How much of a line is shown.
 const LONGEST_LINE: usize = 200;
+const LONGEST_SOURCE: usize = 120;
+const LONGEST_VALUE: usize = 60;
 
 /// A less surprising value is nothing to look at again.
 const LEAST_SURPRISE: f32 = 1.0;
@@ -67,7 +69,8 @@ pub(crate) struct Odd {
     pub(crate) place: u8,
     pub(crate) value: String,
     pub(crate) odd: OddValue,
-    pub(crate) evidence: Evidence,
+    /// Nothing where there was no room for it.
+    pub(crate) evidence: Option<Evidence>,
 }
 
 impl Facts {
@@ -89,6 +92,7 @@ impl Facts {
         record: &Record<'_>,
         tokens: &[Token],
         (time, hour): (i64, i32),
+        room: &mut usize,
         is_active: impl Fn(i32) -> bool,
     ) -> bool {
         self.count += 1;
@@ -97,8 +101,10 @@ impl Facts {
         }
         self.recent.count += 1;
         self.last = self.last.max(time);
-        if self.recent.evidence.len() < MOST_EVIDENCE {
-            self.recent.evidence.push(evidence(record));
+        if self.recent.evidence.len() < MOST_EVIDENCE
+            && let Some(evidence) = evidence(record, room)
+        {
+            self.recent.evidence.push(evidence);
         }
         let mut resized = self.series.observe(hour, is_active);
         for parameter in &mut self.parameters {
@@ -109,9 +115,9 @@ impl Facts {
             if let Some(odd) = odd.filter(|odd| odd.surprise >= LEAST_SURPRISE) {
                 self.recent.note(Odd {
                     place: parameter.place,
-                    value: printable(value, 60),
+                    value: printable(value, LONGEST_VALUE),
                     odd,
-                    evidence: evidence(record),
+                    evidence: evidence(record, room),
                 });
             }
         }
@@ -265,11 +271,13 @@ fn id(program: &str, text: &str) -> u64 {
     u64::from_be_bytes(*first)
 }
 
+/// Nothing where there is no room for it any more.
 #[cold]
-fn evidence(record: &Record<'_>) -> Evidence {
-    Evidence {
-        source: printable(record.source.as_bytes(), LONGEST_LINE),
+fn evidence(record: &Record<'_>, room: &mut usize) -> Option<Evidence> {
+    *room = room.checked_sub(LONGEST_LINE + LONGEST_SOURCE)?;
+    Some(Evidence {
+        source: printable(record.source.as_bytes(), LONGEST_SOURCE),
         offset: record.offset,
         line: printable(record.message, LONGEST_LINE),
-    }
+    })
 }

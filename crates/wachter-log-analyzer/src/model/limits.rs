@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The most bytes that the model takes as JSON, not below 64 KiB. In memory it takes at most eight times as much.
+    /// The most bytes that the model takes as JSON, not below 64 KiB. In memory it takes some eight times as
+    /// much.
     pub bytes: usize,
     /// What an anomaly has to score to be told of, 0 to 1.
     pub score: f32,

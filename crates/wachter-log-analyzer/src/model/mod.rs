@@ -45,6 +45,9 @@ const PROBATION_SHARE: usize = 8;
 /// What is stored beside templates and origins, in bytes at most.
 const FRAME: usize = 2_048;
 
+/// How much evidence is kept between two conclusions, in parts of the limit.
+const EVIDENCE_SHARE: usize = 2;
+
 /// How many new templates of one origin are told of by themselves; the others are counted.
 const MOST_NEW: usize = 5;
 
@@ -80,6 +83,8 @@ pub struct Model {
     /// What the templates cost together, and how many are on probation.
     cost: usize,
     probation: usize,
+    /// How many bytes of evidence may be kept until the next conclusion.
+    evidence_room: usize,
     /// Those that began on probation, oldest first. Some have grown out of it, or are gone.
     queue: VecDeque<(Slot, u64)>,
 }
@@ -105,6 +110,7 @@ impl Model {
             forgotten: 0,
             cost: 0,
             probation: 0,
+            evidence_room: limits.bounded().bytes * EVIDENCE_SHARE,
             queue: VecDeque::new(),
         }
     }
@@ -144,7 +150,9 @@ impl Model {
         };
         let Some((entry, tokens)) = self.miner.get_with_tokens(slot) else { return };
         let activity = &self.activity;
-        let resized = entry.facts.observe(record, tokens, (time, hour), |hour| activity.has(hour));
+        let is_active = |hour| activity.has(hour);
+        let resized =
+            entry.facts.observe(record, tokens, (time, hour), &mut self.evidence_room, is_active);
         if entry.facts.count == PROBATION {
             self.probation -= 1;
         }
@@ -436,6 +444,7 @@ impl Model {
             self.all_weights.fade(faded);
         }
         self.cost = whole;
+        self.evidence_room = self.limits.bytes * EVIDENCE_SHARE;
         self.make_room(None);
     }
 
@@ -567,7 +576,10 @@ impl Model {
                 self.anomaly(entry, AnomalyKind::Value, &suffix, score, severity, message);
             let same = |other: &&facts::Odd| other.place == odd.place;
             let evidence = entry.facts.recent.odd.iter().filter(same);
-            Anomaly { evidence: evidence.map(|odd| odd.evidence.clone()).collect(), ..anomaly }
+            Anomaly {
+                evidence: evidence.filter_map(|odd| odd.evidence.clone()).collect(),
+                ..anomaly
+            }
         })
     }
 

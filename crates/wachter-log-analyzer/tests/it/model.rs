@@ -68,9 +68,9 @@ fn what_is_new_is_told_once_with_its_lines() {
 #[test]
 fn nothing_is_new_before_enough_is_known() {
     let mut model = Model::default();
-    for step in 0..2_000 {
+    for (step, word) in (0..2_000).zip(["before", "after", "within"].into_iter().cycle()) {
         let time = BEGIN + step * 30;
-        let line = format!("unlike {} any other", ["before", "after", "within"][step as usize % 3]);
+        let line = format!("unlike {word} any other");
         model.observe(&record(time, "app", line.as_bytes()));
         model.observe(&record(time, "app", format!("event {step}").as_bytes()));
         if step % 500 == 499 {
