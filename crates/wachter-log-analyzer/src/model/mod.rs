@@ -154,10 +154,10 @@ impl Model {
         let resized =
             entry.facts.observe(record, tokens, (time, hour), &mut self.evidence_room, is_active);
         if entry.facts.count == PROBATION {
-            self.probation -= 1;
+            self.probation = self.probation.saturating_sub(1);
         }
         if resized {
-            self.cost -= entry.facts.cost;
+            self.cost = self.cost.saturating_sub(entry.facts.cost);
             entry.facts.cost = cost(entry);
             self.cost += entry.facts.cost;
             self.make_room(Some(slot));
@@ -207,7 +207,7 @@ impl Model {
             return false;
         };
         entry.facts.weights.judge(kind, verdict, 1.0);
-        self.cost -= entry.facts.cost;
+        self.cost = self.cost.saturating_sub(entry.facts.cost);
         entry.facts.cost = cost(entry);
         self.cost += entry.facts.cost;
         let origin = entry.shape.origin;
@@ -318,9 +318,10 @@ impl Model {
     }
 
     fn count_out(&mut self, facts: &Facts) {
-        self.cost -= facts.cost;
+        self.cost = self.cost.saturating_sub(facts.cost);
         // What was never counted in has no cost.
-        self.probation -= usize::from(facts.count < PROBATION && facts.cost > 0);
+        let was_counted = facts.count < PROBATION && facts.cost > 0;
+        self.probation = self.probation.saturating_sub(usize::from(was_counted));
     }
 
     /// Forgets templates until there is room, but for the one at hand.

@@ -121,6 +121,7 @@ fn is_value(token: &[u8], text: &[u8], seen: u8) -> bool {
         || text == WILD.as_bytes()
         || is_path(text)
         || is_hexadecimal(text)
+        || (seen & AROUND != 0 && text.windows(3).any(|three| three == b"://"))
         || (seen & DOT != 0 && is_host(text))
         || is_day_or_month(text)
 }
@@ -256,6 +257,7 @@ mod tests {
             ("in /var/log at (a.b.example), done.", "in <*> at <*> done."),
             ("Sat Jun, Saturn ()", "<*> <*> Saturn <*>"),
             ("queued as FDFFFED id=abcdefa decade", "queued as <*> id=<*> decade"),
+            ("see \"http://example/a\" (+https://b)", "see <*> <*>"),
             ("level2=warn x=(a)", "level2=warn x=(a)"),
             ("a=b=1 =c 1=d", "a=<*> =c <*>"),
             ("é\u{301} ünïcode", "é\u{301} ünïcode"),

@@ -11,14 +11,14 @@ pub(crate) struct Labelled {
     pub(crate) event: Vec<u8>,
 }
 
-/// The file of a set's labels. Nothing when it is absent, but a failure in continuous integration: a test
+/// A file of third parties, in the folder that `WACHTER_FIXTURES` names. Nothing when it is absent, but a failure in continuous integration: a test
 /// that silently skips is no test.
-pub(crate) fn file(set: &str) -> Option<PathBuf> {
+pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("WACHTER_FIXTURES").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures"),
         PathBuf::from,
     );
-    let path = folder.join(format!("logs/loghub/{set}/{set}_2k.log_structured.csv"));
+    let path = folder.join(name);
     if path.exists() {
         return Some(path);
     }
@@ -30,7 +30,8 @@ pub(crate) fn file(set: &str) -> Option<PathBuf> {
 
 /// The lines of a set.
 pub(crate) fn read(set: &str) -> Option<Vec<Labelled>> {
-    let rows = rows(&std::fs::read(file(set)?).unwrap());
+    let name = format!("logs/loghub/{set}/{set}_2k.log_structured.csv");
+    let rows = rows(&std::fs::read(fixture(&name)?).unwrap());
     let column = |name: &str| rows[0].iter().position(|head| head == name.as_bytes()).unwrap();
     let (content, event) = (column("Content"), column("EventId"));
     let labelled =

@@ -250,4 +250,35 @@ proptest! {
         prop_assert!(model.len() <= bytes.max(65_536));
         prop_assert_eq!(model, again);
     }
+
+    /// Whatever is written, whenever: nothing panics, the limit holds, and what is stored is read again.
+    #[test]
+    fn any_lines_at_any_times_keep_to_the_limit(
+        lines in prop::collection::vec(
+            (
+                prop::collection::vec(any::<u8>(), 0..60),
+                prop_oneof![Just(None), (0_i64..4_000_000_000).prop_map(Some), (BEGIN..BEGIN + 9_000_000).prop_map(Some)],
+                "[a-c\\x00]{0,2}",
+                0_u8..20,
+            ),
+            0..120,
+        ),
+    ) {
+        let mut model = Model::new(Limits { bytes: 0, score: 0.0 });
+        for (line, seconds, program, conclude) in &lines {
+            let time = seconds.map(|seconds| Timestamp::from_second(seconds).unwrap());
+            model.observe(&Record { time, ..record(0, program, line) });
+            if *conclude == 0 {
+                for anomaly in model.conclude(time.unwrap_or(Timestamp::UNIX_EPOCH)) {
+                    prop_assert!((0.0..=1.0).contains(&anomaly.score) && anomaly.evidence.len() <= 5);
+                    prop_assert!(!anomaly.message.contains(char::is_control));
+                }
+            }
+        }
+        model.conclude(Timestamp::from_second(BEGIN).unwrap());
+        let stored = serde_json::to_string(&model).unwrap();
+        prop_assert!(stored.len() <= 65_536);
+        let again: Model = serde_json::from_str(&stored).unwrap();
+        prop_assert_eq!(serde_json::to_string(&again).unwrap(), stored);
+    }
 }
