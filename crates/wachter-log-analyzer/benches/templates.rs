@@ -26,7 +26,7 @@ use wachter_log_analyzer::{Model, Record};
 
 const LINES: usize = 200_000;
 const RANDOM_LINES: u32 = 5_000_000;
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 3;
 const DRAIN3: &str = "drain3==0.9.11";
 
 /// What `logparser`'s benchmark sets for each of the sets: similarity, depth, and the masks.
@@ -74,8 +74,11 @@ fn main() {
             [here(&labelled), peer.map_or(f64::NAN, |peer| there(peer, settings, &labelled))];
         let many = repeated(&labelled, lines);
         let bytes: usize = many.iter().map(|line| line.len() + 1).sum();
+        // The best of as many rounds of each: other work on the machine only ever adds.
         let mine = (0..rounds).map(|_| time_of(&many)).min().unwrap().as_secs_f64();
-        let other = peer.map_or(f64::NAN, |peer| groups(peer, settings, &many).0);
+        let other = peer.map_or(f64::NAN, |peer| {
+            (0..rounds).map(|_| groups(peer, settings, &many).0).fold(f64::INFINITY, f64::min)
+        });
         let speed = |seconds: f64| lines as f64 / seconds;
         let megabytes = |seconds: f64| bytes as f64 / seconds / 1e6;
         println!(

@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use jiff::fmt::strtime;
-use wachter_log_analyzer::{Anomaly, AnomalyKind, Model, Record};
+use wachter_log_analyzer::{Anomaly, Model, Record};
 
 use crate::loghub::{SETS, fixture, grouping_accuracy, read};
 
