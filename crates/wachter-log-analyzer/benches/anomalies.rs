@@ -23,7 +23,7 @@ const FIRST_SEED: u64 = 1_001;
 fn main() {
     let asked = std::env::args().skip(1).find_map(|argument| argument.parse::<u64>().ok());
     let logs = asked.unwrap_or(LOGS);
-    let weeks = if logs == 1 { 5 } else { 8 };
+    let weeks = if logs == 1 { 6 } else { 8 };
     let began = Instant::now();
     let mut all = Evaluation::default();
     for seed in FIRST_SEED..FIRST_SEED + logs {

@@ -214,7 +214,7 @@ fn random_lines(count: u32) {
             );
         }
         busy += began.elapsed();
-        if number % 100_000 == 0 {
+        if number % 100_000 == 99_999 || number + 1 == count {
             most = most.max(serde_json::to_vec(&model).unwrap().len());
         }
     }

@@ -152,6 +152,46 @@ fn a_verdict_lowers_or_raises_what_is_told_next() {
 }
 
 #[test]
+fn a_template_that_stops_is_missed_and_a_host_that_is_off_is_one_anomaly() {
+    let (model, now) = quiet(15);
+    // Something else goes on.
+    let mut stopped = model.clone();
+    for hour in 0..3 {
+        for step in 0..40 {
+            stopped.observe(&record(now + hour * 3600 + step, "app", b"queue is empty"));
+        }
+        conclude(&mut stopped, now + (hour + 1) * 3600);
+    }
+    let anomalies = conclude(&mut stopped, now + 3 * 3600 + 60);
+    assert_eq!(anomalies.len(), 2, "{anomalies:?}");
+    for (anomaly, name) in anomalies.iter().zip(["bob", "ann"]) {
+        assert_eq!((anomaly.kind, anomaly.seen), (AnomalyKind::Rate, 0));
+        let message = format!(
+            "app has not written \"request of user={name} served in <*>\" for 3 hours from 2026-11-17 00:00 UTC"
+        );
+        assert!(anomaly.message.starts_with(&message), "{}", anomaly.message);
+    }
+    // It is told as over once, by the hour in which it was worst, and no more.
+    for step in 0..30 {
+        let time = now + 3 * 3600 + 100 + step * 100;
+        stopped.observe(&record(time, "app", b"request of user=ann served in 25ms"));
+        stopped.observe(&record(time, "app", b"request of user=bob served in 25ms"));
+    }
+    conclude(&mut stopped, now + 4 * 3600);
+    assert_eq!(conclude(&mut stopped, now + 4 * 3600 + 60), []);
+
+    // Nothing goes on.
+    let mut off = model;
+    for hour in 1..=20 {
+        let anomalies = conclude(&mut off, now + hour * 3600);
+        assert!(anomalies.iter().all(|anomaly| anomaly.subject == "all logs"), "{anomalies:?}");
+        assert_eq!(anomalies.len(), 1, "after {hour} hours");
+    }
+    let fingerprint = conclude(&mut off, now + 21 * 3600).pop().unwrap().fingerprint;
+    assert!(off.judge(&fingerprint, Verdict::FalsePositive));
+}
+
+#[test]
 fn random_lines_do_not_fill_more_than_the_limit_nor_drive_out_what_is_known() {
     let limits = Limits { bytes: 100_000, ..Limits::default() };
     let (mut model, now) = quiet(7);
