@@ -9,6 +9,13 @@ const MOST_COUNTED: u32 = 4_096;
 /// How many numbers it takes before one is judged.
 const LEAST: u32 = 100;
 
+/// Powers of ten.
+const POWERS: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// How many it takes before most that lie among them are passed over.
+const ENOUGH: u32 = 512;
+
 /// The least scale of a tail, as a natural logarithm: numbers that hardly vary are allowed 5 % to stray by.
 const LEAST_SCALE: f32 = 0.05;
 
@@ -26,6 +33,8 @@ pub(crate) struct Numbers {
     records: u32,
     heights: [f32; 5],
     places: [u32; 5],
+    /// The lowest and the highest number, which follow from the heights.
+    ends: [f32; 2],
 }
 
 /// As they are stored: whole numbers alone, the heights by their bits.
@@ -41,6 +50,12 @@ pub(crate) struct Stray {
 }
 
 impl Numbers {
+    /// Whether a number is neither out of the ordinary nor needed: enough are known, and it lies among them.
+    #[inline]
+    pub(crate) fn is_among(&self, number: f32) -> bool {
+        self.counted >= ENOUGH && number > self.ends[0] && number < self.ends[1]
+    }
+
     /// Learns a number, after judging it by what was learned before.
     pub(crate) fn observe(&mut self, number: f32) -> Option<Stray> {
         let height = number.asinh();
@@ -115,13 +130,17 @@ impl Numbers {
             self.heights[..=counted].sort_by(f32::total_cmp);
             self.counted += 1;
             self.places = [0, 1, 2, 3, 4];
+            self.ends = ends(&self.heights);
             return;
         }
         if height > self.heights[4] {
             self.records += 1;
             self.heights[4] = height;
+            self.ends = ends(&self.heights);
+        } else if height < self.heights[0] {
+            self.heights[0] = height;
+            self.ends = ends(&self.heights);
         }
-        self.heights[0] = self.heights[0].min(height);
         for marker in 1..5 {
             // Those above the number move up; the last one always.
             self.places[marker] += u32::from(marker == 4 || height < self.heights[marker]);
@@ -181,15 +200,20 @@ impl Numbers {
 
 impl From<Numbers> for Stored {
     fn from(numbers: Numbers) -> Self {
-        let Numbers { counted, records, heights, places } = numbers;
+        let Numbers { counted, records, heights, places, .. } = numbers;
         (counted, records, heights.map(f32::to_bits), places)
     }
 }
 
 impl From<Stored> for Numbers {
     fn from((counted, records, heights, places): Stored) -> Self {
-        Self { counted, records, heights: heights.map(f32::from_bits), places }
+        let heights = heights.map(f32::from_bits);
+        Self { counted, records, heights, places, ends: ends(&heights) }
     }
+}
+
+fn ends(heights: &[f32; 5]) -> [f32; 2] {
+    [heights[0].sinh(), heights[4].sinh()]
 }
 
 /// The number in a value: decimal, with a unit of time or size perhaps, in microseconds or bytes then.
@@ -223,7 +247,16 @@ pub(crate) fn number_and_unit(value: &[u8]) -> Option<(f32, f32, &[u8])> {
         b"G" | b"GB" | b"GiB" => 1_073_741_824.0,
         _ => return None,
     };
-    let number: f64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    let number: f64 = if length < 16 {
+        // Below 2^53, so one division rounds as parsing would.
+        let digit = |number: u64, byte: &u8| number * 10 + u64::from(byte - b'0');
+        let digits = number.iter().filter(|byte| **byte != b'.').fold(0, digit);
+        #[allow(clippy::cast_precision_loss, reason = "it has fifteen digits at most")]
+        let digits = digits as f64;
+        digits / POWERS[length.saturating_sub(whole + 1)]
+    } else {
+        std::str::from_utf8(number).ok()?.parse().ok()?
+    };
     let number = if value.starts_with(b"-") { -number * factor } else { number * factor };
     #[allow(clippy::cast_possible_truncation, reason = "six digits are enough to compare by")]
     let (number, factor) = (number as f32, factor as f32);
@@ -336,6 +369,14 @@ mod tests {
                 prop_assert_eq!(&again, &sketch);
                 sketch = again;
             }
+        }
+
+        #[test]
+        fn digits_are_read_as_the_standard_library_reads_them(text in "[0-9]{1,12}(\\.[0-9]{0,12})?") {
+            #[allow(clippy::cast_possible_truncation, reason = "six digits are compared")]
+            let expected = text.parse::<f64>().unwrap() as f32;
+            let is = number(text.as_bytes());
+            prop_assert_eq!(is, (text.len() <= 24).then_some(expected));
         }
 
         #[test]

@@ -9,6 +9,9 @@ const LONGEST_KNOWN: usize = 40;
 /// How many values it takes before a new one is judged.
 const LEAST: u32 = 100;
 
+/// Of how many numbers that lie among those that are known one is learned.
+const SAMPLE: u32 = 4;
+
 /// What is known of the values at one place of a template.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parameter {
@@ -59,6 +62,9 @@ impl Parameter {
         match &mut self.range {
             Range::Anything => (None, false),
             Range::Numbers(numbers) => match number(bare(value)) {
+                Some(number) if !self.seen.is_multiple_of(SAMPLE) && numbers.is_among(number) => {
+                    (None, false)
+                }
                 Some(number) => {
                     let odd = |stray: Stray| OddValue {
                         surprise: stray.surprise,
