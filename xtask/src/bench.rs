@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 8] = [
+const BENCHMARKS: [Benchmark; 10] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -63,6 +63,16 @@ const BENCHMARKS: [Benchmark; 8] = [
         name: "node: ready with a long journal, reload with many agents, idle",
         package: "wachter",
         target: ["--bench", "node"],
+    },
+    Benchmark {
+        name: "templates: of log lines, how well and how fast, beside Drain3",
+        package: "wachter-log-analyzer",
+        target: ["--bench", "templates"],
+    },
+    Benchmark {
+        name: "anomalies: which faults in made logs are told, and what else",
+        package: "wachter-log-analyzer",
+        target: ["--bench", "anomalies"],
     },
 ];
 

@@ -5,6 +5,11 @@
 //! - Memory has a limit that no log can raise.
 //! - The same records in the same order give the same findings.
 
+mod anomaly;
+mod model;
 mod record;
+mod template;
 
+pub use anomaly::{AnomalyKind, Verdict};
+pub use model::{Anomaly, Evidence, Limits, Model, Progress, Template};
 pub use record::Record;
