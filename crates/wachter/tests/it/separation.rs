@@ -89,7 +89,7 @@ fn a_node_without_root_runs_modules_through_a_launcher_with_root() {
         .stderr(file)
         .spawn()
         .unwrap();
-    let _node = Ended(node);
+    let mut node = Ended(node);
     let said = || fs::read_to_string(&log).unwrap();
     until("a run is reported", || said().contains("\"outcome\":\"succeeded\""));
     let text = said();
@@ -104,6 +104,21 @@ fn a_node_without_root_runs_modules_through_a_launcher_with_root() {
     let sealed = fs::metadata(data.join("secrets/password.age")).unwrap();
     assert_ne!(sealed.uid(), 0);
     assert_eq!(fs::metadata(site.path("identity")).unwrap().uid(), 0);
+    // Root asks the node as long as there is one, and leaves its data alone where there is none.
+    let look_back = || {
+        let mut ask = Command::new(bin.join("wachter"));
+        ask.args(["runs", "--limit", "1"]).env_clear().env("WACHTER_DATA", &data);
+        ask.env("WACHTER_LOCAL_FILE", site.path("node.yaml")).output().unwrap()
+    };
+    let asked = look_back();
+    let listed = String::from_utf8_lossy(&asked.stdout);
+    assert!(asked.status.success() && listed.contains("hello"), "{asked:?}");
+    node.0.kill().unwrap();
+    node.0.wait().unwrap();
+    let refused = look_back();
+    let reason = String::from_utf8_lossy(&refused.stderr);
+    assert!(reason.contains("its data belong to user"), "{refused:?}");
+    assert_eq!(fs::metadata(data.join("lock")).unwrap().uid(), sealed.uid());
     // The launcher keeps what it runs where the node cannot write.
     let kept = fs::metadata(site.path("launcher-state/modules")).unwrap();
     assert_eq!((kept.uid(), kept.mode() & 0o022), (0, 0));
