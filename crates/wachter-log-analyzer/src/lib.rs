@@ -7,4 +7,4 @@
 
 mod record;
 
-pub use record::Record;
+pub use record::{Calendar, Entry, Record, Request};
