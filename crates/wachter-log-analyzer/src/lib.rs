@@ -5,6 +5,10 @@
 //! - Memory has a limit that no log can raise.
 //! - The same records in the same order give the same findings.
 
+mod pattern;
 mod record;
 
+pub use pattern::{
+    Alarm, Alarms, Limits, Match, Pattern, PatternError, PatternSet, Requests, shipped,
+};
 pub use record::{Calendar, Entry, Record, Request};
