@@ -5,9 +5,12 @@
 //! - Memory has a limit that no log can raise.
 //! - The same records in the same order give the same findings.
 
+mod module;
 mod pattern;
 mod record;
+mod source;
 
+pub use module::{Behind, InputLimits, Judgement, LogAnalyzer, Source, Start, Verdict};
 pub use pattern::{
     Alarm, Alarms, Limits, Match, Pattern, PatternError, PatternSet, Requests, shipped,
 };

@@ -97,6 +97,8 @@ const MAX_LINES: usize = 5;
 const MAX_LINE: usize = 300;
 /// Characters of a subject.
 const MAX_SUBJECT: usize = 120;
+/// For how many seconds a finding that was called false does not begin anew.
+const SILENCE: i64 = 30 * 24 * 3_600;
 /// Of all subjects, the part that is forgotten at once when there are too many.
 const FORGOTTEN_PART: usize = 16;
 
@@ -239,6 +241,15 @@ impl Alarms {
         (self.found, state, self.forgotten)
     }
 
+    /// Ends a finding that a person called false, and keeps it from beginning anew for 30 days.
+    pub(crate) fn silence(&mut self, fingerprint: &str) {
+        let Some(open) = self.open.remove(fingerprint) else { return };
+        let until = self.now.as_second().saturating_add(SILENCE);
+        self.blackouts.insert(fingerprint.to_owned(), until);
+        let message = format!("{}: called false", open.subject);
+        self.found.push(ended(fingerprint.to_owned(), open, message));
+    }
+
     /// Forgets the least recent subjects, some at once so that it costs little for each.
     fn forget(&mut self) {
         let mut touches: Vec<_> = self.windows.values().map(|counted| counted.touched).collect();
@@ -265,6 +276,13 @@ impl Alarms {
 }
 
 impl State {
+    /// Forgets the least recent half of the subjects; how many those were.
+    pub(crate) fn halve(&mut self) -> u64 {
+        let surplus = self.windows.len().div_ceil(2);
+        self.windows.drain(..surplus);
+        surplus as u64
+    }
+
     /// The fingerprints of what is open.
     pub(crate) fn open(&self) -> impl Iterator<Item = &str> {
         self.open.keys().map(String::as_str)

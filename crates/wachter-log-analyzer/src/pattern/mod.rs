@@ -24,8 +24,8 @@ mod shipped;
 mod template;
 mod window;
 
-pub(crate) use alarm::Forgotten;
 pub use alarm::{Alarms, Limits};
+pub(crate) use alarm::{Forgotten, State};
 pub use document::{Alarm, Pattern, PatternError, Requests};
 pub(crate) use evidence::shown;
 pub use matching::{Match, PatternSet};

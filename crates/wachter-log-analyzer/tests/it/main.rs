@@ -1,1 +1,4 @@
 //! The log analyzer over whole logs.
+
+mod crowdsec;
+mod support;

@@ -1,0 +1,187 @@
+use std::io::{BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::export::{ExportEntry, ExportError, ExportLimits};
+use super::follow::Loss;
+use crate::record::{Entry, Record};
+
+/// Reads the journal of systemd through `journalctl`.
+pub(crate) struct Journal<'a> {
+    /// The program.
+    pub(crate) program: &'a str,
+    /// Bytes of a message.
+    pub(crate) message: usize,
+    /// Whether there is no time left.
+    pub(crate) stop: &'a dyn Fn() -> bool,
+}
+
+/// Up to where the journal was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct JournalCursor(String);
+
+/// Why the journal was not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    #[error("`{program}` cannot be started; grant it under `exec`")]
+    Start { program: String, source: std::io::Error },
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error("`journalctl` failed: {0}; grant the group `systemd-journal`")]
+    Failed(String),
+}
+
+/// How far one run came.
+#[derive(Debug, Default)]
+pub(crate) struct JournalTurn {
+    pub(crate) cursor: Option<JournalCursor>,
+    pub(crate) entries: u64,
+    pub(crate) read: u64,
+    pub(crate) cut: u64,
+    /// There is nothing more for now.
+    pub(crate) finished: bool,
+    pub(crate) losses: Vec<Loss>,
+    /// When the last entry was written.
+    pub(crate) last: Option<Timestamp>,
+    /// What `journalctl` says besides.
+    pub(crate) said: String,
+}
+
+const FIELDS: [&str; 10] = [
+    "__CURSOR",
+    "__REALTIME_TIMESTAMP",
+    "MESSAGE",
+    "_HOSTNAME",
+    "SYSLOG_IDENTIFIER",
+    "_COMM",
+    "_PID",
+    "SYSLOG_PID",
+    "_TRANSPORT",
+    "_SYSTEMD_UNIT",
+];
+/// Bytes of what `journalctl` says on its stderr that are kept.
+const MAX_SAID: u64 = 2 << 10;
+
+impl Journal<'_> {
+    /// Reads up to `most` bytes of entries after `cursor`; without one, from the beginning or none
+    /// but the last.
+    ///
+    /// # Errors
+    /// `journalctl` cannot be started, fails, or writes something else. What was visited before has
+    /// its cursor lost: the caller gives the run up.
+    pub(crate) fn turn(
+        &self,
+        cursor: Option<&JournalCursor>,
+        from_the_beginning: bool,
+        most: u64,
+        visit: &mut dyn FnMut(&Entry<'_>),
+    ) -> Result<JournalTurn, JournalError> {
+        let mut child = Running(self.start(cursor, from_the_beginning)?);
+        let stdout = child.0.stdout.take();
+        let mut source = BufReader::with_capacity(64 << 10, stdout.expect("stdout is piped"));
+        let limits = ExportLimits { value: self.message, fields: FIELDS.len() };
+        let only_the_place = cursor.is_none() && !from_the_beginning;
+        let mut turn = JournalTurn { cursor: cursor.cloned(), ..JournalTurn::default() };
+        let mut first = true;
+        loop {
+            if turn.read >= most || (self.stop)() {
+                return Ok(turn);
+            }
+            let Some(entry) = ExportEntry::read(&mut source, limits, &FIELDS)? else { break };
+            let place = entry.get("__CURSOR").and_then(|place| std::str::from_utf8(place).ok());
+            let place = place.map(|place| JournalCursor(place.to_owned()));
+            // The entry that the cursor is about comes first, if the journal has it still.
+            let known = std::mem::replace(&mut first, false) && cursor.is_some();
+            if known && place.as_ref() != cursor {
+                let why = "the journal was shortened beyond what had been read".to_owned();
+                turn.losses.push(Loss { bytes: None, why });
+            }
+            if known && place.as_ref() == cursor {
+                continue;
+            }
+            turn.read += entry.size;
+            turn.cursor = place.or(turn.cursor);
+            turn.last = time(&entry).or(turn.last);
+            if !only_the_place {
+                turn.cut += entry.cut;
+                turn.entries += 1;
+                visit(&record(&entry));
+            }
+        }
+        turn.finished = true;
+        let (ended, said) = child.end();
+        if !ended && turn.entries == 0 {
+            return Err(JournalError::Failed(said));
+        }
+        turn.said = said;
+        Ok(turn)
+    }
+
+    fn start(&self, cursor: Option<&JournalCursor>, all: bool) -> Result<Child, JournalError> {
+        let mut command = Command::new(self.program);
+        // Without `merge` it looks for the machine's identity, which a jail does not show.
+        command.args(["--output=export", "--no-pager", "--merge", "--quiet"]);
+        match cursor {
+            Some(JournalCursor(place)) => {
+                command.arg(format!("--cursor={place}"));
+            }
+            None if all => {}
+            None => {
+                command.arg("--lines=1");
+            }
+        }
+        let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped
+            .spawn()
+            .map_err(|source| JournalError::Start { program: self.program.to_owned(), source })
+    }
+}
+
+/// A program that ends when nobody reads it any more.
+struct Running(Child);
+
+impl Running {
+    /// Waits for its end: whether it went well, and what it said.
+    fn end(&mut self) -> (bool, String) {
+        let mut said = Vec::new();
+        if let Some(stderr) = self.0.stderr.take() {
+            // What cannot be read was not said.
+            let _ = stderr.take(MAX_SAID).read_to_end(&mut said);
+        }
+        let well = self.0.wait().is_ok_and(|status| status.success());
+        (well, String::from_utf8_lossy(&said).trim().to_owned())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn time(entry: &ExportEntry) -> Option<Timestamp> {
+    let text = std::str::from_utf8(entry.get("__REALTIME_TIMESTAMP")?).ok()?;
+    Timestamp::from_microsecond(text.parse().ok()?).ok()
+}
+
+fn record(entry: &ExportEntry) -> Entry<'_> {
+    let text = |name| entry.get(name).and_then(|value| std::str::from_utf8(value).ok());
+    let kernel = text("_TRANSPORT") == Some("kernel");
+    let program = text("SYSLOG_IDENTIFIER").or_else(|| text("_COMM"));
+    let message = entry.get("MESSAGE").unwrap_or_default();
+    let record = Record {
+        source: "journal",
+        offset: 0,
+        time: time(entry),
+        host: text("_HOSTNAME"),
+        program: if kernel { Some("kernel") } else { program },
+        process: text("_PID").or_else(|| text("SYSLOG_PID")).and_then(|pid| pid.parse().ok()),
+        message,
+    };
+    Entry { record, text: message, request: None }
+}
