@@ -445,7 +445,7 @@ fn object<'a>(line: &'a [u8], calendar: &Calendar) -> Option<Header<'a>> {
         program: program.and_then(text).filter(|program| !program.starts_with(['{', '['])),
         process,
         message: message.unwrap_or(line),
-        request: None,
+        request: request::of_object(&fields),
     })
 }
 

@@ -1,4 +1,5 @@
 use super::bytes::{Scan, text};
+use super::json;
 use super::time::{Calendar, common_log};
 use jiff::Timestamp;
 
@@ -64,6 +65,49 @@ pub(crate) fn read<'a>(
     Some((Request { client, host, user, method, target, protocol, status, referer, agent }, time))
 }
 
+/// Reads a request from the fields of a JSON object, as Caddy, Envoy, Traefik and nginx are set up to
+/// write them.
+pub(crate) fn of_object<'a>(fields: &[(&'a [u8], &'a [u8])]) -> Option<Request<'a>> {
+    let nested = json::first(fields, &[b"request"]).and_then(json::fields).unwrap_or_default();
+    let headers = json::first(&nested, &[b"headers"]).and_then(json::fields).unwrap_or_default();
+    let given =
+        |names: &[&[u8]]| json::first(fields, names).or_else(|| json::first(&nested, names));
+    let client = given(&[
+        b"client_ip",
+        b"remote_ip",
+        b"remote_addr",
+        b"clienthost",
+        b"clientip",
+        b"downstream_remote_address",
+    ])?;
+    let status = given(&[
+        b"status",
+        b"response_code",
+        b"status_code",
+        b"downstreamstatus",
+        b"originstatus",
+    ])?;
+    let agent = given(&[b"user-agent", b"user_agent", b"http_user_agent", b"request_user-agent"]);
+    let of_headers = json::first(&headers, &[b"user-agent"]).map(|list| {
+        list.trim_ascii()
+            .strip_prefix(b"[\"")
+            .and_then(|list| list.strip_suffix(b"\"]"))
+            .unwrap_or(list)
+    });
+    Some(Request {
+        client,
+        host: given(&[b"host", b":authority", b"requesthost", b"vhost"]),
+        user: given(&[b"user_id", b"remote_user", b"clientusername"])
+            .filter(|user| !user.is_empty() && *user != b"-"),
+        method: given(&[b"method", b"request_method", b"requestmethod"])?,
+        target: given(&[b"uri", b"request_uri", b"requestpath", b"x-envoy-origin-path", b"path"])?,
+        protocol: given(&[b"proto", b"protocol", b"requestprotocol"]).unwrap_or_default(),
+        status: text(status)?.parse().ok()?,
+        referer: given(&[b"referer", b"http_referer"]).unwrap_or_default(),
+        agent: agent.or(of_headers).unwrap_or_default(),
+    })
+}
+
 /// `GET /path HTTP/1.1`. A path with a space in it keeps it: clients that probe write such.
 fn split(request: &[u8]) -> (&[u8], &[u8], &[u8]) {
     let parts = (memchr::memchr(b' ', request), memchr::memrchr(b' ', request));
@@ -103,6 +147,30 @@ fn is_address(word: &[u8]) -> bool {
 mod tests {
     use super::*;
     use jiff::tz::TimeZone;
+
+    #[test]
+    fn requests_of_json_logs() {
+        for (line, expected) in [
+            (
+                r#"{"request":{"client_ip":"1.2.3.4","method":"GET","uri":"/a","headers":{"User-Agent":["curl/7"]}},"status":401}"#,
+                "1.2.3.4 GET /a 401 curl/7",
+            ),
+            (
+                r#"{"method":"GET","x-envoy-origin-path":"/p","response_code":404,"user-agent":"M","downstream_remote_address":"10.0.0.1:4"}"#,
+                "10.0.0.1:4 GET /p 404 M",
+            ),
+            (r#"{"method":"GET","path":"/p","status":"ok","remote_addr":"1.2.3.4"}"#, ""),
+            (r#"{"msg":"x"}"#, ""),
+        ] {
+            let fields = json::fields(line.as_bytes()).unwrap();
+            let told = of_object(&fields).map_or(String::new(), |request| {
+                let say = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let Request { client, method, target, status, agent, .. } = request;
+                format!("{} {} {} {status} {}", say(client), say(method), say(target), say(agent))
+            });
+            assert_eq!(told, expected);
+        }
+    }
 
     #[test]
     fn formats_of_access_logs() {

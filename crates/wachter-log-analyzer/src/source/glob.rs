@@ -14,8 +14,10 @@ const MAX_ENTRIES: usize = 100_000;
 pub(crate) fn expand(pattern: &Path, most: usize) -> (Vec<PathBuf>, usize) {
     let mut found = BTreeSet::from([PathBuf::from("/")]);
     let mut wild = false;
-    for component in pattern.components() {
+    let mut components = pattern.components().peekable();
+    while let Some(component) = components.next() {
         let Component::Normal(name) = component else { continue };
+        let last = components.peek().is_none();
         let name = name.to_string_lossy();
         if !name.contains(['*', '?']) {
             found = found.into_iter().map(|path| path.join(&*name)).collect();
@@ -26,6 +28,10 @@ pub(crate) fn expand(pattern: &Path, most: usize) -> (Vec<PathBuf>, usize) {
             .iter()
             .flat_map(|folder| entries(folder).unwrap_or_default())
             .filter(|path| {
+                // What is no folder has no files below it.
+                if !last && !path.is_dir() {
+                    return false;
+                }
                 let entry = path.file_name().unwrap_or_default().to_string_lossy();
                 (!entry.starts_with('.') || name.starts_with('.'))
                     && matches(name.as_bytes(), entry.as_bytes())

@@ -37,9 +37,8 @@ const SCENARIOS: &[(&str, &[&str])] = &[
     ("http-bad-user-agent", &["web-bad-user-agent"]),
     ("http-path-traversal-probing", &["web-path-traversal-probing"]),
     ("http-sensitive-files", &["web-sensitive-files"]),
-    ("http-generic-bf", &["web-login-brute-force", "caddy-brute-force"]),
+    ("http-generic-bf", &["web-login-brute-force", "web-unauthorized-brute-force"]),
     ("http-generic-401-bf", &["web-unauthorized-brute-force"]),
-    ("charon-ipsec-bf", &["charon-brute-force"]),
     ("configserver-lfd-bf", &["lfd-blocked"]),
     ("http-cve-2021-42013", &["web-apache-2021-41773"]),
     ("http-cve-2021-41773", &["web-apache-2021-41773"]),
@@ -56,7 +55,7 @@ const SCENARIOS: &[(&str, &[&str])] = &[
     ("f5-big-ip-cve-2020-5902", &["web-f5-2020-5902"]),
     ("fortinet-cve-2018-13379", &["web-fortinet-2018-13379"]),
     ("fortinet-vpn-bruteforce", &["fortinet-brute-force"]),
-    ("freeswitch-user-enumeration", &["freeswitch-user-enumeration"]),
+    ("freeswitch-user-enumeration", &["freeswitch-brute-force"]),
     ("grafana-bf", &["grafana-brute-force"]),
     ("home-assistant-bf", &["home-assistant-brute-force"]),
     ("http-admin-interface-probing", &["web-admin-probing"]),
@@ -120,6 +119,31 @@ const SCENARIOS: &[(&str, &[&str])] = &[
     ("sshesame-bf", &["sshesame-brute-force"]),
 ];
 
+/// What is not covered, and why.
+const NOT_COVERED: &[(&str, &str)] = &[
+    ("CVE-2023-23397", "events of Windows"),
+    ("aws-cloudtrail-nwo-nwd-console-login", "asks whether it was a working day"),
+    ("aws-cloudtrail-postexploit", "joins several kinds of events"),
+    ("charon-ipsec-bf", "the address stands in other lines than the failure"),
+    ("http-magento-ccs-by-country", "needs a table of countries"),
+    ("impossible-travel", "needs a table of places"),
+    ("impossible-travel-user", "needs a table of places"),
+    ("ssh-time-based-bf", "asks for even intervals"),
+    ("sshesame-cmd", "commands typed into a honeypot"),
+];
+
+/// Cases in a format that is not read.
+const OTHER_FORMATS: &[(&str, &str)] = &[
+    ("aws-alb-http-bad-user-agent", "requests as AWS writes them"),
+    ("zoraxy-http-bad-user-agent", "requests as Zoraxy writes them"),
+];
+
+/// Alerts that are right and not among theirs.
+const OURS: &[(&str, &str, &str)] = &[
+    // Six failed logins within four seconds, with a date that their parser does not know.
+    ("zoneminder-bf", "zoneminder-bf", "10.0.1.5"),
+];
+
 /// What an alert is expected of: scenario and address.
 type Alerts = BTreeSet<(String, String)>;
 
@@ -167,6 +191,7 @@ fn found(case: &Path, wanted: &BTreeSet<String>) -> Alerts {
         let (alarm, subject) = finding.fingerprint.split_once(':').unwrap();
         for scenario in wanted {
             if alarms(scenario).is_some_and(|alarms| alarms.contains(&alarm)) {
+                let subject = subject.strip_prefix("process ").unwrap_or(subject);
                 found.insert((scenario.clone(), subject.to_owned()));
             }
         }
@@ -203,16 +228,28 @@ fn covered_cases_alert_of_the_same_addresses() {
         with_alerts += 1;
         let wanted: BTreeSet<String> =
             expected.iter().map(|(scenario, _)| scenario.clone()).collect();
-        let unknown: Vec<_> = wanted.iter().filter(|scenario| alarms(scenario).is_none()).collect();
-        if !unknown.is_empty() {
-            uncovered.push(format!("{name}: {unknown:?}"));
+        let format = OTHER_FORMATS.iter().find(|(other, _)| *other == name);
+        let reason = |scenario: &String| {
+            let one_of_many =
+                scenario.starts_with("openappsec-").then_some("one alarm for all attacks");
+            let listed = NOT_COVERED.iter().find(|(other, _)| other == scenario);
+            listed.map(|(_, reason)| *reason).or(one_of_many)
+        };
+        let reason = format.map(|(_, reason)| *reason).or_else(|| wanted.iter().find_map(reason));
+        if let Some(reason) = reason {
+            uncovered.push(format!("{name}: {reason}"));
             continue;
         }
+        let unknown = wanted.iter().find(|scenario| alarms(scenario).is_none());
+        assert_eq!(unknown, None, "{name}");
         let expected: Alerts = expected
             .into_iter()
             .map(|(scenario, source)| (scenario, normalized(&source)))
             .collect();
-        let found = found(&case, &wanted);
+        let mut found = found(&case, &wanted);
+        for (_, scenario, subject) in OURS.iter().filter(|(other, ..)| *other == name) {
+            assert!(found.remove(&((*scenario).to_owned(), (*subject).to_owned())), "{name}");
+        }
         if found == expected {
             covered += 1;
         } else {
