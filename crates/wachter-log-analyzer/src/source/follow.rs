@@ -93,6 +93,8 @@ struct Chain {
 
 /// How often the files are looked at anew when they changed places meanwhile.
 const TRIES: usize = 20;
+/// How far the times of files lie behind the clock, in milliseconds: the kernel counts them in ticks.
+const TICK: i64 = 20;
 /// How much longer a line without an end is waited for.
 const UNFINISHED: i64 = 10;
 
@@ -246,9 +248,11 @@ impl Follower<'_> {
                 Err(OpenError::Absent) => None,
                 Err(error) => return Err(error.into()),
             };
-            // The usual case: nothing was rotated.
+            // The usual case: nothing was rotated. Of a file that was empty nothing tells whether it
+            // was filled, copied and emptied since.
+            let told = !cursor.head.is_empty();
             let opened = match opened {
-                Some(opened) if opened.identity == cursor.identity() => {
+                Some(opened) if told && opened.identity == cursor.identity() => {
                     match self.resume(base, opened, cursor)? {
                         Ok(part) => return Ok(Chain::of(part)),
                         Err(opened) => Some(opened),
@@ -273,14 +277,16 @@ impl Follower<'_> {
         let listed = list(base)?;
         let mut found = None;
         let same = |sibling: &Sibling| sibling.identity == cursor.identity();
-        // By what it is, and then by what it holds, the newest first.
+        // By what it is, and then by what it holds, the newest first. One that was empty is not looked
+        // for: all that was written since is new.
         let by_identity = listed.iter().enumerate().filter(|(_, sibling)| same(sibling));
         let by_content = listed
             .iter()
             .enumerate()
             .rev()
-            .filter(|(_, sibling)| !same(sibling) && !cursor.head.is_empty());
-        for (place, sibling) in by_identity.chain(by_content) {
+            .filter(|(_, sibling)| !same(sibling));
+        let candidates = by_identity.chain(by_content).filter(|_| !cursor.head.is_empty());
+        for (place, sibling) in candidates {
             let opened = match open(&sibling.path, self.folders) {
                 Ok(opened) if opened.identity == sibling.identity => opened,
                 Ok(_) | Err(OpenError::Absent) => return Ok(None),
@@ -316,14 +322,6 @@ impl Follower<'_> {
                     let why =
                         "it was truncated or removed before it was read to its end".to_owned();
                     losses.push(Loss { bytes: Some(waiting), why });
-                } else if opened.is_none() {
-                    // It may come back under another name: the cursor stays where it is.
-                    return Ok(Some(Chain {
-                        parts: Vec::new(),
-                        later: Vec::new(),
-                        base: None,
-                        losses,
-                    }));
                 }
                 listed
                     .iter()
@@ -406,7 +404,9 @@ impl Follower<'_> {
                 }
                 let known = opened.as_ref().map(|opened| opened.identity);
                 later = listed;
-                later.retain(|sibling| sibling.modified > since && Some(sibling.identity) != known);
+                later.retain(|sibling| {
+                    sibling.modified > since - TICK && Some(sibling.identity) != known
+                });
             }
             if opened.is_none() && later.is_empty() {
                 return Err(OpenError::Absent.into());

@@ -1,4 +1,5 @@
 //! The log analyzer over whole logs.
 
 mod crowdsec;
+mod rotation;
 mod support;
