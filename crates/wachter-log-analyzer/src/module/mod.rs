@@ -11,10 +11,12 @@ mod problems;
 mod reading;
 mod state;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use wachter_model::Topic;
 use wachter_module::{Context, Module, ModuleError, Report};
 
 use crate::pattern::{self, Alarms, Pattern, PatternSet};
@@ -31,6 +33,8 @@ pub struct LogAnalyzer;
 
 /// Where the journal's reader is, in the jail as outside.
 const JOURNALCTL: &str = "/usr/bin/journalctl";
+/// The type of findings of a user's own patterns.
+const OWN: &str = "log.alert";
 /// Of the state, what the readers and the patterns may take; the rest is for what learns.
 const MAX_STATE: usize = 448 << 10;
 
@@ -106,6 +110,20 @@ fn patterns(input: &Input) -> Result<PatternSet, ModuleError> {
             let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             return Err(ModuleError::failed(format!(
                 "`without` names the pattern `{name}`, which there is not{hint}"
+            )));
+        }
+    }
+    let known: BTreeSet<&Topic> =
+        shipped.iter().flat_map(|pattern| &pattern.alarms).map(|alarm| &alarm.kind).collect();
+    for alarm in input.patterns.iter().flat_map(|pattern| &pattern.alarms) {
+        if alarm.kind.as_str() != OWN && !known.contains(&alarm.kind) {
+            let names: Vec<_> = known.iter().map(|kind| kind.as_str()).collect();
+            return Err(ModuleError::failed(format!(
+                "the alarm `{}` has the type `{}`, which this module may not report; take `{OWN}`, or \
+                 one of {}",
+                alarm.name,
+                alarm.kind,
+                names.join(", ")
             )));
         }
     }
@@ -185,3 +203,6 @@ fn report(state: &State, told: &Told, forgotten: pattern::Forgotten) -> Report {
 fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

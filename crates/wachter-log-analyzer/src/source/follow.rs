@@ -280,11 +280,7 @@ impl Follower<'_> {
         // By what it is, and then by what it holds, the newest first. One that was empty is not looked
         // for: all that was written since is new.
         let by_identity = listed.iter().enumerate().filter(|(_, sibling)| same(sibling));
-        let by_content = listed
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, sibling)| !same(sibling));
+        let by_content = listed.iter().enumerate().rev().filter(|(_, sibling)| !same(sibling));
         let candidates = by_identity.chain(by_content).filter(|_| !cursor.head.is_empty());
         for (place, sibling) in candidates {
             let opened = match open(&sibling.path, self.folders) {
