@@ -9,7 +9,7 @@ mod time;
 use jiff::Timestamp;
 
 pub use header::Entry;
-pub(crate) use lines::{Cut, Raw, Records, Step};
+pub(crate) use lines::{Cut, FIRST, LAST, Raw, Records, Step};
 pub use request::Request;
 pub use time::Calendar;
 

@@ -29,7 +29,17 @@ pub(crate) struct Records<R> {
     multi_line: MultiLine,
     current: Assembled,
     finished: Assembled,
+    /// What was taken first, where that is the beginning of the source.
+    first: Vec<u8>,
+    from_beginning: bool,
+    /// What was taken last.
+    last: Vec<u8>,
 }
+
+/// How many bytes are remembered of the beginning of a source, to know it again.
+pub(crate) const FIRST: usize = 1 << 10;
+/// How many bytes are remembered of what stands before a place.
+pub(crate) const LAST: usize = 64;
 
 /// A record as it grows.
 #[derive(Debug, Default)]
@@ -40,6 +50,8 @@ struct Assembled {
     lines: usize,
     /// Its last line has its line feed.
     whole: bool,
+    /// What stands before its end.
+    last: Vec<u8>,
 }
 
 /// One record as it stands in its source.
@@ -55,6 +67,8 @@ pub(crate) struct Raw<'a> {
     pub(crate) lines: usize,
     /// Whether `end` lies within a line that was too long.
     pub(crate) inside: bool,
+    /// What stands before `end`: up to [`LAST`] bytes of what was taken.
+    pub(crate) last: &'a [u8],
 }
 
 /// What one step came to.
@@ -68,6 +82,8 @@ pub(crate) enum Step<'a> {
         end: u64,
         /// The line goes on.
         inside: bool,
+        /// What stands before `end`.
+        last: &'a [u8],
     },
     /// There is no more for now. What remains may go on later: see [`Records::rest`].
     End,
@@ -91,7 +107,32 @@ impl<R: Read> Records<R> {
             multi_line: MultiLine::default(),
             current: Assembled::default(),
             finished: Assembled::default(),
+            first: Vec::new(),
+            from_beginning: position == 0,
+            last: Vec::new(),
         }
+    }
+
+    /// The beginning of the source, as far as it was taken: none where reading began elsewhere.
+    pub(crate) fn first(&self) -> &[u8] {
+        &self.first
+    }
+
+    /// Takes the next bytes of what was read.
+    fn consume(&mut self, count: usize) {
+        let bytes = &self.data[self.from..self.from + count];
+        if self.from_beginning && self.first.len() < FIRST {
+            let room = FIRST - self.first.len();
+            self.first.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        if count >= LAST {
+            self.last.clear();
+        } else if self.last.len() + count > LAST {
+            self.last.drain(..self.last.len() + count - LAST);
+        }
+        self.last.extend_from_slice(&bytes[count.saturating_sub(LAST)..]);
+        self.from += count;
+        self.position += count as u64;
     }
 
     /// Goes on to the next record.
@@ -193,10 +234,9 @@ impl<R: Read> Records<R> {
         self.current.text.extend_from_slice(text);
         self.current.lines += 1;
         self.current.whole = line.whole || too_long;
-        let taken = line.length + usize::from(line.whole);
-        self.from += taken;
-        self.position += taken as u64;
+        self.consume(line.length + usize::from(line.whole));
         self.current.end = self.position;
+        self.current.last.clone_from(&self.last);
         self.inside = too_long;
         done
     }
@@ -219,12 +259,12 @@ impl<R: Read> Records<R> {
         }
         let end = memchr::memchr(b'\n', unread);
         let bytes = end.map_or(unread.len(), |end| end + 1);
-        self.from += bytes;
-        self.position += bytes as u64;
+        let inside = end.is_none();
+        self.consume(bytes);
         self.scanned = 0;
-        self.inside = end.is_none();
-        let bytes = (bytes - usize::from(end.is_some())) as u64;
-        Ok(Step::Skipped { bytes, end: self.position, inside: self.inside })
+        self.inside = inside;
+        let bytes = (bytes - usize::from(!inside)) as u64;
+        Ok(Step::Skipped { bytes, end: self.position, inside, last: &self.last })
     }
 }
 
@@ -238,8 +278,8 @@ struct Line {
 
 impl Assembled {
     fn raw(&self, inside: bool) -> Raw<'_> {
-        let Self { text, offset, end, lines, .. } = self;
-        Raw { text, offset: *offset, end: *end, lines: *lines, inside }
+        let Self { text, offset, end, lines, last, .. } = self;
+        Raw { text, offset: *offset, end: *end, lines: *lines, inside, last }
     }
 
     fn clear(&mut self) {
@@ -281,7 +321,7 @@ mod tests {
                     at = raw.end;
                     told.push(String::from_utf8_lossy(raw.text).replace('\n', "|"));
                 }
-                Step::Skipped { bytes, end, inside } => {
+                Step::Skipped { bytes, end, inside, .. } => {
                     skipped += bytes;
                     at = end;
                     if !inside {

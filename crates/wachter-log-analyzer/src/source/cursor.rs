@@ -5,6 +5,7 @@ use wachter_model::Digest;
 
 use super::content::Content;
 use super::open::Identity;
+use crate::record::{FIRST, LAST};
 
 /// Up to where a log was read, in a way that finds the place again after the file was renamed,
 /// copied or compressed.
@@ -33,13 +34,11 @@ pub(crate) struct Cursor {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Print(u16, String);
 
-/// The bytes that tell a file by its beginning.
-const HEAD: usize = 1 << 10;
-/// The bytes that tell a place by what stands before it.
-const TAIL: u64 = 64;
-
 impl Print {
-    fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            return Self::default();
+        }
         // Half of SHA-256 is plenty to tell logs apart, of which somebody may write some on purpose.
         let digest = Digest::of(bytes);
         let text = digest.as_bytes()[..16].iter().fold(String::new(), |mut text, byte| {
@@ -55,8 +54,29 @@ impl Print {
         self.0 == 0
     }
 
-    fn length(&self) -> usize {
+    /// How many bytes it is of.
+    pub(crate) fn length(&self) -> usize {
         self.0.into()
+    }
+
+    /// The print of the beginning of a content, which must stand there.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(crate) fn of_head(content: &mut Content) -> io::Result<Self> {
+        let mut head = [0; FIRST];
+        let length = content.fill(&mut head)?;
+        Ok(Self::of(&head[..length]))
+    }
+
+    /// Whether a content, which must stand at its beginning, begins so.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(crate) fn begins(&self, content: &mut Content) -> io::Result<bool> {
+        let mut head = [0; FIRST];
+        let length = content.fill(&mut head[..self.length()])?;
+        Ok(Self::of(&head[..length]) == *self)
     }
 }
 
@@ -71,70 +91,35 @@ impl Cursor {
         Identity { device: self.device, inode: self.inode }
     }
 
-    /// Takes the prints of a content at a place; the content must stand at its beginning. Of what is
-    /// compressed only the beginning is taken: what stands before the place is far to go.
+    /// Whether what stands before the place is what stood there; the content must stand at its
+    /// beginning.
     ///
     /// # Errors
     /// Those of reading.
-    pub(crate) fn mark(&mut self, mut content: Content, offset: u64) -> io::Result<()> {
-        let mut head = [0; HEAD];
-        let length = content.fill(&mut head)?;
-        self.head = Print::of(&head[..length]);
-        self.offset = offset;
-        self.tail = Print::default();
-        if let Content::Plain(_) = content {
-            self.tail = Print::of(&before(&mut content, offset)?);
-        }
-        Ok(())
-    }
-
-    /// Whether a content is the one that the cursor is about; it must stand at its beginning, and
-    /// stands anywhere after.
-    ///
-    /// # Errors
-    /// Those of reading.
-    pub(crate) fn is_about(
+    pub(crate) fn follows(
         &self,
         content: &mut Content,
         stop: &dyn Fn() -> bool,
     ) -> io::Result<bool> {
-        let mut head = [0; HEAD];
-        let length = content.fill(&mut head[..self.head.length()])?;
-        let head = &head[..length];
-        if length < self.head.length() || Print::of(head) != self.head {
+        let start = self.offset.saturating_sub(self.tail.length() as u64);
+        if !content.skip_to(start, stop)? {
             return Ok(false);
         }
-        if self.tail.is_empty() {
-            return Ok(true);
-        }
-        if let Content::Plain(_) = content {
-            return Ok(Print::of(&before(content, self.offset)?) == self.tail);
-        }
-        let start = self.offset.saturating_sub(TAIL);
-        let mut bytes: Vec<u8> = Vec::new();
-        let mut at = length as u64;
-        if start < at {
-            let within = |place: u64| usize::try_from(place.min(at)).unwrap_or(length);
-            bytes.extend_from_slice(&head[within(start)..within(self.offset)]);
-        } else if content.skip_to(start - at, stop)? {
-            at = start;
-        } else {
-            return Ok(false);
-        }
-        let mut rest = [0; TAIL as usize];
-        let wanted = usize::try_from(self.offset.saturating_sub(at)).unwrap_or(0).min(rest.len());
-        let read = content.fill(&mut rest[..wanted])?;
-        bytes.extend_from_slice(&rest[..read]);
-        Ok(Print::of(&bytes) == self.tail)
+        let mut tail = [0; LAST];
+        let length = content.fill(&mut tail[..self.tail.length().min(LAST)])?;
+        Ok(Print::of(&tail[..length]) == self.tail)
     }
 }
 
-/// The bytes before a place of a plain file.
-fn before(content: &mut Content, offset: u64) -> io::Result<Vec<u8>> {
-    let start = offset.saturating_sub(TAIL);
-    let mut bytes = vec![0; usize::try_from(offset - start).unwrap_or(0)];
+/// The print of what stands before a place of a plain file.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn before(content: &mut Content, offset: u64) -> io::Result<Print> {
+    let start = offset.saturating_sub(LAST as u64);
+    let mut tail = [0; LAST];
     content.skip_to(start, &|| false)?;
-    let length = content.fill(&mut bytes)?;
-    bytes.truncate(length);
-    Ok(bytes)
+    let wanted = usize::try_from(offset - start).unwrap_or(LAST);
+    let length = content.fill(&mut tail[..wanted])?;
+    Ok(Print::of(&tail[..length]))
 }

@@ -2,7 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::content::{Compression, Content, ContentError};
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Print, before};
 use super::open::{OpenError, Opened, open};
 use super::siblings::{Sibling, siblings};
 use crate::record::{Cut, Raw, Records, Step};
@@ -87,8 +87,14 @@ struct Chain {
     parts: Vec<Part>,
     /// Siblings after the first part, and the file itself, opened in their turn.
     later: Vec<Sibling>,
-    base: Option<Opened>,
+    base: Option<Base>,
     losses: Vec<Loss>,
+}
+
+/// The file itself as it was when the others were listed.
+struct Base {
+    opened: Opened,
+    head: Print,
 }
 
 /// How often the files are looked at anew when they changed places meanwhile.
@@ -146,7 +152,11 @@ impl Follower<'_> {
                         }
                     },
                     None => match base_opened.take() {
-                        Some(opened) => self.whole(base, opened)?,
+                        Some(found) => match self.base(base, found)? {
+                            Some(part) => part,
+                            // It was copied and emptied since: the copy is found in the next turn.
+                            None => return Ok(turn),
+                        },
                         None => break,
                     },
                 },
@@ -157,7 +167,7 @@ impl Follower<'_> {
             let ended = self.read(part, last || !settled, most, &mut turn, visit)?;
             if !ended || last || !settled {
                 turn.behind += rest.map(|sibling| sibling.size).sum::<u64>();
-                turn.behind += base_opened.map_or(0, |opened| opened.size);
+                turn.behind += base_opened.map_or(0, |base| base.opened.size);
                 turn.finished = ended;
                 return Ok(turn);
             }
@@ -179,6 +189,7 @@ impl Follower<'_> {
         let started = cursor.offset;
         let modified = opened.modified;
         let mut at = (cursor.offset, cursor.inside);
+        let mut tail: Vec<u8> = Vec::new();
         let mut records = Records::new(content, at.0, at.1, self.cut);
         let ended = loop {
             if turn.read + (at.0 - started) >= most || (self.stop)() {
@@ -197,10 +208,14 @@ impl Follower<'_> {
                 Ok(Step::Record(raw)) => {
                     visit(&raw, modified);
                     at = (raw.end, raw.inside);
+                    tail.clear();
+                    tail.extend_from_slice(raw.last);
                 }
-                Ok(Step::Skipped { bytes, end, inside }) => {
+                Ok(Step::Skipped { bytes, end, inside, last }) => {
                     turn.cut += bytes;
                     at = (end, inside);
+                    tail.clear();
+                    tail.extend_from_slice(last);
                 }
                 Ok(Step::End) => {
                     if let Some((raw, complete)) = records.rest() {
@@ -209,6 +224,8 @@ impl Follower<'_> {
                         if !may_go_on || compressed || age >= hold {
                             visit(&raw, modified);
                             at = (raw.end, false);
+                            tail.clear();
+                            tail.extend_from_slice(raw.last);
                         }
                     }
                     break true;
@@ -233,9 +250,14 @@ impl Follower<'_> {
         } else if !ended {
             turn.behind += opened.size;
         }
-        let compression = Compression::of(&opened.file)?;
-        let content = Content::open(opened.file, compression)?;
-        cursor.mark(content, at.0).map_err(ContentError::Read)?;
+        // From what was read, and not from the file, which may have been emptied meanwhile.
+        if records.first().len() > cursor.head.length() {
+            cursor.head = Print::of(records.first());
+        }
+        if !tail.is_empty() {
+            cursor.tail = Print::of(&tail);
+        }
+        cursor.offset = at.0;
         turn.cursor = Some(cursor);
         Ok(ended)
     }
@@ -274,8 +296,16 @@ impl Follower<'_> {
         cursor: &Cursor,
         opened: Option<Opened>,
     ) -> Result<Option<Chain>, FollowError> {
+        let opened = opened.map(Base::of).transpose()?;
         let listed = list(base)?;
+        // Renamed between the two looks.
+        let known = opened.as_ref().map(|base| base.opened.identity);
+        if listed.iter().any(|sibling| Some(sibling.identity) == known) {
+            return Ok(None);
+        }
         let mut found = None;
+        // One that was copied before all was written that was read: nothing is left in it.
+        let mut shorter = None;
         let same = |sibling: &Sibling| sibling.identity == cursor.identity();
         // By what it is, and then by what it holds, the newest first. One that was empty is not looked
         // for: all that was written since is new.
@@ -289,27 +319,35 @@ impl Follower<'_> {
                 Err(_) => continue,
             };
             // One that cannot be read is not the one, or is told of when its turn comes.
-            if let Ok(Ok(part)) = self.resume(&sibling.path, opened, cursor) {
-                found = Some((place, part));
-                break;
+            match self.resume(&sibling.path, opened, cursor) {
+                Ok(Ok(part)) => {
+                    found = Some((place, Some(part)));
+                    break;
+                }
+                Ok(Err(opened)) if shorter.is_none() => {
+                    if self.is_shorter(&opened, cursor).unwrap_or(false) {
+                        shorter = Some((place, None));
+                    }
+                }
+                _ => {}
             }
         }
         // A file that was replaced by a copy of itself, and not rotated.
         let mut opened = opened;
         if found.is_none()
             && !cursor.head.is_empty()
-            && let Some(whole) = opened.take()
+            && let Some(Base { opened: whole, head }) = opened.take()
         {
             match self.resume(base, whole, cursor)? {
                 Ok(part) => return Ok(Some(Chain::of(part))),
-                Err(whole) => opened = Some(whole),
+                Err(whole) => opened = Some(Base { opened: whole, head }),
             }
         }
+        let found = found.or(shorter);
         if !unmoved(&listed, &list(base)?) {
             return Ok(None);
         }
         let mut losses = Vec::new();
-        let known = opened.as_ref().map(|opened| opened.identity);
         let later: Vec<Sibling> = match &found {
             Some((place, _)) => listed[place + 1..].to_vec(),
             None => {
@@ -326,9 +364,55 @@ impl Follower<'_> {
                     .collect()
             }
         };
-        let later = later.into_iter().filter(|sibling| Some(sibling.identity) != known).collect();
-        let parts = found.into_iter().map(|(_, part)| part).collect();
+        let later = self.without_copies(later, opened.as_ref())?;
+        let parts = found.into_iter().filter_map(|(_, part)| part).collect();
         Ok(Some(Chain { parts, later, base: opened, losses }))
+    }
+
+    /// Whether a plain file begins as the one that the cursor is about, and ends before its place.
+    fn is_shorter(&self, opened: &Opened, cursor: &Cursor) -> Result<bool, FollowError> {
+        let compression = Compression::of(&opened.file)?;
+        if compression != Compression::None || opened.size >= cursor.offset {
+            return Ok(false);
+        }
+        let file = opened.file.try_clone().map_err(ContentError::Read)?;
+        let mut content = Content::open(file, compression)?;
+        Ok(cursor.head.begins(&mut content).map_err(ContentError::Read)?)
+    }
+
+    /// Leaves those out that the file itself is being copied to, and is not emptied yet: they hold
+    /// what it holds.
+    fn without_copies(
+        &self,
+        later: Vec<Sibling>,
+        base: Option<&Base>,
+    ) -> Result<Vec<Sibling>, FollowError> {
+        let Some(Base { opened: base, head }) = base else { return Ok(later) };
+        let mut kept = Vec::new();
+        for sibling in later {
+            let is_copy = sibling.size <= base.size
+                && match open(&sibling.path, self.folders) {
+                    Ok(copy) => same_until(&copy, base, head).map_err(ContentError::Read)?,
+                    // Told of when its turn comes.
+                    Err(_) => false,
+                };
+            if !is_copy {
+                kept.push(sibling);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The file itself from its beginning; none where it was emptied since it was looked at, or is
+    /// empty: then it may be filled, copied and emptied before anybody sees it.
+    fn base(&self, path: &Path, base: Base) -> Result<Option<Part>, FollowError> {
+        let file = base.opened.file.try_clone().map_err(ContentError::Read)?;
+        let compression = Compression::of(&file)?;
+        let mut content = Content::open(file, compression)?;
+        if !base.head.begins(&mut content).map_err(ContentError::Read)? {
+            return Ok(None);
+        }
+        self.whole(path, base.opened).map(Some)
     }
 
     /// The file at the cursor's place; itself, where it is not the one.
@@ -347,9 +431,12 @@ impl Follower<'_> {
             let file = opened.file.try_clone().map_err(ContentError::Read)?;
             Ok(Content::open(file, compression)?)
         };
-        if !cursor.is_about(&mut content()?, self.stop).map_err(ContentError::Read)? {
+        let about = cursor.head.begins(&mut content()?).map_err(ContentError::Read)?
+            && cursor.follows(&mut content()?, self.stop).map_err(ContentError::Read)?;
+        if !about {
             return Ok(Err(opened));
         }
+        let head = Print::of_head(&mut content()?).map_err(ContentError::Read)?;
         let mut content = content()?;
         if !content.skip_to(cursor.offset, self.stop).map_err(ContentError::Read)? {
             return Ok(Err(opened));
@@ -357,6 +444,7 @@ impl Follower<'_> {
         let cursor = Cursor {
             device: opened.identity.device,
             inode: opened.identity.inode,
+            head,
             ..cursor.clone()
         };
         let path = path.to_owned();
@@ -407,7 +495,9 @@ impl Follower<'_> {
             if opened.is_none() && later.is_empty() {
                 return Err(OpenError::Absent.into());
             }
-            return Ok(Chain { parts: Vec::new(), later, base: opened, losses: Vec::new() });
+            let base = opened.map(Base::of).transpose()?;
+            let later = self.without_copies(later, base.as_ref())?;
+            return Ok(Chain { parts: Vec::new(), later, base, losses: Vec::new() });
         }
         Err(FollowError::Moving)
     }
@@ -435,10 +525,41 @@ impl Follower<'_> {
                 }
             }
         }
-        let content = Content::open(opened.file, compression)?;
-        cursor.mark(content, offset).map_err(ContentError::Read)?;
+        let mut content = Content::open(opened.file, compression)?;
+        cursor.head = Print::of_head(&mut content).map_err(ContentError::Read)?;
+        cursor.offset = offset;
+        if compression == Compression::None {
+            cursor.tail = before(&mut content, offset).map_err(ContentError::Read)?;
+        }
         Ok(Turn { cursor: Some(cursor), finished: true, ..Turn::default() })
     }
+}
+
+impl Base {
+    fn of(opened: Opened) -> Result<Self, FollowError> {
+        let file = opened.file.try_clone().map_err(ContentError::Read)?;
+        let compression = Compression::of(&file)?;
+        let mut content = Content::open(file, compression)?;
+        let head = Print::of_head(&mut content).map_err(ContentError::Read)?;
+        Ok(Self { opened, head })
+    }
+}
+
+/// Whether a plain file holds what the beginning of another holds, by the beginning and the end of it.
+fn same_until(copy: &Opened, whole: &Opened, head: &Print) -> io::Result<bool> {
+    let plain = |opened: &Opened| opened.file.try_clone().map(Content::Plain);
+    let length = copy.size;
+    if length == 0 || length > whole.size || head.is_empty() {
+        return Ok(false);
+    }
+    let mut begin = plain(copy)?;
+    begin.skip_to(0, &|| false)?;
+    // A copy that is shorter than the print has less of the same.
+    let short = length < head.length() as u64;
+    if !short && !head.begins(&mut begin)? {
+        return Ok(false);
+    }
+    Ok(before(&mut plain(copy)?, length)? == before(&mut plain(whole)?, length)?)
 }
 
 impl Chain {
