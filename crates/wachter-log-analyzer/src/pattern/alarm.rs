@@ -51,6 +51,7 @@ pub struct Alarms {
     blackouts: BTreeMap<String, i64>,
     touches: u64,
     forgotten: Forgotten,
+    begun: usize,
     found: Vec<Finding>,
 }
 
@@ -113,6 +114,7 @@ impl Alarms {
             blackouts: state.blackouts,
             touches: 0,
             forgotten: Forgotten::default(),
+            begun: 0,
             found: Vec::new(),
         };
         for (alarm, subject, window) in state.windows {
@@ -174,10 +176,11 @@ impl Alarms {
         if self.blackouts.get(&fingerprint).is_some_and(|until| moment < *until) {
             return;
         }
-        if self.found.len() >= self.limits.findings {
+        if self.begun >= self.limits.findings {
             self.forgotten.unreported += 1;
             return;
         }
+        self.begun += 1;
         let blackout = milliseconds(alarm.blackout) / 1_000;
         if blackout > 0 {
             self.blackouts.insert(fingerprint.clone(), moment.saturating_add(blackout));

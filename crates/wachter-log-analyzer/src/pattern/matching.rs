@@ -70,9 +70,10 @@ impl PatternSet {
         for prepared in &set.patterns {
             prepared.check()?;
             let Pattern { name, alarms, .. } = &prepared.pattern;
-            for name in std::iter::once(name).chain(alarms.iter().map(|alarm| &alarm.name)) {
-                // A pattern may be called as its one alarm.
-                if !names.insert(name) && !(alarms.len() == 1 && *name == alarms[0].name) {
+            // A pattern may be called as one of its own alarms.
+            let others = alarms.iter().map(|alarm| &alarm.name).filter(|other| *other != name);
+            for name in std::iter::once(name).chain(others) {
+                if !names.insert(name) {
                     return Err(PatternError::Twice(name.clone()));
                 }
             }

@@ -50,7 +50,7 @@ pub(crate) fn read<'a>(
         Some(second) if !is_address(first) && is_address(second) => (second, Some(first)),
         _ => (first, None),
     };
-    let user = words.last().filter(|user| *user != b"-");
+    let user = words.next_back().filter(|user| *user != b"-");
     let mut scan = Scan::new(&line[end + 1..]);
     scan.spaces();
     let request = quoted(&mut scan)?;

@@ -324,10 +324,10 @@ impl Follower<'_> {
                     found = Some((place, Some(part)));
                     break;
                 }
-                Ok(Err(opened)) if shorter.is_none() => {
-                    if self.is_shorter(&opened, cursor).unwrap_or(false) {
-                        shorter = Some((place, None));
-                    }
+                Ok(Err(opened))
+                    if shorter.is_none() && self.is_shorter(&opened, cursor).unwrap_or(false) =>
+                {
+                    shorter = Some((place, None));
                 }
                 _ => {}
             }

@@ -185,3 +185,77 @@ fn record(entry: &ExportEntry) -> Entry<'_> {
     };
     Entry { record, text: message, request: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A program in the place of `journalctl` that knows three entries, the cursors `a` to `c`.
+    fn program(folder: &std::path::Path, after: &str) -> String {
+        let path = folder.join("journalctl");
+        let entry = |cursor: &str, message: &str| {
+            format!(
+                "__CURSOR={cursor}\\n__REALTIME_TIMESTAMP=1700000000000000\\nSYSLOG_IDENTIFIER=sshd\\n_PID=7\\n_HOSTNAME=h\\nMESSAGE={message}\\n\\n"
+            )
+        };
+        let (a, b, c) = (entry("a", "one"), entry("b", "two"), entry("c", "three"));
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in\n*--cursor=a) printf '{a}{b}{c}' ;;\n*--cursor=c) printf '{c}' ;;\n\
+             *--cursor=gone) printf '{b}{c}' ;;\n*--lines=1) printf '{c}' ;;\n*) printf '{a}{b}{c}' ;;\nesac\n{after}\n"
+        );
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// What was read, where it goes on, and how much is known to be lost.
+    fn read(cursor: Option<&str>, all: bool, most: u64, after: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let program = program(folder.path(), after);
+        let journal = Journal { program: &program, message: 100, stop: &|| false };
+        let cursor = cursor.map(|cursor| JournalCursor(cursor.to_owned()));
+        let mut seen = Vec::new();
+        let turn = journal.turn(cursor.as_ref(), all, most, &mut |entry| {
+            let Record { program, process, host, .. } = entry.record;
+            assert_eq!((program, process, host), (Some("sshd"), Some(7), Some("h")));
+            seen.push(String::from_utf8_lossy(entry.record.message).into_owned());
+        });
+        match turn {
+            Ok(turn) => {
+                let place = turn.cursor.map_or(String::new(), |cursor| cursor.0);
+                let end = if turn.finished { "" } else { " …" };
+                format!("{} > {place}{end} {}", seen.join(" "), turn.losses.len())
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn entries_after_the_cursor() {
+        const ALL: u64 = 1 << 20;
+        for (cursor, all, most, after, expected) in [
+            (None, true, ALL, "", "one two three > c 0"),
+            (None, false, ALL, "", " > c 0"),
+            (Some("a"), false, ALL, "", "two three > c 0"),
+            (Some("c"), false, ALL, "", " > c 0"),
+            (Some("gone"), false, ALL, "", "two three > c 1"),
+            (Some("a"), false, 1, "", "two > b … 0"),
+            (Some("a"), false, 1, "exec sleep 60", "two > b … 0"),
+            (None, true, ALL, "printf 'MESSAGE=cut'", "the journal's export ends within an entry"),
+            (
+                Some("c"),
+                true,
+                ALL,
+                "echo no permission >&2; exit 1",
+                "`journalctl` failed: no permission; grant the group `systemd-journal`",
+            ),
+        ] {
+            assert_eq!(read(cursor, all, most, after), expected, "{cursor:?} {after}");
+        }
+        let journal = Journal { program: "/none", message: 100, stop: &|| false };
+        let error = journal.turn(None, true, 1, &mut |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "`/none` cannot be started; grant it under `exec`");
+    }
+}

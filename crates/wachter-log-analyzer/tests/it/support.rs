@@ -36,9 +36,22 @@ impl Host {
         &mut self.input
     }
 
+    pub(crate) fn input_value(&self) -> Value {
+        self.input.clone()
+    }
+
     /// One run after the one before.
     pub(crate) fn run(&mut self) -> &Finished {
-        let harness = Harness::new().input(self.input.clone());
+        self.run_with(Harness::new())
+    }
+
+    /// One run that an event woke.
+    pub(crate) fn run_for(&mut self, event: Value) -> &Finished {
+        self.run_with(Harness::new().event(event))
+    }
+
+    fn run_with(&mut self, harness: Harness) -> &Finished {
+        let harness = harness.input(self.input.clone());
         let harness = match &self.last {
             Some(last) => harness.after(last),
             None => harness,

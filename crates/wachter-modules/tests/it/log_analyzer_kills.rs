@@ -29,7 +29,7 @@ fn write_until(stop: &AtomicBool, base: &Path) -> u64 {
         if written % LINES == 0 {
             shift(base);
             let rotated = with_number(base, 1);
-            if written / LINES % 2 == 0 {
+            if (written / LINES).is_multiple_of(2) {
                 fs::rename(base, rotated).unwrap();
                 file = File::options().append(true).create(true).open(base).unwrap();
             } else {
