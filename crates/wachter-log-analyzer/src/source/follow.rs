@@ -152,10 +152,13 @@ impl Follower<'_> {
                         }
                     },
                     None => match base_opened.take() {
-                        Some(found) => match self.base(base, found)? {
-                            Some(part) => part,
+                        Some(found) => match self.base(base, found) {
+                            Ok(Some(part)) => part,
                             // It was copied and emptied since: the copy is found in the next turn.
-                            None => return Ok(turn),
+                            Ok(None) => return Ok(turn),
+                            // What was read counts; the next turn begins with the error.
+                            Err(_) if turn.read > 0 => return Ok(turn),
+                            Err(error) => return Err(error),
                         },
                         None => break,
                     },
@@ -238,6 +241,8 @@ impl Follower<'_> {
                     turn.losses.push(Loss { bytes: None, why });
                     break true;
                 }
+                // What was read counts; the next turn begins with the error.
+                Err(_) if turn.read + (at.0 - started) > 0 => break false,
                 Err(error) => return Err(ContentError::Read(error).into()),
             }
         };

@@ -70,8 +70,7 @@ impl Journal<'_> {
     /// but the last.
     ///
     /// # Errors
-    /// `journalctl` cannot be started, fails, or writes something else. What was visited before has
-    /// its cursor lost: the caller gives the run up.
+    /// `journalctl` cannot be started, fails, or writes something else, before anything was visited.
     pub(crate) fn turn(
         &self,
         cursor: Option<&JournalCursor>,
@@ -90,7 +89,16 @@ impl Journal<'_> {
             if turn.read >= most || (self.stop)() {
                 return Ok(turn);
             }
-            let Some(entry) = ExportEntry::read(&mut source, limits, &FIELDS)? else { break };
+            let entry = match ExportEntry::read(&mut source, limits, &FIELDS) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                // What was read counts; the next run begins with the error.
+                Err(error) if turn.entries > 0 => {
+                    turn.said = error.to_string();
+                    return Ok(turn);
+                }
+                Err(error) => return Err(error.into()),
+            };
             let place = entry.get("__CURSOR").and_then(|place| std::str::from_utf8(place).ok());
             let place = place.map(|place| JournalCursor(place.to_owned()));
             // The entry that the cursor is about comes first, if the journal has it still.
@@ -243,7 +251,14 @@ mod tests {
             (Some("gone"), false, ALL, "", "two three > c 1"),
             (Some("a"), false, 1, "", "two > b … 0"),
             (Some("a"), false, 1, "exec sleep 60", "two > b … 0"),
-            (None, true, ALL, "printf 'MESSAGE=cut'", "the journal's export ends within an entry"),
+            (None, true, ALL, "printf 'MESSAGE=cut'", "one two three > c … 0"),
+            (
+                Some("c"),
+                true,
+                ALL,
+                "printf 'MESSAGE=cut'",
+                "the journal's export ends within an entry",
+            ),
             (
                 Some("c"),
                 true,
