@@ -125,7 +125,7 @@ fn main() {
             println!("{:.1} times as fast", mine / other);
         }
         None => {
-            println!("fail2ban-regex is not here; name the unpacked package by WACHTER_FAIL2BAN")
+            println!("fail2ban-regex is not here; name the unpacked package by WACHTER_FAIL2BAN");
         }
     }
 }

@@ -167,12 +167,21 @@ fn say(context: &Context<State>, told: &Told) {
 
 fn report(state: &State, told: &Told, forgotten: pattern::Forgotten) -> Report {
     let open: Vec<_> = state.alarms.open().chain(state.problems.open()).collect();
-    let mut message = format!("Read {} records of {} logs", told.totals.records, told.logs);
+    let counted = |count: u64, one: &str, more: &str| match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {more}"),
+    };
+    let mut message = format!(
+        "Read {} of {}",
+        counted(told.totals.records, "record", "records"),
+        counted(told.logs as u64, "log", "logs")
+    );
     if told.behind > 0 {
         message.push_str(&format!("; {} bytes are left to the next run", told.behind));
     }
     if !open.is_empty() {
-        message.push_str(&format!("; {} problems are open", open.len()));
+        let open = counted(open.len() as u64, "problem is", "problems are");
+        message.push_str(&format!("; {open} open"));
     }
     match &told.missing[..] {
         [] => {}

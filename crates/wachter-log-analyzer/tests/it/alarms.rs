@@ -14,7 +14,7 @@ struct Story {
 }
 
 impl Story {
-    fn new(input: Value) -> Self {
+    fn new(input: &Value) -> Self {
         Self { host: Host::new(input) }
     }
 
@@ -42,7 +42,7 @@ const FAILED: &str = "Failed password for invalid user bob from 203.0.113.9 port
 
 #[test]
 fn one_finding_when_it_begins_and_one_when_it_ends() {
-    let mut story = Story::new(json!({}));
+    let mut story = Story::new(&json!({}));
     story.says(&[(3_595, FAILED); 5]);
     assert_eq!(story.run(), Vec::<String>::new());
     story.says(&[(3_590, FAILED)]);
@@ -55,7 +55,7 @@ fn one_finding_when_it_begins_and_one_when_it_ends() {
 
 #[test]
 fn what_has_been_quiet_has_ended() {
-    let mut story = Story::new(json!({}));
+    let mut story = Story::new(&json!({}));
     story.says(&[(3_700, FAILED); 6]);
     assert_eq!(story.run(), ["+ssh-brute-force:203.0.113.9", "-ssh-brute-force:203.0.113.9"]);
     let finished = story.host.run();
@@ -64,7 +64,7 @@ fn what_has_been_quiet_has_ended() {
 
 #[test]
 fn a_finding_says_what_happened_and_shows_it() {
-    let mut story = Story::new(json!({}));
+    let mut story = Story::new(&json!({}));
     let line = "Failed password for ro\x1b[0mot from 2001:db8:1:2::7 port 1 ssh2";
     story.says(&[(9, line); 8]);
     let finished = story.host.run();
@@ -81,7 +81,7 @@ fn a_finding_says_what_happened_and_shows_it() {
 
 #[test]
 fn a_slow_guesser_and_a_list_of_names_are_seen() {
-    let mut story = Story::new(json!({}));
+    let mut story = Story::new(&json!({}));
     let slow: Vec<_> = (0..12).rev().map(|turn| (turn * 1_500 + 10, FAILED)).collect();
     story.says(&slow);
     assert_eq!(story.run(), ["+ssh-brute-force-slow:203.0.113.9"]);
@@ -99,7 +99,7 @@ fn a_slow_guesser_and_a_list_of_names_are_seen() {
 
 #[test]
 fn a_clock_that_is_set_back_does_not_blind_it() {
-    let mut story = Story::new(json!({}));
+    let mut story = Story::new(&json!({}));
     story.says(&[(10, FAILED); 5]);
     story.says(&[(7_200, FAILED); 7]);
     assert_eq!(story.run()[0], "+ssh-brute-force:203.0.113.9");
@@ -107,7 +107,7 @@ fn a_clock_that_is_set_back_does_not_blind_it() {
 
 #[test]
 fn a_verdict_ends_a_finding_for_long() {
-    let mut story = Story::new(json!({}));
+    let mut story = Story::new(&json!({}));
     story.says(&[(9, FAILED); 6]);
     assert_eq!(story.run(), ["+ssh-brute-force:203.0.113.9"]);
     let fingerprint = "ssh-brute-force:203.0.113.9";
@@ -122,7 +122,7 @@ fn a_verdict_ends_a_finding_for_long() {
 
 #[test]
 fn patterns_of_ones_own_and_without_those_that_ship() {
-    let mut story = Story::new(json!({
+    let mut story = Story::new(&json!({
         "without": ["ssh-login-failed"],
         "patterns": [{
             "name": "doors",
@@ -149,7 +149,7 @@ fn patterns_of_ones_own_and_without_those_that_ship() {
 
 #[test]
 fn a_dry_run_is_like_any_other_and_keeps_nothing() {
-    let story = Story::new(json!({}));
+    let story = Story::new(&json!({}));
     story.says(&[(9, FAILED); 6]);
     let harness = Harness::new().input(story.host.input_value()).dry_run();
     let finished = harness.run(&wachter_log_analyzer::LogAnalyzer);

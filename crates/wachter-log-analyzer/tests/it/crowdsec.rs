@@ -180,7 +180,7 @@ fn found(case: &Path, wanted: &BTreeSet<String>) -> Alerts {
         let line = config.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap().trim().trim_matches('"').to_owned()
     };
-    let mut host = Host::new(json!({}));
+    let mut host = Host::new(&json!({}));
     std::fs::copy(case.join(field("log_file:")), host.path("app.log")).unwrap();
     let path = host.path("app.log");
     host.input()["sources"] = json!([{ "path": path, "program": field("log_type:") }]);

@@ -28,7 +28,7 @@ fn peak() -> u64 {
 
 #[test]
 fn a_line_of_100_megabytes_is_cut_and_counted() {
-    let mut host = Host::new(json!({ "limits": { "read": "256MiB" } }));
+    let mut host = Host::new(&json!({ "limits": { "read": "256MiB" } }));
     let mut file = File::create(host.path("app.log")).unwrap();
     file.write_all(b"before\n").unwrap();
     let block = vec![b'x'; 1 << 20];
@@ -47,7 +47,7 @@ fn a_line_of_100_megabytes_is_cut_and_counted() {
 
 #[test]
 fn a_long_line_over_many_runs_is_one_cut() {
-    let mut host = Host::new(json!({ "limits": { "read": "1MiB" } }));
+    let mut host = Host::new(&json!({ "limits": { "read": "1MiB" } }));
     let mut text = vec![b'x'; 5 << 20];
     text.extend_from_slice(b"\nafter\n");
     fs::write(host.path("app.log"), &text).unwrap();
@@ -62,7 +62,7 @@ fn a_long_line_over_many_runs_is_one_cut() {
 
 #[test]
 fn bytes_that_are_no_text_are_read() {
-    let mut host = Host::new(json!({}));
+    let mut host = Host::new(&json!({}));
     let mut text = Vec::new();
     for byte in 0..=255_u8 {
         text.extend_from_slice(&[byte, 0, 0xff, 0xc3, 0x28, 0x1b]);
@@ -86,7 +86,7 @@ fn bytes_that_are_no_text_are_read() {
 
 #[test]
 fn a_log_that_grows_faster_than_it_is_read_is_reported_once() {
-    let mut host = Host::new(json!({
+    let mut host = Host::new(&json!({
         "limits": { "read": "256KiB" },
         "behind": { "raise": "1MiB", "resolve": "1KiB" },
     }));
@@ -121,7 +121,7 @@ fn a_log_that_grows_faster_than_it_is_read_is_reported_once() {
 
 #[test]
 fn what_is_no_file_any_more_is_reported_and_never_waited_for() {
-    let mut host = Host::new(json!({}));
+    let mut host = Host::new(&json!({}));
     let path = host.path("app.log");
     let outside = tempfile::tempdir().unwrap();
     let secret = outside.path().join("secret");
@@ -160,7 +160,7 @@ fn what_is_no_file_any_more_is_reported_and_never_waited_for() {
 
 #[test]
 fn a_bomb_is_given_up_and_said() {
-    let mut host = Host::new(json!({ "limits": { "decompressed": "8MiB" } }));
+    let mut host = Host::new(&json!({ "limits": { "decompressed": "8MiB" } }));
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     let block = b"Nov 22 10:00:00 h app[1]: nothing to see here, over and over\n".repeat(16 << 10);
     for _ in 0..64 {
@@ -196,7 +196,7 @@ fn archives_that_are_damaged_or_unknown_are_said() {
             "is compressed with xz, which is not read",
         ),
     ] {
-        let mut host = Host::new(json!({}));
+        let mut host = Host::new(&json!({}));
         fs::write(host.path("app.log"), "x\n").unwrap();
         host.run();
         fs::remove_file(host.path("app.log")).unwrap();
@@ -211,7 +211,7 @@ fn archives_that_are_damaged_or_unknown_are_said() {
 
 #[test]
 fn a_storm_of_rotations_loses_nothing() {
-    let mut host = Host::new(json!({}));
+    let mut host = Host::new(&json!({}));
     fs::write(host.path("app.log"), "").unwrap();
     host.run();
     let mut lines = 0;
@@ -233,14 +233,14 @@ fn a_storm_of_rotations_loses_nothing() {
 
 #[test]
 fn a_flood_of_addresses_is_bounded_and_said() {
-    let mut host = Host::new(json!({ "limits": { "subjects": 500, "open": 50, "findings": 100 } }));
+    let mut host =
+        Host::new(&json!({ "limits": { "subjects": 500, "open": 50, "findings": 100 } }));
     let mut text = String::new();
     for address in 0..3_000 {
         let (high, low) = (address / 250, address % 250);
         for port in 0..2 {
             text.push_str(&format!(
-                "Nov 22 10:00:{:02} h sshd[1]: Failed password for root from 10.1.{high}.{low} port {port} ssh2\n",
-                port
+                "Nov 22 10:00:0{port} h sshd[1]: Failed password for root from 10.1.{high}.{low} port {port} ssh2\n"
             ));
         }
     }

@@ -39,7 +39,7 @@ struct Log {
 
 impl Log {
     fn new() -> Self {
-        Self { host: Host::new(json!({})), written: 0 }
+        Self { host: Host::new(&json!({})), written: 0 }
     }
 
     fn base(&self) -> PathBuf {

@@ -14,7 +14,7 @@ pub(crate) struct Host {
 impl Host {
     /// `input` is completed with the folder, with logs begun at their beginning, and with records
     /// that are complete at once.
-    pub(crate) fn new(input: Value) -> Self {
+    pub(crate) fn new(input: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut whole = json!({
             "folders": [folder.path()],
