@@ -12,6 +12,6 @@ mod source;
 
 pub use module::{Behind, InputLimits, Judgement, LogAnalyzer, Source, Start, Verdict};
 pub use pattern::{
-    Alarm, Alarms, Limits, Match, Pattern, PatternError, PatternSet, Requests, shipped,
+    Alarm, AlarmLimits, Alarms, Match, Pattern, PatternError, PatternSet, Requests, shipped,
 };
 pub use record::{Calendar, Entry, Record, Request};

@@ -55,7 +55,7 @@ impl Module for LogAnalyzer {
             deadline.duration_since(std::time::SystemTime::now()).unwrap_or_default() <= margin
         };
 
-        let limits = pattern::Limits {
+        let limits = pattern::AlarmLimits {
             subjects: size(input.limits.subjects),
             open: size(input.limits.open),
             findings: size(input.limits.findings),

@@ -14,7 +14,7 @@ use super::window::Window;
 
 /// How much is kept of what matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct AlarmLimits {
     /// Subjects of alarms that are counted at a time.
     pub subjects: usize,
     /// Findings that are open at a time.
@@ -23,7 +23,7 @@ pub struct Limits {
     pub findings: usize,
 }
 
-impl Limits {
+impl AlarmLimits {
     /// What is kept where nothing is said: less than 400 KiB of state.
     pub const DEFAULT: Self = Self { subjects: 2_000, open: 500, findings: 200 };
 }
@@ -43,7 +43,7 @@ pub(crate) struct Forgotten {
 /// ended, none between.
 #[derive(Debug)]
 pub struct Alarms {
-    limits: Limits,
+    limits: AlarmLimits,
     now: Timestamp,
     windows: HashMap<Key, Counted>,
     open: BTreeMap<String, Open>,
@@ -105,7 +105,7 @@ const FORGOTTEN_PART: usize = 16;
 
 impl Alarms {
     /// Goes on from a state.
-    pub(crate) fn new(state: State, limits: Limits, now: Timestamp) -> Self {
+    pub(crate) fn new(state: State, limits: AlarmLimits, now: Timestamp) -> Self {
         let mut alarms = Self {
             limits,
             now,

@@ -5,9 +5,9 @@
 //! finding when there is enough and one more when it has been quiet for long enough.
 //!
 //! # Limits
-//! - Subjects that are counted: [`Limits::subjects`]; the least recent is forgotten for a new one, and
+//! - Subjects that are counted: [`AlarmLimits::subjects`]; the least recent is forgotten for a new one, and
 //!   how many were is said.
-//! - Findings that are open: [`Limits::open`].
+//! - Findings that are open: [`AlarmLimits::open`].
 //! - Entries of one window: the alarm's `count`, 1,000 at most.
 //! - A program that expressions are gathered for: 1,000 names; others share one set.
 //!
@@ -24,7 +24,7 @@ mod shipped;
 mod template;
 mod window;
 
-pub use alarm::{Alarms, Limits};
+pub use alarm::{AlarmLimits, Alarms};
 pub(crate) use alarm::{Forgotten, State};
 pub use document::{Alarm, Pattern, PatternError, Requests};
 pub(crate) use evidence::shown;
