@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 9] = [
+const BENCHMARKS: [Benchmark; 11] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -68,6 +68,16 @@ const BENCHMARKS: [Benchmark; 9] = [
         name: "log patterns: lines a second, beside fail2ban-regex",
         package: "wachter-log-analyzer",
         target: ["--bench", "patterns"],
+    },
+    Benchmark {
+        name: "templates: of log lines, how well and how fast, beside Drain3",
+        package: "wachter-log-analyzer",
+        target: ["--bench", "templates"],
+    },
+    Benchmark {
+        name: "anomalies: which faults in made logs are told, and what else",
+        package: "wachter-log-analyzer",
+        target: ["--bench", "anomalies"],
     },
 ];
 

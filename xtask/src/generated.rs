@@ -36,6 +36,10 @@ const WRITING_TESTS: &[WritingTest] = &[
     WritingTest { package: "wachter-api", test: "the_page_lists_every_endpoint" },
     WritingTest { package: "wachter-config", test: "the_schemas_and_the_reference_are_current" },
     WritingTest { package: "wachter", test: "the_reference_of_commands_is_current" },
+    WritingTest {
+        package: "wachter-log-analyzer",
+        test: "faults_are_told_and_little_else_and_the_drawing_is_current",
+    },
 ];
 
 /// Makes a [`WritingTest`] write.

@@ -5,12 +5,17 @@
 //! - Memory has a limit that no log can raise.
 //! - The same records in the same order give the same findings.
 
+mod anomaly;
+mod model;
 mod module;
 mod pattern;
 mod record;
 mod source;
+mod template;
 
-pub use module::{Behind, InputLimits, Judgement, LogAnalyzer, Source, Start, Verdict};
+pub use anomaly::{AnomalyKind, Verdict};
+pub use model::{Anomaly, Evidence, Limits, Model, Progress, Template};
+pub use module::{Behind, InputLimits, Judgement, LogAnalyzer, Source, Start};
 pub use pattern::{
     Alarm, AlarmLimits, Alarms, Match, Pattern, PatternError, PatternSet, Requests, shipped,
 };

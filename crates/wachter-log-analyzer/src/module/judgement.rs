@@ -1,6 +1,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::anomaly::Verdict;
+
 /// What a person said about a finding: the data of an event `finding.judged`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Judgement {
@@ -8,16 +10,6 @@ pub struct Judgement {
     pub fingerprint: String,
     /// What it was.
     pub verdict: Verdict,
-}
-
-/// What a finding was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// There was no problem.
-    FalsePositive,
-    /// There was one.
-    Confirmed,
 }
 
 impl Judgement {

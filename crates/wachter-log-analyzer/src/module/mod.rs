@@ -5,6 +5,7 @@
 //!   it began, and no line counts twice.
 //! - It says what it could not read, and how much it left out.
 
+mod anomalies;
 mod input;
 mod judgement;
 mod problems;
@@ -19,12 +20,14 @@ use serde_json::{Value, json};
 use wachter_model::Topic;
 use wachter_module::{Context, Module, ModuleError, Report};
 
+use crate::anomaly::Verdict;
+use crate::model::Model;
 use crate::pattern::{self, Alarms, Pattern, PatternSet};
 use crate::source::real_folders;
 
 use input::Input;
 pub use input::{Behind, InputLimits, Source, Start};
-pub use judgement::{Judgement, Verdict};
+pub use judgement::Judgement;
 use reading::{Reading, Told};
 use state::{State, VERSION};
 
@@ -61,12 +64,22 @@ impl Module for LogAnalyzer {
             findings: size(input.limits.findings),
         };
         let mut alarms = Alarms::new(std::mem::take(&mut state.alarms), limits, now);
-        if let Some(Judgement { fingerprint, verdict: Verdict::FalsePositive }) =
+        let mut model =
+            state.model.take().unwrap_or_else(|| Model::new(crate::model::Limits::default()));
+        let mut findings = Vec::new();
+        if let Some(Judgement { fingerprint, verdict }) =
             context.event().and_then(Judgement::of_event)
         {
-            alarms.silence(&fingerprint);
+            model.judge(&fingerprint, verdict);
+            if verdict == Verdict::FalsePositive {
+                alarms.silence(&fingerprint);
+                findings.extend(state.anomalies.silence(&fingerprint));
+            }
         }
+        let mut last = Timestamp::MIN;
         let mut records = |entry: &crate::Entry<'_>| {
+            last = last.max(entry.record.time.unwrap_or(Timestamp::MIN).min(now));
+            model.observe(&entry.record);
             set.find(entry, |found| alarms.take(&set, found));
         };
         let folders = real_folders(&input.folders);
@@ -75,8 +88,13 @@ impl Module for LogAnalyzer {
         reading.read(&input.sources(journalctl), JOURNALCTL, &mut records);
         let told = reading.conclude();
 
-        let (findings, kept, mut forgotten) = alarms.conclude();
+        let (found, kept, mut forgotten) = alarms.conclude();
+        findings.extend(found);
         state.alarms = kept;
+        // While a log is behind, the hours after what was read are not silent: they are not read.
+        let until = if told.behind > 0 && last > Timestamp::MIN { last } else { now };
+        findings.extend(state.anomalies.take(model.conclude(until), now));
+        state.model = Some(model);
         state.ran = now.as_millisecond();
         fit(&mut state, &mut forgotten)?;
         for finding in told.findings.iter().chain(&findings) {
@@ -134,7 +152,7 @@ fn patterns(input: &Input) -> Result<PatternSet, ModuleError> {
 /// Makes the state small enough: what was counted least recently is forgotten first.
 fn fit(state: &mut State, forgotten: &mut pattern::Forgotten) -> Result<(), ModuleError> {
     loop {
-        let size = serde_json::to_string(state)?.len();
+        let size = serde_json::to_string(&(&state.files, &state.alarms))?.len();
         if size <= MAX_STATE {
             return Ok(());
         }
@@ -166,7 +184,8 @@ fn say(context: &Context<State>, told: &Told) {
 }
 
 fn report(state: &State, told: &Told, forgotten: pattern::Forgotten) -> Report {
-    let open: Vec<_> = state.alarms.open().chain(state.problems.open()).collect();
+    let open = state.alarms.open().chain(state.problems.open());
+    let open: Vec<_> = open.chain(state.anomalies.open()).collect();
     let counted = |count: u64, one: &str, more: &str| match count {
         1 => format!("1 {one}"),
         _ => format!("{count} {more}"),

@@ -3,12 +3,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::anomalies::Anomalies;
 use super::problems::Problems;
+use crate::model::Model;
 use crate::pattern;
 use crate::source::{Cursor, JournalCursor};
 
 /// What is kept from run to run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
     /// Of which version of this module the rest is.
@@ -26,6 +28,10 @@ pub struct State {
     pub(crate) totals: Totals,
     pub(crate) alarms: pattern::State,
     pub(crate) problems: Problems,
+    /// What was learned.
+    pub(crate) model: Option<Model>,
+    /// What is out of the ordinary.
+    pub(crate) anomalies: Anomalies,
 }
 
 /// The version of the state that this module writes.

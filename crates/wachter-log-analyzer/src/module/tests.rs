@@ -55,7 +55,7 @@ fn findings_have_the_types_that_the_manifest_names() {
     let mut kinds: BTreeSet<_> = alarms.map(|alarm| alarm.kind.to_string()).collect();
     let problems = [Kind::Behind, Kind::Lost, Kind::Unreadable];
     kinds.extend(problems.map(|kind| kind.topic().to_owned()));
-    kinds.insert(OWN.to_owned());
+    kinds.extend([OWN.to_owned(), anomalies::TOPIC.to_owned()]);
     assert_eq!(emits, kinds);
 }
 
