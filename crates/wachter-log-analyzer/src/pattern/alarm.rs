@@ -75,7 +75,8 @@ struct Key {
 struct Counted {
     window: Window,
     touched: u64,
-    lines: VecDeque<String>,
+    /// As they were written, their beginnings.
+    lines: VecDeque<Vec<u8>>,
 }
 
 /// A problem that was reported.
@@ -158,7 +159,9 @@ impl Alarms {
         if counted.lines.len() == MAX_LINES {
             counted.lines.pop_front();
         }
-        counted.lines.push_back(shown(found.entry().text, MAX_LINE));
+        // Made fit to be shown only where it is: most lines never are.
+        let text = found.entry().text;
+        counted.lines.push_back(text[..text.len().min(4 * MAX_LINE + 1)].to_vec());
         let within = milliseconds(alarm.within);
         let count = usize::try_from(alarm.count).unwrap_or(usize::MAX).max(1);
         let enough = counted.window.add(time.as_millisecond(), value, count, within);
@@ -187,6 +190,7 @@ impl Alarms {
         }
         let (first, last) = counted.window.bounds();
         let count = counted.window.len();
+        let lines: Vec<_> = counted.lines.iter().map(|line| shown(line, MAX_LINE)).collect();
         self.found.push(Finding {
             kind: alarm.kind.clone(),
             severity: alarm.severity,
@@ -200,7 +204,7 @@ impl Alarms {
                 "count": count,
                 "first": said(first),
                 "last": said(last),
-                "lines": counted.lines,
+                "lines": lines,
             }),
             resolved: false,
         });
