@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 11] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -63,6 +63,11 @@ const BENCHMARKS: [Benchmark; 10] = [
         name: "node: ready with a long journal, reload with many agents, idle",
         package: "wachter",
         target: ["--bench", "node"],
+    },
+    Benchmark {
+        name: "log patterns: lines a second, beside fail2ban-regex",
+        package: "wachter-log-analyzer",
+        target: ["--bench", "patterns"],
     },
     Benchmark {
         name: "templates: of log lines, how well and how fast, beside Drain3",

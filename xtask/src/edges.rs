@@ -62,7 +62,7 @@ const TABLE: &[(&str, May)] = &[
     ("wachter-azure", Use(&[])),
     ("wachter-notify", Use(&[])),
     ("wachter-scan", Use(&["wachter-module", "wachter-expression"])),
-    ("wachter-log-analyzer", Use(&["wachter-module"])),
+    ("wachter-log-analyzer", Use(&["wachter-document", "wachter-module"])),
     ("wachter-modules", Use(&["wachter-log-analyzer", "wachter-module", "wachter-scan"])),
     (
         "wachter",

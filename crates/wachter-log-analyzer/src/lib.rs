@@ -7,9 +7,16 @@
 
 mod anomaly;
 mod model;
+mod module;
+mod pattern;
 mod record;
+mod source;
 mod template;
 
 pub use anomaly::{AnomalyKind, Verdict};
 pub use model::{Anomaly, Evidence, Limits, Model, Progress, Template};
-pub use record::Record;
+pub use module::{Behind, InputLimits, Judgement, LogAnalyzer, Source, Start};
+pub use pattern::{
+    Alarm, AlarmLimits, Alarms, Match, Pattern, PatternError, PatternSet, Requests, shipped,
+};
+pub use record::{Calendar, Entry, Record, Request};

@@ -1,4 +1,17 @@
+mod bytes;
+mod header;
+mod json;
+mod lines;
+mod multi_line;
+mod request;
+mod time;
+
 use jiff::Timestamp;
+
+pub use header::Entry;
+pub(crate) use lines::{Cut, FIRST, LAST, Raw, Records, Step};
+pub use request::Request;
+pub use time::Calendar;
 
 /// One record of a log: a line, or the lines that belong together.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use wachter_log_analyzer::LogAnalyzer;
 use wachter_module::protocol::Manifest;
 
 use crate::system_monitor::SystemMonitor;
@@ -27,7 +28,8 @@ macro_rules! builtin {
 }
 
 /// Every module of this executable. A new one is one line here and one folder in `modules`.
-pub(crate) const BUILTINS: &[Builtin] = &[builtin!("system-monitor", SystemMonitor)];
+pub(crate) const BUILTINS: &[Builtin] =
+    &[builtin!("log-analyzer", LogAnalyzer), builtin!("system-monitor", SystemMonitor)];
 
 impl Builtin {
     /// The module of a name.

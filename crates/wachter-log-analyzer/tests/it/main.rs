@@ -3,8 +3,13 @@
 #![allow(clippy::print_stdout, reason = "what is skipped, and how good it was, is told")]
 
 mod accuracy;
+mod alarms;
 mod anomalies;
+mod crowdsec;
 mod evaluation;
 mod generator;
+mod hostile;
 mod loghub;
 mod model;
+mod rotation;
+mod support;

@@ -1,6 +1,8 @@
 //! The executable as a node starts it.
 #![allow(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
+mod log_analyzer_kills;
+
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
@@ -27,9 +29,10 @@ fn the_list_is_json() {
     let output = modules(&["--list"], "");
     assert!(output.status.success());
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(list[0]["name"], "system-monitor");
-    assert_eq!(list[0]["manifest"]["capabilities"][0], "system.monitor");
-    assert_eq!(list[0]["input_schema"]["type"], "object");
+    let list = list.as_array().unwrap();
+    let monitor = list.iter().find(|module| module["name"] == "system-monitor").unwrap();
+    assert_eq!(monitor["manifest"]["capabilities"][0], "system.monitor");
+    assert_eq!(monitor["input_schema"]["type"], "object");
 }
 
 #[test]
@@ -55,8 +58,5 @@ fn an_unknown_module_is_a_usage_error() {
     assert_eq!(output.status.code(), Some(64));
     assert!(output.stdout.is_empty());
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        told.contains("there is no module `sytem-monitor`; known modules are system-monitor"),
-        "{told}"
-    );
+    assert!(told.contains("there is no module `sytem-monitor`; known modules are "), "{told}");
 }
