@@ -154,9 +154,9 @@ fn complete(units: &mut [Unit], properties: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::write_program;
     use super::*;
     use proptest::prelude::*;
-    use std::os::unix::fs::PermissionsExt as _;
     use wachter_protocol::HostView;
 
     const LIST: &str = r#"[{"unit":"ssh.service","load":"loaded","active":"active","sub":"running","description":"OpenBSD Secure Shell server"},
@@ -169,10 +169,7 @@ mod tests {
     fn host(script: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("run/systemd/system")).unwrap();
-        std::fs::create_dir_all(folder.path().join("usr/bin")).unwrap();
-        let program = folder.path().join(SYSTEMCTL);
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&folder.path().join(SYSTEMCTL), script);
         folder
     }
 

@@ -10,6 +10,15 @@ pub struct Clock {
     pub taken: Moment,
     /// Something keeps it in step with other clocks.
     pub synchronized: bool,
+    /// How well; left out where the node may not ask the kernel itself, as under systemd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discipline: Option<Discipline>,
+}
+
+/// How well the kernel's clock is kept in step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Discipline {
     /// How far it is off, where the kernel itself corrects it. Programs that steer it themselves leave
     /// it at 0.
     pub offset_nanoseconds: i64,

@@ -20,7 +20,7 @@ mod units;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use clock::Clock;
+pub use clock::{Clock, Discipline};
 pub use cpu::{Core, Cpu, CpuTimes, LoadAverages};
 pub use disks::{Disk, Disks, Transfers};
 pub use memory::{Memory, Paging};

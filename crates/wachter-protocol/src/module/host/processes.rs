@@ -54,7 +54,8 @@ pub struct Process {
     /// Open files, 65536 at most; left out where the node may not look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descriptors: Option<u32>,
-    /// How many files it may have open; left out where there is no limit.
+    /// How many files it may have open; left out where there is no limit, and where it has fewer than 64
+    /// open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descriptors_most: Option<u64>,
     /// What it has read from disks and written to them; left out where the node may not look.
