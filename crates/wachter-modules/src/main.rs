@@ -8,8 +8,11 @@
 //! - Nothing here is linked into the node: a module is reached by the module protocol only.
 //! - A module has no other way to know the host than its request.
 
+mod alarms;
 mod builtin;
+mod history;
 mod system_monitor;
+mod trend;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};

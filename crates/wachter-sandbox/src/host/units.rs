@@ -50,7 +50,7 @@ pub(super) fn sample(root: &HostRoot, taken: &Moment, missing: &mut Missing<'_>)
             "{} units are left out, {MAX_UNITS} are the most",
             units.len() - MAX_UNITS
         ));
-        units.sort_by_key(|unit| rank(unit));
+        units.sort_by_key(rank);
         units.truncate(MAX_UNITS);
     }
     units.sort_by(|one, other| one.name.cmp(&other.name));
