@@ -1,8 +1,10 @@
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use wachter_module::protocol::Manifest;
 
+use crate::certificate_monitor::CertificateMonitor;
 use crate::system_monitor::SystemMonitor;
 
 /// A module that is part of this executable.
@@ -27,7 +29,10 @@ macro_rules! builtin {
 }
 
 /// Every module of this executable. A new one is one line here and one folder in `modules`.
-pub(crate) const BUILTINS: &[Builtin] = &[builtin!("system-monitor", SystemMonitor)];
+pub(crate) const BUILTINS: &[Builtin] = &[
+    builtin!("system-monitor", SystemMonitor),
+    builtin!("certificate-monitor", CertificateMonitor { now: SystemTime::now }),
+];
 
 impl Builtin {
     /// The module of a name.

@@ -52,7 +52,7 @@ pub(super) fn measure(
         tell_failed(unit, is_failed, alarms);
         match unit.restarts {
             Some(restarts) => {
-                judge_restarts(unit, restarts, first, hours, &view.taken, input, alarms)
+                judge_restarts(unit, restarts, first, hours, &view.taken, input, alarms);
             }
             // Of a unit that is not running it is not asked.
             None => alarms.unknown(UNIT_RESTARTING, &unit.name),

@@ -65,18 +65,24 @@ pub(super) fn sample(
     }
     processes.truncate(MAX_REPORTED);
     processes.sort_by_key(|process| process.pid);
-    for process in &mut processes {
-        complete(root, &proc, process, text);
-    }
-    let closed = processes.iter().filter(|process| process.descriptors.is_none()).count();
-    if closed > 0 {
-        missing.say(format_args!("this user may not see the open files of {closed} processes"));
-    }
-    // A thread of the kernel has none of its own, and its file can be read all the same.
-    let closed = processes.iter().filter(|process| process.io.is_none()).count();
-    if closed > 0 {
+    // What has ended in the meantime is no process any more.
+    processes.retain_mut(|process| complete(root, &proc, process, text).is_some());
+    // What is dead has no files, and nothing to hide.
+    let closed = |told: fn(&Process) -> bool| {
+        processes.iter().filter(|process| process.state != "Z" && !told(process)).count()
+    };
+    let (files, io) =
+        (closed(|process| process.descriptors.is_some()), closed(|process| process.io.is_some()));
+    if files > 0 {
         missing.say(format_args!(
-            "this user may not see what {closed} processes read from disks and write to them"
+            "this user may not see the open files of {files} of {} processes",
+            processes.len()
+        ));
+    }
+    if io > 0 {
+        missing.say(format_args!(
+            "this user may not see what {io} of {} processes read from disks and write to them",
+            processes.len()
         ));
     }
     Some(Processes { taken: taken.clone(), total, open_files: open_files(root), processes })
@@ -137,9 +143,14 @@ fn base(root: &HostRoot, proc: &OwnedFd, pid: u32, text: &mut Vec<u8>) -> Option
     parse_stat(&Folder::open(proc, pid, text)?.read("stat")?, pid, root)
 }
 
-/// What other files tell, each where it can be read.
-fn complete(root: &HostRoot, proc: &OwnedFd, process: &mut Process, text: &mut Vec<u8>) {
-    let Some(mut folder) = Folder::open(proc, process.pid, text) else { return };
+/// What other files tell, each where it can be read; none for a process that has ended.
+fn complete(
+    root: &HostRoot,
+    proc: &OwnedFd,
+    process: &mut Process,
+    text: &mut Vec<u8>,
+) -> Option<()> {
+    let mut folder = Folder::open(proc, process.pid, text)?;
     if let Some(status) = folder.read("status") {
         (process.user, process.swapped_bytes) = parse_status(&status);
     }
@@ -153,6 +164,7 @@ fn complete(root: &HostRoot, proc: &OwnedFd, process: &mut Process, text: &mut V
     if process.descriptors >= Some(FEW_DESCRIPTORS) {
         process.descriptors_most = folder.read("limits").as_deref().and_then(parse_limit);
     }
+    Some(())
 }
 
 /// proc_pid_stat(5). The name stands in parentheses and may hold anything, parentheses too: the
@@ -313,8 +325,8 @@ mod tests {
         assert_eq!((first.descriptors_most, first.swapped_bytes), (Some(1_024), 8_192));
         assert_eq!(processes.open_files, Some(OpenFiles { open: 413, most: 2_466_170 }));
         assert_eq!((second.user, &second.cgroup, second.descriptors), (None, &None, None));
-        assert!(missing[0].contains("open files of 1 processes"), "{missing:?}");
-        assert!(missing[1].contains("what 1 processes read from disks"), "{missing:?}");
+        assert!(missing[0].contains("open files of 1 of 2 processes"), "{missing:?}");
+        assert!(missing[1].contains("what 1 of 2 processes read from disks"), "{missing:?}");
     }
 
     #[test]
