@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use wachter_module::protocol::Manifest;
 
 use crate::certificate_monitor::CertificateMonitor;
+use crate::disk_health::DiskHealth;
 use crate::system_monitor::SystemMonitor;
 
 /// A module that is part of this executable.
@@ -32,6 +33,7 @@ macro_rules! builtin {
 pub(crate) const BUILTINS: &[Builtin] = &[
     builtin!("system-monitor", SystemMonitor),
     builtin!("certificate-monitor", CertificateMonitor { now: SystemTime::now }),
+    builtin!("disk-health", DiskHealth { now: SystemTime::now }),
 ];
 
 impl Builtin {

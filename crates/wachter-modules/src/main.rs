@@ -11,6 +11,7 @@
 mod alarms;
 mod builtin;
 mod certificate_monitor;
+mod disk_health;
 mod history;
 mod system_monitor;
 mod trend;

@@ -56,7 +56,7 @@ fn an_unknown_module_is_a_usage_error() {
     assert!(output.stdout.is_empty());
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(
-        told.contains("there is no module `sytem-monitor`; known modules are system-monitor, certificate-monitor"),
+        told.contains("there is no module `sytem-monitor`; known modules are system-monitor, certificate-monitor, disk-health"),
         "{told}"
     );
 }
