@@ -125,6 +125,31 @@ impl Past {
         filling
     }
 
+    /// Records a share that comes and goes, 0 to 1, and tells its medians and where it is going, in
+    /// percent. None where there is no time of day, or no room.
+    pub(super) fn trend(&mut self, name: &str, now: &Moment, used_share: f64) -> Option<Value> {
+        let minute = now.unix_milliseconds? / 60_000;
+        if !self.series.contains_key(name) && self.series.len() >= MAX_SERIES {
+            return None;
+        }
+        let series = &mut self.series.entry(name.to_owned()).or_default().series;
+        // A tenth of a percent is enough, and short in the state.
+        series.record(minute, millionths(used_share) / 1_000 * 1_000);
+        let middle = |scale: Scale| {
+            let mut values: Vec<_> = series.points(scale).iter().map(|(_, value)| *value).collect();
+            (!values.is_empty()).then(|| median(&mut values) / FULL * 100.0)
+        };
+        let slope = Trend::through(&series.points(Scale::Day))
+            .filter(|trend| trend.slope_low > 0.0 || trend.slope_high < 0.0)
+            .map(|trend| trend.slope * DAY / FULL * 100.0);
+        Some(json!({
+            "hour_median_percent": middle(Scale::Hour),
+            "day_median_percent": middle(Scale::Day),
+            "month_median_percent": middle(Scale::Month),
+            "percent_a_day": slope,
+        }))
+    }
+
     /// Forgets what has not been seen for a week.
     pub(super) fn forget(&mut self, now: &Moment) {
         let Some(minute) = now.unix_milliseconds.map(|time| time / 60_000) else { return };

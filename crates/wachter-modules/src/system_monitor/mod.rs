@@ -144,6 +144,15 @@ impl Module for SystemMonitor {
         );
         add("clock", views.clock.as_ref().map(|view| clock::measure(view, &input, &mut alarms)));
 
+        let now = views.taken();
+        for view in ["cpu", "memory"] {
+            if let Some(summary) = output.get_mut(view)
+                && let Some(percent) = summary["used_percent"].as_f64()
+            {
+                summary["trend"] = json!(state.past.trend(view, &now, percent / 100.0));
+            }
+        }
+
         for finding in alarms.into_findings() {
             context.finding(finding);
         }

@@ -411,6 +411,29 @@ fn what_fills_is_foreseen_from_run_to_run() {
 }
 
 #[test]
+fn what_comes_and_goes_has_a_trend() {
+    let memory = |minute: u64| Memory {
+        taken: moment(minute * 60_000),
+        total_bytes: 10_000,
+        available_bytes: 8_000 - minute * 10 - (minute % 2) * 100,
+        ..Memory::default()
+    };
+    let mut finished = Harness::new().host(&memory(0)).run(&SystemMonitor);
+    for minute in 1..120 {
+        finished = Harness::new().host(&memory(minute)).after(&finished).run(&SystemMonitor);
+    }
+    let trend = &finished.result.output["memory"]["trend"];
+    let number = |name: &str| trend[name].as_f64().unwrap();
+    // A tenth of a percent a minute: the last hour lies around minute 90, all of it around minute 60.
+    assert!((number("hour_median_percent") - 29.5).abs() < 1.0, "{trend}");
+    assert!((number("day_median_percent") - 26.5).abs() < 1.0, "{trend}");
+    assert!((number("percent_a_day") - 144.0).abs() < 5.0, "{trend}");
+    // Of too little, nothing is said.
+    let first = Harness::new().host(&memory(0)).run(&SystemMonitor);
+    assert_eq!(first.result.output["memory"]["trend"]["percent_a_day"], Value::Null);
+}
+
+#[test]
 fn a_state_stays_as_small_as_it_says() {
     let mount = |number: u32| Mount { target: format!("/mnt/{number:0>60}"), ..mount("/", 50, 50) };
     let many: Vec<_> = (0..256).map(mount).collect();
