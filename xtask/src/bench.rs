@@ -23,11 +23,16 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 11] = [
+const BENCHMARKS: [Benchmark; 12] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
         target: ["--bench", "launch"],
+    },
+    Benchmark {
+        name: "views: what each view of the host costs",
+        package: "wachter-sandbox",
+        target: ["--bench", "views"],
     },
     Benchmark {
         name: "release: poll, verify and take a release, beside `git ls-remote`",

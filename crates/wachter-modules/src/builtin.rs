@@ -1,9 +1,12 @@
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use wachter_log_analyzer::LogAnalyzer;
 use wachter_module::protocol::Manifest;
 
+use crate::certificate_monitor::CertificateMonitor;
+use crate::disk_health::DiskHealth;
 use crate::system_monitor::SystemMonitor;
 
 /// A module that is part of this executable.
@@ -28,8 +31,12 @@ macro_rules! builtin {
 }
 
 /// Every module of this executable. A new one is one line here and one folder in `modules`.
-pub(crate) const BUILTINS: &[Builtin] =
-    &[builtin!("log-analyzer", LogAnalyzer), builtin!("system-monitor", SystemMonitor)];
+pub(crate) const BUILTINS: &[Builtin] = &[
+    builtin!("system-monitor", SystemMonitor),
+    builtin!("log-analyzer", LogAnalyzer),
+    builtin!("certificate-monitor", CertificateMonitor { now: SystemTime::now }),
+    builtin!("disk-health", DiskHealth { now: SystemTime::now }),
+];
 
 impl Builtin {
     /// The module of a name.

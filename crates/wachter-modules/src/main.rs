@@ -6,10 +6,15 @@
 //!
 //! # Invariants
 //! - Nothing here is linked into the node: a module is reached by the module protocol only.
-//! - A module has no other way to know the host than its request.
+//! - A module has no other way to know the host than its request and the files that it was granted.
 
+mod alarms;
 mod builtin;
+mod certificate_monitor;
+mod disk_health;
+mod history;
 mod system_monitor;
+mod trend;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};

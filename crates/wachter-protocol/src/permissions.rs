@@ -56,6 +56,30 @@ pub enum HostView {
     Network,
     /// Temperatures and fans.
     Sensors,
+    /// Block devices and what they read and write.
+    Disks,
+    /// Sockets by state, and the ports that are listened on.
+    Sockets,
+    /// Units of systemd.
+    Units,
+    /// Whether the time of day is kept in step.
+    Clock,
+}
+
+impl HostView {
+    /// Every view.
+    pub const ALL: [Self; 10] = [
+        Self::Cpu,
+        Self::Memory,
+        Self::Processes,
+        Self::Mounts,
+        Self::Network,
+        Self::Sensors,
+        Self::Disks,
+        Self::Sockets,
+        Self::Units,
+        Self::Clock,
+    ];
 }
 
 impl fmt::Display for HostView {
@@ -67,6 +91,10 @@ impl fmt::Display for HostView {
             Self::Mounts => "mounts",
             Self::Network => "network",
             Self::Sensors => "sensors",
+            Self::Disks => "disks",
+            Self::Sockets => "sockets",
+            Self::Units => "units",
+            Self::Clock => "clock",
         })
     }
 }

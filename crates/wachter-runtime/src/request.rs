@@ -62,3 +62,38 @@ pub fn order(request: &RunRequest, egress: &Egress, now: Timestamp) -> RunOrder 
         egress: egress.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wachter_protocol::HostView;
+
+    #[test]
+    fn a_run_is_handed_the_views_that_it_was_granted_and_no_others() {
+        for (asked, expected) in
+            [("[]", &[][..]), ("[memory, cpu]", &[HostView::Cpu, HostView::Memory][..])]
+        {
+            let manifest = Manifest::read(&format!(
+                "name: a\nversion: '1'\nruntime: {{ kind: process, entrypoint: a }}\npermissions: {{ host: {asked} }}\n"
+            ))
+            .unwrap();
+            let run = RunId::new();
+            let digest = Digest::of(b"a");
+            let request = RunRequest {
+                run,
+                idempotency_key: IdempotencyKey::of_run(run),
+                cause: Cause::AdHoc,
+                digest,
+                grant: Grant::for_development(digest, &manifest).unwrap(),
+                manifest,
+                input: Value::Null,
+                event: None,
+                state: Value::Null,
+                dry_run: false,
+            };
+            let order = order(&request, &Egress::default(), Timestamp::now());
+            let views: Vec<_> = order.request.host.views.into_keys().collect();
+            assert_eq!(views, expected, "{asked}");
+        }
+    }
+}

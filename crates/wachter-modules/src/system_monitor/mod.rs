@@ -1,25 +1,30 @@
 //! `system-monitor`: measures the host and reports what runs full, hot or behind.
 //!
 //! Everything it knows of the host is in the views that the node hands in. What it keeps from run
-//! to run is the open problems, and the counters that rates are computed from.
+//! to run is the open problems, the counters that rates are computed from, and the past of what can run
+//! full.
 
-mod alarms;
+mod clock;
 mod cpu;
 mod disks;
+mod filling;
 mod input;
 mod memory;
+mod mounts;
 mod network;
 mod processes;
 mod sensors;
+mod sockets;
+mod units;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use wachter_module::host::{self, View, ViewError};
+use wachter_module::host::{self, Moment, View, ViewError};
 use wachter_module::{Context, Module, ModuleError, Report};
 
-use alarms::{Alarms, Open};
+use crate::alarms::{self, Alarms, Standing};
 use input::Input;
 
 /// The module.
@@ -27,15 +32,24 @@ pub(crate) struct SystemMonitor;
 
 /// What is kept from run to run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct State {
-    /// The problems that were reported and have not been resolved.
-    #[serde(default)]
-    open: Open,
+    standing: Standing,
+    /// What could run full.
+    past: filling::Past,
     /// The counters of the last run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<cpu::Before>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<memory::Before>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<network::Before>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disks: Option<disks::Before>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sockets: Option<sockets::Before>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    units: Option<units::Before>,
 }
 
 /// What one measurement adds to the report.
@@ -66,6 +80,10 @@ impl Module for SystemMonitor {
             network: seen(context, &mut unseen)?,
             processes: seen(context, &mut unseen)?,
             sensors: seen(context, &mut unseen)?,
+            disks: seen(context, &mut unseen)?,
+            sockets: seen(context, &mut unseen)?,
+            units: seen(context, &mut unseen)?,
+            clock: seen(context, &mut unseen)?,
         };
         if views.none() {
             return Err(ModuleError::failed(
@@ -75,8 +93,8 @@ impl Module for SystemMonitor {
         let mut missing: Vec<String> = context.missing().to_vec();
         missing.extend(unseen);
 
-        let State { mut open, cpu, network } = std::mem::take(&mut context.state);
-        let mut alarms = Alarms::new(&mut open);
+        let mut state = std::mem::take(&mut context.state);
+        let mut alarms = Alarms::new(&mut state.standing, views.taken());
         let mut output = Map::new();
         let mut metrics = Vec::new();
         let mut add = |view: &str, measured: Option<Measured>| {
@@ -85,27 +103,55 @@ impl Module for SystemMonitor {
                 metrics.extend(more);
             }
         };
+        let (cpu, memory) = (state.cpu.as_ref(), state.memory.as_ref());
+        add("cpu", views.cpu.as_ref().map(|view| cpu::measure(view, cpu, &input, &mut alarms)));
         add(
-            "cpu",
-            views.cpu.as_ref().map(|view| cpu::measure(view, cpu.as_ref(), &input, &mut alarms)),
+            "memory",
+            views.memory.as_ref().map(|view| memory::measure(view, memory, &input, &mut alarms)),
         );
-        add("memory", views.memory.map(|view| memory::measure(&view, &input, &mut alarms)));
-        add("mounts", views.mounts.as_ref().map(|view| disks::measure(view, &input, &mut alarms)));
+        let past = &mut state.past;
+        add(
+            "mounts",
+            views.mounts.as_ref().map(|view| mounts::measure(view, past, &input, &mut alarms)),
+        );
+        let before = state.disks.as_ref();
+        add(
+            "disks",
+            views.disks.as_ref().map(|view| disks::measure(view, before, &input, &mut alarms)),
+        );
+        let before = state.network.as_ref();
         add(
             "network",
-            views
-                .network
-                .as_ref()
-                .map(|view| network::measure(view, network.as_ref(), &input, &mut alarms)),
+            views.network.as_ref().map(|view| network::measure(view, before, &input, &mut alarms)),
+        );
+        let before = state.sockets.as_ref();
+        add(
+            "sockets",
+            views.sockets.as_ref().map(|view| sockets::measure(view, before, &input, &mut alarms)),
         );
         add(
             "processes",
             views.processes.as_ref().map(|view| processes::measure(view, &input, &mut alarms)),
         );
+        let before = &mut state.units;
+        add(
+            "units",
+            views.units.as_ref().map(|view| units::measure(view, before, &input, &mut alarms)),
+        );
         add(
             "sensors",
             views.sensors.as_ref().map(|view| sensors::measure(view, &input, &mut alarms)),
         );
+        add("clock", views.clock.as_ref().map(|view| clock::measure(view, &input, &mut alarms)));
+
+        let now = views.taken();
+        for view in ["cpu", "memory"] {
+            if let Some(summary) = output.get_mut(view)
+                && let Some(percent) = summary["used_percent"].as_f64()
+            {
+                summary["trend"] = json!(state.past.trend(view, &now, percent / 100.0));
+            }
+        }
 
         for finding in alarms.into_findings() {
             context.finding(finding);
@@ -119,15 +165,20 @@ impl Module for SystemMonitor {
                 }
             }
         }
-        output.insert("open".to_owned(), json!(open.keys().collect::<Vec<_>>()));
+        output.insert("open".to_owned(), json!(state.standing.open.keys().collect::<Vec<_>>()));
         output.insert("missing".to_owned(), json!(missing));
-        let message = sentence(&open, &missing);
+        let message = sentence(&state.standing, &missing);
         // A view that is missing once must not cost the rates of the run after.
-        context.state = State {
-            open,
-            cpu: views.cpu.map(cpu::Before::from).or(cpu),
-            network: views.network.map(network::Before::from).or(network),
+        state.cpu = views.cpu.map(cpu::Before::from).or(state.cpu);
+        let memory = state.memory.take();
+        state.memory = match views.memory {
+            Some(view) => Some(memory::Before::after(view, memory)),
+            None => memory,
         };
+        state.network = views.network.map(network::Before::from).or(state.network);
+        state.disks = views.disks.map(disks::Before::from).or(state.disks);
+        state.sockets = views.sockets.map(sockets::Before::from).or(state.sockets);
+        context.state = state;
         Ok(Report::unchanged().message(message).output(output))
     }
 
@@ -145,6 +196,10 @@ struct Views {
     network: Option<host::Network>,
     processes: Option<host::Processes>,
     sensors: Option<host::Sensors>,
+    disks: Option<host::Disks>,
+    sockets: Option<host::Sockets>,
+    units: Option<host::Units>,
+    clock: Option<host::Clock>,
 }
 
 impl Views {
@@ -155,6 +210,26 @@ impl Views {
             && self.network.is_none()
             && self.processes.is_none()
             && self.sensors.is_none()
+            && self.disks.is_none()
+            && self.sockets.is_none()
+            && self.units.is_none()
+            && self.clock.is_none()
+    }
+
+    /// When they were taken, which is at one moment.
+    fn taken(&self) -> Moment {
+        let moments = [
+            self.cpu.as_ref().map(|view| &view.taken),
+            self.memory.as_ref().map(|view| &view.taken),
+            self.mounts.as_ref().map(|view| &view.taken),
+            self.network.as_ref().map(|view| &view.taken),
+            self.processes.as_ref().map(|view| &view.taken),
+            self.disks.as_ref().map(|view| &view.taken),
+            self.sockets.as_ref().map(|view| &view.taken),
+            self.units.as_ref().map(|view| &view.taken),
+            self.clock.as_ref().map(|view| &view.taken),
+        ];
+        moments.into_iter().flatten().next().cloned().unwrap_or_default()
     }
 }
 
@@ -178,9 +253,9 @@ fn seen<T: View>(
     }
 }
 
-fn sentence(open: &Open, missing: &[String]) -> String {
+fn sentence(standing: &Standing, missing: &[String]) -> String {
     let mut kinds = BTreeMap::<&str, usize>::new();
-    for fingerprint in open.keys() {
+    for fingerprint in standing.open.keys() {
         let kind = fingerprint.split(':').next().unwrap_or_default();
         *kinds.entry(kind).or_default() += 1;
     }

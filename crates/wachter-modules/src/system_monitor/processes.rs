@@ -7,12 +7,18 @@ use wachter_module::host::Processes;
 
 use super::alarms::{Alarms, Kind};
 use super::input::Input;
-use super::{Measured, Metric};
+use super::{Measured, Metric, float};
 
 pub(super) const ZOMBIES: Kind = Kind {
     topic: "processes.zombie",
     severity: Severity::Low,
     what: "dead processes are not collected",
+};
+
+pub(super) const DESCRIPTORS: Kind = Kind {
+    topic: "descriptors.exhausted",
+    severity: Severity::High,
+    what: "% of the files that may be open are",
 };
 
 /// How many processes the output names.
@@ -31,6 +37,25 @@ pub(super) fn measure(view: &Processes, input: &Input, alarms: &mut Alarms<'_>) 
         let labels = vec![("state", (*state).to_owned())];
         metrics.push(Metric { name: "processes_by_state", value: f64::from(*count), labels });
     }
+    if let Some(files) = view.open_files {
+        metrics.push(Metric { name: "open_files", value: float(files.open), labels: vec![] });
+        if files.most > 0 {
+            let percent = float(files.open) / float(files.most) * 100.0;
+            alarms.judge(DESCRIPTORS, "host", percent, input.descriptors_used_percent);
+        }
+    }
+    for process in &view.processes {
+        let (Some(open), Some(most)) = (process.descriptors, process.descriptors_most) else {
+            continue;
+        };
+        if most > 0 {
+            let subject = format!("{}[{}]", process.name, process.pid);
+            let percent = f64::from(open) / float(most) * 100.0;
+            alarms.judge(DESCRIPTORS, &subject, percent, input.descriptors_used_percent);
+        }
+    }
+    // What has so few open that its limit is not asked for is near none.
+    alarms.end_unseen(DESCRIPTORS);
     let mut largest: Vec<_> = view.processes.iter().collect();
     largest.sort_by_key(|process| (Reverse(process.resident_bytes), process.pid));
     let largest: Vec<Value> = largest

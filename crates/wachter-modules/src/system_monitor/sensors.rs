@@ -2,8 +2,8 @@ use serde_json::json;
 use wachter_module::Severity;
 use wachter_module::host::Sensors;
 
-use super::alarms::{Alarms, Kind};
-use super::input::{Input, Threshold};
+use super::alarms::{Alarms, Kind, Threshold};
+use super::input::Input;
 use super::{Measured, Metric, float};
 
 pub(super) const TEMPERATURE_HIGH: Kind =

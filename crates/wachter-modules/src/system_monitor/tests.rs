@@ -3,8 +3,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wachter_module::host::{
-    Core, Cpu, CpuTimes, Fan, Interface, LoadAverages, Memory, Moment, Mount, Mounts, Network,
-    Pressure, Process, Processes, Sensors, Space, Temperature, Traffic,
+    Clock, Core, Cpu, CpuTimes, Discipline, Disk, Disks, Fan, Interface, LoadAverages, Memory,
+    Moment, Mount, Mounts, Network, OpenFiles, Paging, Pressure, Process, Processes, Sensors,
+    Sockets, Space, TcpCounters, Temperature, Tracked, Traffic, Transfers, Unit, Units, View,
 };
 use wachter_module::protocol::HostView;
 use wachter_module::{Finding, Harness};
@@ -13,7 +14,8 @@ use super::*;
 use crate::builtin::Builtin;
 
 fn moment(uptime_milliseconds: u64) -> Moment {
-    Moment { boot: "one".to_owned(), uptime_milliseconds }
+    let unix_milliseconds = Some(1_800_000_000_000 + uptime_milliseconds);
+    Moment { boot: "one".to_owned(), uptime_milliseconds, unix_milliseconds }
 }
 
 fn cpu(uptime: u64, busy: u64, load: f64) -> Cpu {
@@ -24,7 +26,7 @@ fn cpu(uptime: u64, busy: u64, load: f64) -> Cpu {
     };
     let cores = vec![Core::default(), Core { number: 1, ..Core::default() }];
     let load = Some(LoadAverages { one: load, five: load, fifteen: load });
-    Cpu { taken: moment(uptime), total, cores, load, pressure: None }
+    Cpu { taken: moment(uptime), total, cores, load, ..Cpu::default() }
 }
 
 fn network(uptime: u64, bytes: u64, errors: u64) -> Network {
@@ -40,7 +42,7 @@ fn mount(target: &str, used: u64, inodes_used: u64) -> Mount {
 }
 
 fn mounts(mounts: &[Mount]) -> Mounts {
-    Mounts { mounts: mounts.to_vec() }
+    Mounts { taken: moment(1_000), mounts: mounts.to_vec() }
 }
 
 fn told<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<String> {
@@ -177,6 +179,274 @@ fn errors_are_counted_a_second() {
     assert_eq!(told, ["", "+network.errors:eth0", "-network.errors:eth0"]);
 }
 
+/// What runs of views tell, one after the other, each with the state of the one before.
+fn story<T: View>(views: &[T]) -> Vec<String> {
+    let mut earlier: Option<wachter_module::Finished> = None;
+    let mut story = Vec::new();
+    for view in views {
+        let mut harness = Harness::new().host(view);
+        if let Some(earlier) = &earlier {
+            harness = harness.after(earlier);
+        }
+        let finished = harness.run(&SystemMonitor);
+        story.push(told(finished.findings()).join(" "));
+        earlier = Some(finished);
+    }
+    story
+}
+
+/// Views a minute apart, made of numbers.
+fn minutes<T, N: Copy>(numbers: &[N], view: impl Fn(Moment, N) -> T) -> Vec<T> {
+    numbers.iter().zip(1..).map(|(number, minute)| view(moment(minute * 60_000), *number)).collect()
+}
+
+#[test]
+fn what_lasts_is_told_and_peaks_are_not() {
+    // Of two cores, so many milliseconds of each minute were taken by others.
+    let stolen = |taken: Moment, stolen| Cpu {
+        total: CpuTimes {
+            stolen_milliseconds: stolen,
+            idle_milliseconds: 2 * taken.uptime_milliseconds - stolen,
+            ..CpuTimes::default()
+        },
+        taken,
+        ..Cpu::default()
+    };
+    let cases = [
+        (vec![0, 20_000, 20_000, 20_000, 20_000], vec!["", "", "", "", ""]),
+        (
+            vec![0, 20_000, 40_000, 60_000, 80_000, 80_000],
+            vec!["", "", "", "+cpu.stolen:cpu", "", "-cpu.stolen:cpu"],
+        ),
+    ];
+    for (counters, expected) in cases {
+        assert_eq!(story(&minutes(&counters, stolen)), expected, "{counters:?}");
+    }
+    let waiting = |taken: Moment, some_microseconds| Cpu {
+        pressure: Some(Pressure { some_microseconds, ..Pressure::default() }),
+        taken,
+        ..Cpu::default()
+    };
+    let counters = [0, 55_000_000, 110_000_000, 165_000_000, 166_000_000];
+    let expected = ["", "", "", "+pressure.high:cpu", "-pressure.high:cpu"];
+    assert_eq!(story(&minutes(&counters, waiting)), expected);
+}
+
+#[test]
+fn memory_that_is_swapped_in_and_processes_that_were_ended() {
+    let paging = |taken, (mebibytes, killed): (u64, u64)| Memory {
+        taken,
+        total_bytes: 100,
+        available_bytes: 50,
+        paging: Some(Paging { swapped_in_bytes: mebibytes << 20, killed, ..Paging::default() }),
+        ..Memory::default()
+    };
+    let counters = [(0, 3), (300, 3), (600, 3), (900, 5), (900, 5)];
+    let expected =
+        ["", "", "", "+memory.swapping:swap +memory.killed:memory", "-memory.swapping:swap"];
+    assert_eq!(story(&minutes(&counters, paging)), expected);
+    // For an hour nothing is ended any more.
+    let counters: Vec<_> = (0..65).map(|minute| (0, u64::from(minute > 1))).collect();
+    let story_of_killed = story(&minutes(&counters, paging));
+    assert_eq!(story_of_killed[2], "+memory.killed:memory");
+    assert_eq!(story_of_killed[62], "-memory.killed:memory", "{story_of_killed:?}");
+    assert!(story_of_killed[3..62].iter().all(String::is_empty), "{story_of_killed:?}");
+    let full = |free| Memory {
+        total_bytes: 100,
+        available_bytes: 50,
+        swap_total_bytes: 100,
+        swap_free_bytes: free,
+        ..Memory::default()
+    };
+    assert_eq!(story(&[full(20), full(25), full(31)]), ["+swap.full:swap", "", "-swap.full:swap"]);
+}
+
+#[test]
+fn a_disk_that_can_do_no_more() {
+    let disk = |taken, (busy_milliseconds, queued_milliseconds): (u64, u64)| {
+        let disk = |name: &str, partition_of: Option<&str>| Disk {
+            name: name.to_owned(),
+            partition_of: partition_of.map(str::to_owned),
+            busy_milliseconds,
+            queued_milliseconds,
+            ..Disk::default()
+        };
+        Disks { taken, disks: vec![disk("sda", None), disk("sda1", Some("sda"))], pressure: None }
+    };
+    for (queue, expected) in [
+        (20, ["", "", "", "+disk.saturated:sda", "-disk.saturated:sda"]),
+        // Always busy, with one request after the other: it could do more.
+        (1, ["", "", "", "", ""]),
+    ] {
+        let busy = [0, 60_000, 120_000, 180_000, 190_000];
+        let counters = busy.map(|busy| (busy, busy * queue));
+        assert_eq!(story(&minutes(&counters, disk)), expected, "{queue}");
+    }
+}
+
+#[test]
+fn sockets_that_run_out() {
+    let sockets = |taken, (waiting, listen_overflows, count): (u64, u64, u64)| Sockets {
+        taken,
+        tcp: [("close-wait".to_owned(), waiting)].into(),
+        counters: Some(TcpCounters { listen_overflows, ..TcpCounters::default() }),
+        tracked: Some(Tracked { count, most: 100 }),
+        ..Sockets::default()
+    };
+    let counters = [(0, 7, 0), (300, 127, 95), (300, 127, 85), (300, 127, 79), (50, 127, 0)];
+    let expected = [
+        "",
+        "+sockets.overflow:tcp +sockets.tracked-full:tracked",
+        "-sockets.overflow:tcp",
+        "+sockets.close-wait:tcp -sockets.tracked-full:tracked",
+        "-sockets.close-wait:tcp",
+    ];
+    assert_eq!(story(&minutes(&counters, sockets)), expected);
+}
+
+#[test]
+fn open_files_that_run_out() {
+    let processes = |descriptors, most, open| Processes {
+        open_files: Some(OpenFiles { open, most: 100 }),
+        processes: vec![Process {
+            pid: 7,
+            name: "web".into(),
+            descriptors: Some(descriptors),
+            descriptors_most: most,
+            ..Process::default()
+        }],
+        ..Processes::default()
+    };
+    let views = [
+        processes(950, Some(1_000), 50),
+        processes(950, Some(2_000), 95),
+        processes(10, None, 10),
+        Processes::default(),
+    ];
+    let expected = [
+        "+descriptors.exhausted:web[7]",
+        "+descriptors.exhausted:host -descriptors.exhausted:web[7]",
+        "-descriptors.exhausted:host",
+        "",
+    ];
+    assert_eq!(story(&views), expected);
+}
+
+#[test]
+fn units_that_failed_or_start_again_and_again() {
+    let unit = |name: &str, active: &str, restarts| Unit {
+        name: name.to_owned(),
+        active: active.to_owned(),
+        result: Some("exit-code".to_owned()),
+        restarts,
+        ..Unit::default()
+    };
+    let view = |taken, (active, restarts): (&str, u64)| Units {
+        taken,
+        total: 2,
+        units: vec![unit("a.service", active, Some(restarts)), unit("b.service", "active", None)],
+    };
+    let runs = [
+        // What happened before the first look is no news.
+        ("active", 50),
+        ("active", 52),
+        ("failed", 54),
+        ("failed", 55),
+        ("active", 55),
+    ];
+    let expected =
+        ["", "", "+unit.failed:a.service", "+unit.restarting:a.service", "-unit.failed:a.service"];
+    assert_eq!(story(&minutes(&runs, view)), expected);
+    // An hour in which it holds ends it.
+    let runs: Vec<_> =
+        (0..130).map(|minute| ("active", if minute < 6 { minute } else { 6 })).collect();
+    let story_of_hours = story(&minutes(&runs, view));
+    assert_eq!(story_of_hours[5], "+unit.restarting:a.service");
+    assert_eq!(story_of_hours[121], "-unit.restarting:a.service", "{story_of_hours:?}");
+    // It was removed.
+    let gone = [view(moment(1), ("failed", 0)), Units { taken: moment(2), ..Units::default() }];
+    assert_eq!(story(&gone), ["+unit.failed:a.service", "-unit.failed:a.service"]);
+    let ignored = Harness::new()
+        .host(&view(moment(1), ("failed", 0)))
+        .input(json!({ "ignore_units": ["a.service"] }))
+        .run(&SystemMonitor);
+    assert_eq!(told(ignored.findings()), Vec::<String>::new());
+    let finished = Harness::new().host(&view(moment(1), ("failed", 0))).run(&SystemMonitor);
+    assert_eq!(finished.findings().next().unwrap().message, "a.service has failed (exit-code)");
+}
+
+#[test]
+fn a_clock_that_nothing_keeps_in_step() {
+    let clock = |taken, synchronized| Clock { taken, synchronized, discipline: None };
+    let mut states = vec![false; 17];
+    states.push(true);
+    let story = story(&minutes(&states, clock));
+    assert_eq!(story.concat(), "+clock.unsynchronized:clock-clock.unsynchronized:clock");
+    assert_eq!((story[15].is_empty(), story[17].is_empty()), (false, false), "{story:?}");
+}
+
+#[test]
+fn what_fills_is_foreseen_from_run_to_run() {
+    let filling = |minute: u64| {
+        let taken = moment(minute * 60_000);
+        let used = 400_000 + minute * 3_000;
+        let (free, total) = (1_000_000 - used, 1_000_000);
+        let bytes = Some(Space { total, free, available: free });
+        Mounts { taken, mounts: vec![Mount { target: "/var".into(), bytes, ..Mount::default() }] }
+    };
+    let mut finished = Harness::new().host(&filling(0)).run(&SystemMonitor);
+    let mut findings = Vec::new();
+    for minute in 1..60 {
+        finished = Harness::new().host(&filling(minute)).after(&finished).run(&SystemMonitor);
+        findings.extend(finished.findings().cloned());
+    }
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(finding.kind.as_str(), "disk.filling");
+    assert_eq!(finding.message, "`/var` will be full in about 3 hours (2 to 3)");
+    assert_eq!(finding.evidence["seen_over"], "hour");
+    let days =
+        finished.result.output["mounts"]["filling"]["/var"]["full_in_days"].as_f64().unwrap();
+    // 423,000 are left, at 3,000 a minute.
+    assert!((days * 1_440.0 - 141.0).abs() < 5.0, "{days}");
+}
+
+#[test]
+fn what_comes_and_goes_has_a_trend() {
+    let memory = |minute: u64| Memory {
+        taken: moment(minute * 60_000),
+        total_bytes: 10_000,
+        available_bytes: 8_000 - minute * 10 - (minute % 2) * 100,
+        ..Memory::default()
+    };
+    let mut finished = Harness::new().host(&memory(0)).run(&SystemMonitor);
+    for minute in 1..120 {
+        finished = Harness::new().host(&memory(minute)).after(&finished).run(&SystemMonitor);
+    }
+    let trend = &finished.result.output["memory"]["trend"];
+    let number = |name: &str| trend[name].as_f64().unwrap();
+    // A tenth of a percent a minute: the last hour lies around minute 90, all of it around minute 60.
+    assert!((number("hour_median_percent") - 29.5).abs() < 1.0, "{trend}");
+    assert!((number("day_median_percent") - 26.5).abs() < 1.0, "{trend}");
+    assert!((number("percent_a_day") - 144.0).abs() < 5.0, "{trend}");
+    // Of too little, nothing is said.
+    let first = Harness::new().host(&memory(0)).run(&SystemMonitor);
+    assert_eq!(first.result.output["memory"]["trend"]["percent_a_day"], Value::Null);
+}
+
+#[test]
+fn a_state_stays_as_small_as_it_says() {
+    let mount = |number: u32| Mount { target: format!("/mnt/{number:0>60}"), ..mount("/", 50, 50) };
+    let many: Vec<_> = (0..256).map(mount).collect();
+    let view = |minute: u64| Mounts { taken: moment(minute * 60_000), mounts: many.clone() };
+    let mut finished = Harness::new().host(&view(0)).run(&SystemMonitor);
+    for minute in 1..4 {
+        finished = Harness::new().host(&view(minute)).after(&finished).run(&SystemMonitor);
+    }
+    let size = json!(finished.result.state).to_string().len();
+    // That each series has 5 KiB at most is a test of its own.
+    assert!(size < 96 * (5 << 10), "{size}");
+}
+
 #[test]
 fn what_could_not_be_seen_is_said() {
     let finished = Harness::new()
@@ -184,11 +454,11 @@ fn what_could_not_be_seen_is_said() {
         .missing("sensors: /sys/class/hwmon cannot be read: not found")
         .run(&SystemMonitor);
     let missing = finished.result.output["missing"].as_array().unwrap();
-    assert_eq!(missing.len(), 5, "{missing:?}");
+    assert_eq!(missing.len(), 9, "{missing:?}");
     let told = finished.result.message.unwrap();
     assert_eq!(
         told,
-        "No open problems; could not be seen: sensors: /sys/class/hwmon cannot be read: not found; and 4 more"
+        "No open problems; could not be seen: sensors: /sys/class/hwmon cannot be read: not found; and 8 more"
     );
     let blind = Harness::new().run(&SystemMonitor);
     assert!(blind.result.message.unwrap().contains("grant `host: [cpu, memory, mounts]`"));
@@ -199,17 +469,31 @@ fn it_changes_nothing_and_says_only_what_its_manifest_names() {
     let manifest = Builtin::find("system-monitor").unwrap().manifest();
     let emits: BTreeSet<_> = manifest.emits.iter().map(ToString::to_string).collect();
     let kinds = [
+        clock::UNSYNCHRONIZED,
+        cpu::CPU_STOLEN,
         cpu::LOAD_HIGH,
-        disks::DISK_FULL,
-        disks::INODES_EXHAUSTED,
+        cpu::PRESSURE_HIGH,
+        disks::DISK_SATURATED,
+        filling::DISK_FILLING,
+        filling::INODES_FILLING,
+        mounts::DISK_FULL,
+        mounts::INODES_EXHAUSTED,
+        memory::MEMORY_KILLED,
         memory::MEMORY_LOW,
+        memory::MEMORY_SWAPPING,
+        memory::SWAP_FULL,
         network::NETWORK_ERRORS,
+        processes::DESCRIPTORS,
         processes::ZOMBIES,
         sensors::TEMPERATURE_HIGH,
+        sockets::CLOSE_WAIT,
+        sockets::OVERFLOW,
+        sockets::TRACKED_FULL,
+        units::UNIT_FAILED,
+        units::UNIT_RESTARTING,
     ];
     assert_eq!(emits, kinds.iter().map(|kind| kind.topic.to_owned()).collect());
-    let all = [HostView::Cpu, HostView::Memory, HostView::Mounts, HostView::Network];
-    assert!(all.iter().all(|view| manifest.permissions.host.contains(view)));
+    assert_eq!(manifest.permissions.host, BTreeSet::from(HostView::ALL));
     let finished = Harness::new().host(&mounts(&[mount("/", 95, 0)])).run(&SystemMonitor);
     assert!(!finished.result.changed);
 }
@@ -218,7 +502,7 @@ fn it_changes_nothing_and_says_only_what_its_manifest_names() {
 fn a_state_of_another_shape_is_forgotten() {
     let finished = Harness::new()
         .host(&mounts(&[mount("/", 95, 0)]))
-        .state(json!({ "open": "none", "cpu": 5 }))
+        .state(json!({ "standing": "none", "cpu": 5 }))
         .run(&SystemMonitor);
     assert_eq!(told(finished.findings()), ["+disk.full:/"]);
 }
@@ -253,12 +537,14 @@ proptest! {
 
 #[test]
 fn the_page_tells_of_every_key_finding_and_metric() {
-    let page = include_str!("../../modules/system-monitor/README.md");
+    let page = include_str!("../../../../docs/src/system-monitor.md");
     let full = view_of_everything(1_000);
     let first = full.run(&SystemMonitor);
     let second = view_of_everything(2_000).after(&first).run(&SystemMonitor);
     let mut names: BTreeSet<String> = second.metrics().map(|metric| metric.name.clone()).collect();
-    assert!(names.len() > 15, "{names:?}");
+    assert!(names.len() > 35, "{names:?}");
+    // A forecast takes more than two runs.
+    names.insert("filesystem_full_days".to_owned());
     names.extend(json!(Input::default()).as_object().unwrap().keys().cloned());
     let manifest = Builtin::find("system-monitor").unwrap().manifest();
     names.extend(manifest.emits.iter().map(ToString::to_string));
@@ -268,15 +554,40 @@ fn the_page_tells_of_every_key_finding_and_metric() {
 }
 
 fn view_of_everything(uptime: u64) -> Harness {
-    let waiting = Some(Pressure { some_percent: 1.0, full_percent: 0.0 });
+    let waiting = Some(Pressure { some_percent: 1.0, ..Pressure::default() });
     let temperature = Temperature { celsius: 40.0, ..Temperature::default() };
     Harness::new()
         .host(&Cpu { pressure: waiting, ..cpu(uptime, uptime, 1.0) })
-        .host(&Memory { total_bytes: 1, pressure: waiting, ..Memory::default() })
+        .host(&Memory {
+            taken: moment(uptime),
+            total_bytes: 1,
+            pressure: waiting,
+            paging: Some(Paging::default()),
+            ..Memory::default()
+        })
+        .host(&Disks {
+            taken: moment(uptime),
+            disks: vec![Disk { reads: Transfers::default(), ..Disk::default() }],
+            pressure: waiting,
+        })
+        .host(&Sockets {
+            taken: moment(uptime),
+            tcp: [("listen".to_owned(), 1)].into(),
+            counters: Some(TcpCounters::default()),
+            tracked: Some(Tracked { count: 1, most: 2 }),
+            ..Sockets::default()
+        })
+        .host(&Units { taken: moment(uptime), ..Units::default() })
+        .host(&Clock {
+            taken: moment(uptime),
+            synchronized: true,
+            discipline: Some(Discipline::default()),
+        })
         .host(&mounts(&[mount("/", 1, 1)]))
         .host(&network(uptime, 0, 0))
         .host(&Processes {
             total: 1,
+            open_files: Some(OpenFiles { open: 1, most: 2 }),
             processes: vec![Process { state: "R".into(), ..Process::default() }],
             ..Processes::default()
         })

@@ -1,23 +1,21 @@
-use wachter_protocol::module::host::{Core, Cpu, CpuTimes, LoadAverages, Pressure};
+use wachter_protocol::module::host::{Core, Cpu, CpuTimes, LoadAverages, Moment, Pressure};
 
 use super::lines::{fraction, number};
-use super::moment;
 use super::root::{HostRoot, Missing};
 
 /// Processor time and load.
-pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Cpu> {
+pub(super) fn sample(root: &HostRoot, taken: &Moment, missing: &mut Missing<'_>) -> Option<Cpu> {
     let text = missing.or_say("proc/stat", root.read("proc/stat"))?;
-    let Some((total, cores)) = parse_stat(&text, root) else {
+    let Some(cpu) = parse_stat(&text, root) else {
         missing.say("/proc/stat has no line `cpu`");
         return None;
     };
     let load = missing.or_say("proc/loadavg", root.read("proc/loadavg"));
     Some(Cpu {
-        taken: moment::sample(root, missing),
-        total,
-        cores,
+        taken: taken.clone(),
         load: load.as_deref().and_then(parse_load),
         pressure: pressure(root, "cpu"),
+        ..cpu
     })
 }
 
@@ -27,13 +25,22 @@ pub(super) fn pressure(root: &HostRoot, resource: &str) -> Option<Pressure> {
     parse_pressure(&root.read(&format!("proc/pressure/{resource}")).ok()?)
 }
 
-/// proc_stat(5): a line for all cores and one for each.
-fn parse_stat(text: &str, root: &HostRoot) -> Option<(CpuTimes, Vec<Core>)> {
+/// proc_stat(5): a line for all cores and one for each, then counters by name.
+fn parse_stat(text: &str, root: &HostRoot) -> Option<Cpu> {
     let mut total = None;
-    let mut cores = Vec::new();
+    let mut cpu = Cpu::default();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
-        let Some(name) = words.next().and_then(|name| name.strip_prefix("cpu")) else { continue };
+        let Some(name) = words.next() else { continue };
+        match name {
+            "ctxt" => cpu.context_switches = number(words.next()),
+            "processes" => cpu.forks = number(words.next()),
+            "procs_blocked" => {
+                cpu.blocked = u32::try_from(number(words.next())).unwrap_or(u32::MAX);
+            }
+            _ => {}
+        }
+        let Some(name) = name.strip_prefix("cpu") else { continue };
         let mut next = || root.milliseconds(number(words.next()));
         let times = CpuTimes {
             user_milliseconds: next(),
@@ -48,10 +55,10 @@ fn parse_stat(text: &str, root: &HostRoot) -> Option<(CpuTimes, Vec<Core>)> {
         if name.is_empty() {
             total = Some(times);
         } else if let Ok(number) = name.parse() {
-            cores.push(Core { number, times });
+            cpu.cores.push(Core { number, times });
         }
     }
-    Some((total?, cores))
+    Some(Cpu { total: total?, ..cpu })
 }
 
 /// proc_loadavg(5): three averages, and more that is not of use.
@@ -70,8 +77,16 @@ fn parse_pressure(text: &str) -> Option<Pressure> {
         let line = text.lines().find_map(|line| line.strip_prefix(kind))?;
         fraction(line.split_ascii_whitespace().find_map(|word| word.strip_prefix("avg10=")))
     };
-    let full_percent = average("full ").unwrap_or(0.0);
-    Some(Pressure { some_percent: average("some ")?, full_percent })
+    let total = |kind: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(kind));
+        number(line.and_then(|line| line.rsplit_once("total=")).map(|(_, total)| total))
+    };
+    Some(Pressure {
+        some_percent: average("some ")?,
+        full_percent: average("full ").unwrap_or(0.0),
+        some_microseconds: total("some "),
+        full_microseconds: total("full "),
+    })
 }
 
 #[cfg(test)]
@@ -86,11 +101,16 @@ cpu3 400 0 100 20000 0 0 0 0 0 0 99 98
 intr 123 4 5
 ctxt 7
 btime 1700000000
+processes 12
+procs_running 1
+procs_blocked 2
 ";
 
     #[test]
     fn cores_and_their_sum() {
-        let (total, cores) = parse_stat(STAT, &HostRoot::at(Path::new("/"))).unwrap();
+        let Cpu { total, cores, context_switches, forks, blocked, .. } =
+            parse_stat(STAT, &HostRoot::at(Path::new("/"))).unwrap();
+        assert_eq!((context_switches, forks, blocked), (7, 12, 2));
         assert_eq!(total.user_milliseconds, 10_000);
         assert_eq!(total.stolen_milliseconds, 80);
         assert_eq!(total.busy_milliseconds(), 10_000 + 200 + 3_000 + 60 + 70 + 80);
@@ -116,9 +136,15 @@ btime 1700000000
         let some = "some avg10=1.25 avg60=0.80 avg300=0.10 total=123456\n";
         let full = "full avg10=0.50 avg60=0.30 avg300=0.00 total=23456\n";
         let both = format!("{some}{full}");
+        let waited = Pressure {
+            some_percent: 1.25,
+            full_percent: 0.5,
+            some_microseconds: 123_456,
+            full_microseconds: 23_456,
+        };
         for (text, expected) in [
-            (both.as_str(), Some(Pressure { some_percent: 1.25, full_percent: 0.5 })),
-            (some, Some(Pressure { some_percent: 1.25, full_percent: 0.0 })),
+            (both.as_str(), Some(waited)),
+            (some, Some(Pressure { full_percent: 0.0, full_microseconds: 0, ..waited })),
             (full, None),
             ("", None),
         ] {

@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use wachter_protocol::module::host::Moment;
 
 use super::lines::fraction;
@@ -11,6 +13,10 @@ pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Moment {
     Moment {
         boot: boot.trim().chars().take(64).collect(),
         uptime_milliseconds: uptime.as_deref().map_or(0, parse),
+        unix_milliseconds: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok()
+            .and_then(|time| u64::try_from(time.as_millis()).ok()),
     }
 }
 

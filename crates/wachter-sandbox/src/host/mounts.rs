@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wachter_protocol::module::host::{Mount, Mounts, Space};
+use wachter_protocol::module::host::{Moment, Mount, Mounts, Space};
 
 use super::root::{HostRoot, Missing};
 
@@ -62,7 +62,7 @@ const REMOTE: [&str; 21] = [
 ];
 
 /// Mounted file systems and their free space.
-pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Mounts> {
+pub(super) fn sample(root: &HostRoot, taken: &Moment, missing: &mut Missing<'_>) -> Option<Mounts> {
     let text = missing.or_say("proc/self/mountinfo", root.read("proc/self/mountinfo"))?;
     let mut found = once_each(text.lines().filter_map(parse).collect());
     if found.len() > MAX_MOUNTS {
@@ -73,7 +73,7 @@ pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Mount
         found.truncate(MAX_MOUNTS);
     }
     let mut mounts = Vec::new();
-    for Found { mut mount, .. } in found {
+    for mut mount in found {
         if may_hang(&mount) {
             missing.say(format_args!(
                 "the space of {} is not asked for: {} could make the question wait for ever",
@@ -105,7 +105,7 @@ pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Mount
             }
         }
     }
-    Some(Mounts { mounts })
+    Some(Mounts { taken: taken.clone(), mounts })
 }
 
 fn may_hang(mount: &Mount) -> bool {
@@ -113,15 +113,8 @@ fn may_hang(mount: &Mount) -> bool {
     REMOTE.contains(&kind) && mount.target != "/"
 }
 
-/// A mount and the device that it shows.
-#[derive(Clone, Debug, PartialEq)]
-struct Found {
-    device: String,
-    mount: Mount,
-}
-
 /// proc_pid_mountinfo(5): six fields, optional ones, a hyphen, three fields.
-fn parse(line: &str) -> Option<Found> {
+fn parse(line: &str) -> Option<Mount> {
     let (first, last) = line.split_once(" - ")?;
     let mut first = first.split(' ').skip(2);
     let device = first.next()?.to_owned();
@@ -137,7 +130,7 @@ fn parse(line: &str) -> Option<Found> {
     // The file system's own options. Those of the mount say what this process may do there: a node under
     // systemd may write almost nowhere, while others fill the same disk.
     let read_only = options.split(',').any(|option| option == "ro");
-    Some(Found { device, mount: Mount { target, source, kind, read_only, ..Mount::default() } })
+    Some(Mount { target, source, device, kind, read_only, ..Mount::default() })
 }
 
 /// Undoes the escapes of spaces, tabs, line feeds and backslashes: `\040` and so on.
@@ -164,22 +157,22 @@ fn unescaped(word: &str) -> String {
 
 /// One entry for each file system that can be reached: a later mount hides an earlier one at the
 /// same place, and of several places of one device the shortest stands for all.
-fn once_each(mounts: Vec<Found>) -> Vec<Found> {
-    let visible: BTreeMap<String, Found> =
-        mounts.into_iter().map(|found| (found.mount.target.clone(), found)).collect();
-    let mut devices: BTreeMap<String, Found> = BTreeMap::new();
-    for found in visible.into_values() {
-        let rank = |found: &Found| (found.mount.read_only, found.mount.target.len());
-        match devices.get(&found.device) {
+fn once_each(mounts: Vec<Mount>) -> Vec<Mount> {
+    let visible: BTreeMap<String, Mount> =
+        mounts.into_iter().map(|mount| (mount.target.clone(), mount)).collect();
+    let mut devices: BTreeMap<String, Mount> = BTreeMap::new();
+    for mount in visible.into_values() {
+        let rank = |mount: &Mount| (mount.read_only, mount.target.len());
+        match devices.get(&mount.device) {
             // A writable place tells more than a read-only view of the same device.
-            Some(known) if rank(known) <= rank(&found) => {}
+            Some(known) if rank(known) <= rank(&mount) => {}
             _ => {
-                devices.insert(found.device.clone(), found);
+                devices.insert(mount.device.clone(), mount);
             }
         }
     }
     let mut once: Vec<_> = devices.into_values().collect();
-    once.sort_by(|one, other| one.mount.target.cmp(&other.mount.target));
+    once.sort_by(|one, other| one.target.cmp(&other.target));
     once
 }
 
@@ -205,8 +198,8 @@ mod tests {
     fn lines() {
         let found = parse(MOUNTINFO.lines().nth(3).unwrap()).unwrap();
         assert_eq!(found.device, "8:1");
-        assert_eq!(found.mount.target, "/mnt/two words");
-        assert_eq!((found.mount.source.as_str(), found.mount.kind.as_str()), ("/dev/sda1", "xfs"));
+        assert_eq!(found.target, "/mnt/two words");
+        assert_eq!((found.source.as_str(), found.kind.as_str()), ("/dev/sda1", "xfs"));
         for line in
             ["", "a - b", "1 2 3 4 5", "21 1 254:0 / / rw -", "1 1 0:5 / relative rw - ext4 a rw"]
         {
@@ -238,7 +231,9 @@ mod tests {
         let mut missing = Vec::new();
         let root = HostRoot::at(folder.path());
         let mounts =
-            sample(&root, &mut Missing::of(HostView::Mounts, &mut missing)).unwrap().mounts;
+            sample(&root, &Moment::default(), &mut Missing::of(HostView::Mounts, &mut missing))
+                .unwrap()
+                .mounts;
         let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_str()).collect();
         assert_eq!(targets, ["/", "/gone", "/home", "/mnt", "/mnt/two words", "/remote", "/snap"]);
         for mount in &mounts {
@@ -261,7 +256,9 @@ mod tests {
         std::fs::write(folder.path().join("proc/self/mountinfo"), mountinfo).unwrap();
         let mut missing = Vec::new();
         let root = HostRoot::at(folder.path());
-        let mounts = sample(&root, &mut Missing::of(HostView::Mounts, &mut missing)).unwrap();
+        let mounts =
+            sample(&root, &Moment::default(), &mut Missing::of(HostView::Mounts, &mut missing))
+                .unwrap();
         let [mount] = &mounts.mounts[..] else { panic!("{mounts:?}") };
         assert_eq!((mount.target.as_str(), mount.read_only), ("/", false));
     }

@@ -1,9 +1,13 @@
+use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::os::fd::OwnedFd;
 
-use wachter_protocol::module::host::{Process, Processes};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat};
+use wachter_protocol::module::host::{Moment, OpenFiles, Process, ProcessIo, Processes};
 
+use super::cgroup;
 use super::lines::number;
-use super::moment;
 use super::root::{HostRoot, Missing};
 
 /// The most entries of `/proc` that are listed.
@@ -16,10 +20,21 @@ const MAX_SEEN: usize = 4_096;
 const MAX_REPORTED: usize = 1_024;
 
 /// The most open files that are counted, of one process.
-const MAX_DESCRIPTORS: usize = 65_536;
+const MAX_DESCRIPTORS: u32 = 65_536;
+
+/// With fewer open files than this a process is near no limit, and asking for it would take a fifth of all
+/// the time that the view takes.
+const FEW_DESCRIPTORS: u32 = 64;
+
+/// The most bytes of one file of a process. The longest, `status`, has 1,500.
+const MAX_FILE: usize = 16 << 10;
 
 /// Processes.
-pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Processes> {
+pub(super) fn sample(
+    root: &HostRoot,
+    taken: &Moment,
+    missing: &mut Missing<'_>,
+) -> Option<Processes> {
     let names = missing.or_say("proc", root.names("proc", MAX_LISTED))?;
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
@@ -31,10 +46,14 @@ pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Proce
     if numbers[0] != 1 {
         missing.say("only some processes can be seen; /proc seems to be mounted with hidepid");
     }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = openat(rustix::fs::CWD, root.path("proc"), flags, Mode::empty());
+    let proc = missing.or_say("proc", proc.map_err(Into::into))?;
+    let text = &mut Vec::with_capacity(MAX_FILE);
     // The newest have the highest numbers and are the likelier cause of a change.
     let unseen = numbers.len().saturating_sub(MAX_SEEN);
     let mut processes: Vec<_> =
-        numbers.iter().skip(unseen).filter_map(|pid| base(root, *pid)).collect();
+        numbers.iter().skip(unseen).filter_map(|pid| base(root, &proc, *pid, text)).collect();
     if processes.len() > MAX_REPORTED {
         processes.sort_by_key(|process| Reverse(process.resident_bytes));
     }
@@ -46,31 +65,106 @@ pub(super) fn sample(root: &HostRoot, missing: &mut Missing<'_>) -> Option<Proce
     }
     processes.truncate(MAX_REPORTED);
     processes.sort_by_key(|process| process.pid);
-    for process in &mut processes {
-        complete(root, process);
+    // What has ended in the meantime is no process any more.
+    processes.retain_mut(|process| complete(root, &proc, process, text).is_some());
+    // What is dead has no files, and nothing to hide.
+    let closed = |told: fn(&Process) -> bool| {
+        processes.iter().filter(|process| process.state != "Z" && !told(process)).count()
+    };
+    let (files, io) =
+        (closed(|process| process.descriptors.is_some()), closed(|process| process.io.is_some()));
+    if files > 0 {
+        missing.say(format_args!(
+            "this user may not see the open files of {files} of {} processes",
+            processes.len()
+        ));
     }
-    let closed = processes.iter().filter(|process| process.descriptors.is_none()).count();
-    if closed > 0 {
-        missing.say(format_args!("this user may not see the open files of {closed} processes"));
+    if io > 0 {
+        missing.say(format_args!(
+            "this user may not see what {io} of {} processes read from disks and write to them",
+            processes.len()
+        ));
     }
-    Some(Processes { taken: moment::sample(root, missing), total, processes })
+    Some(Processes { taken: taken.clone(), total, open_files: open_files(root), processes })
+}
+
+/// proc_sys_fs(5): how many there are, a number that is always 0, and how many there may be.
+fn open_files(root: &HostRoot) -> Option<OpenFiles> {
+    let text = root.read("proc/sys/fs/file-nr").ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let open = words.next()?.parse().ok()?;
+    Some(OpenFiles { open, most: words.nth(1)?.parse().ok()? })
+}
+
+/// A process's folder in `/proc`, opened once: all that is read through it is of one process, even when
+/// its number is given to another in between.
+struct Folder<'a> {
+    opened: OwnedFd,
+    /// What was read last.
+    text: &'a mut Vec<u8>,
+}
+
+impl<'a> Folder<'a> {
+    fn open(proc: &OwnedFd, pid: u32, text: &'a mut Vec<u8>) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = openat(proc, pid.to_string(), flags, Mode::empty()).ok()?;
+        Some(Self { opened, text })
+    }
+
+    /// A file as text. The kernel makes each of these in one piece, so that one call reads it.
+    fn read(&mut self, name: &str) -> Option<Cow<'_, str>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(&self.opened, name, flags, Mode::empty()).ok()?;
+        self.text.clear();
+        rustix::io::read(&file, spare_capacity(self.text)).ok()?;
+        Some(String::from_utf8_lossy(self.text))
+    }
+
+    /// How many files the process has open. Linux tells so since 6.2, and to anybody, as the size of the
+    /// folder; before, they have to be counted, which takes longer and only some may do.
+    fn descriptors(&self, root: &HostRoot) -> Option<u32> {
+        if root.is_alive() {
+            let size = statat(&self.opened, "fd", AtFlags::empty()).ok()?.st_size;
+            if size > 0 {
+                return u32::try_from(size).ok().map(|size| size.min(MAX_DESCRIPTORS));
+            }
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(&self.opened, "fd", flags, Mode::empty()).ok()?;
+        let dots = |name: &[u8]| name == b"." || name == b"..";
+        let files = Dir::new(folder).ok()?.filter_map(Result::ok);
+        let files = files.filter(|entry| !dots(entry.file_name().to_bytes()));
+        u32::try_from(files.take(MAX_DESCRIPTORS as usize).count()).ok()
+    }
 }
 
 /// What one file tells; none for a process that has ended in the meantime.
-fn base(root: &HostRoot, pid: u32) -> Option<Process> {
-    parse_stat(&root.read(&format!("proc/{pid}/stat")).ok()?, pid, root)
+fn base(root: &HostRoot, proc: &OwnedFd, pid: u32, text: &mut Vec<u8>) -> Option<Process> {
+    parse_stat(&Folder::open(proc, pid, text)?.read("stat")?, pid, root)
 }
 
-/// What other files tell, each where it can be read.
-fn complete(root: &HostRoot, process: &mut Process) {
-    let pid = process.pid;
-    let status = root.read(&format!("proc/{pid}/status")).ok();
-    process.user = status.as_deref().and_then(parse_user);
-    let groups = root.read(&format!("proc/{pid}/cgroup")).ok();
-    process.cgroup = groups.as_deref().and_then(parse_cgroup);
-    process.descriptors = std::fs::read_dir(root.path(format!("proc/{pid}/fd")))
-        .ok()
-        .and_then(|files| u32::try_from(files.take(MAX_DESCRIPTORS).count()).ok());
+/// What other files tell, each where it can be read; none for a process that has ended.
+fn complete(
+    root: &HostRoot,
+    proc: &OwnedFd,
+    process: &mut Process,
+    text: &mut Vec<u8>,
+) -> Option<()> {
+    let mut folder = Folder::open(proc, process.pid, text)?;
+    if let Some(status) = folder.read("status") {
+        (process.user, process.swapped_bytes) = parse_status(&status);
+    }
+    process.cgroup = folder.read("cgroup").as_deref().and_then(parse_cgroup);
+    if let Some(path) = &process.cgroup {
+        process.unit = cgroup::unit(path).map(str::to_owned);
+        process.container = cgroup::container(path).map(str::to_owned);
+    }
+    process.io = folder.read("io").as_deref().and_then(parse_io);
+    process.descriptors = folder.descriptors(root);
+    if process.descriptors >= Some(FEW_DESCRIPTORS) {
+        process.descriptors_most = folder.read("limits").as_deref().and_then(parse_limit);
+    }
+    Some(())
 }
 
 /// proc_pid_stat(5). The name stands in parentheses and may hold anything, parentheses too: the
@@ -96,9 +190,33 @@ fn parse_stat(text: &str, pid: u32, root: &HostRoot) -> Option<Process> {
     })
 }
 
-/// proc_pid_status(5): the first of the four numbers is the real user.
-fn parse_user(text: &str) -> Option<u32> {
-    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+/// proc_pid_status(5): of the four users the first is the real one; and what is swapped out.
+fn parse_status(text: &str) -> (Option<u32>, u64) {
+    let mut user = None;
+    let mut swapped = 0;
+    for line in text.lines() {
+        if let Some(users) = line.strip_prefix("Uid:") {
+            user = users.split_ascii_whitespace().next().and_then(|user| user.parse().ok());
+        } else if let Some(size) = line.strip_prefix("VmSwap:") {
+            swapped = number(size.split_ascii_whitespace().next()).saturating_mul(1_024);
+            break;
+        }
+    }
+    (user, swapped)
+}
+
+/// proc_pid_io(5).
+fn parse_io(text: &str) -> Option<ProcessIo> {
+    let find = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().parse().ok()
+    };
+    Some(ProcessIo { read_bytes: find("read_bytes:")?, written_bytes: find("write_bytes:")? })
+}
+
+/// proc_pid_limits(5): the softer of the two limits of open files, which is the one in force.
+fn parse_limit(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -143,6 +261,7 @@ mod tests {
         }
         assert_eq!(parse_stat("1 (init)", 1, &root), None);
         assert_eq!(parse_stat("1", 1, &root), None);
+        assert_eq!(parse_limit("Max open files  unlimited unlimited files"), None);
     }
 
     #[test]
@@ -174,20 +293,40 @@ mod tests {
     fn what_other_files_tell_is_added() {
         let folder = host(2);
         let first = folder.path().join("proc/1");
-        std::fs::write(first.join("status"), "Name:\tx\nUid:\t1000\t0\t0\t0\n").unwrap();
-        std::fs::write(first.join("cgroup"), "0::/a\n").unwrap();
+        for (file, text) in [
+            ("status", "Name:\tx\nUid:\t1000\t0\t0\t0\nVmSwap:\t   8 kB\nThreads:\t1\n"),
+            ("cgroup", "0::/system.slice/a.service\n"),
+            ("io", "rchar: 9\nread_bytes: 4096\nwrite_bytes: 512\ncancelled_write_bytes: 1\n"),
+            (
+                "limits",
+                "Limit  Soft Limit  Hard Limit  Units\nMax open files   1024   4096   files\n",
+            ),
+        ] {
+            std::fs::write(first.join(file), text).unwrap();
+        }
+        std::fs::create_dir_all(folder.path().join("proc/sys/fs")).unwrap();
+        std::fs::write(folder.path().join("proc/sys/fs/file-nr"), "413\t0\t2466170\n").unwrap();
         std::fs::create_dir(first.join("fd")).unwrap();
-        std::fs::write(first.join("fd/0"), "").unwrap();
+        for number in 0..FEW_DESCRIPTORS {
+            std::fs::write(first.join(format!("fd/{number}")), "").unwrap();
+        }
         let mut missing = Vec::new();
         let root = HostRoot::at(folder.path());
-        let processes = sample(&root, &mut Missing::of(HostView::Processes, &mut missing)).unwrap();
+        let processes =
+            sample(&root, &Moment::default(), &mut Missing::of(HostView::Processes, &mut missing))
+                .unwrap();
         let [first, second] = &processes.processes[..] else { panic!("{processes:?}") };
         assert_eq!(
             (first.user, first.cgroup.as_deref(), first.descriptors),
-            (Some(1_000), Some("/a"), Some(1))
+            (Some(1_000), Some("/system.slice/a.service"), Some(FEW_DESCRIPTORS))
         );
+        assert_eq!((first.unit.as_deref(), &first.container), (Some("a.service"), &None));
+        assert_eq!(first.io, Some(ProcessIo { read_bytes: 4_096, written_bytes: 512 }));
+        assert_eq!((first.descriptors_most, first.swapped_bytes), (Some(1_024), 8_192));
+        assert_eq!(processes.open_files, Some(OpenFiles { open: 413, most: 2_466_170 }));
         assert_eq!((second.user, &second.cgroup, second.descriptors), (None, &None, None));
-        assert!(missing[0].contains("open files of 1 processes"), "{missing:?}");
+        assert!(missing[0].contains("open files of 1 of 2 processes"), "{missing:?}");
+        assert!(missing[1].contains("what 1 of 2 processes read from disks"), "{missing:?}");
     }
 
     #[test]
@@ -195,7 +334,9 @@ mod tests {
         let folder = host(1_100);
         let mut missing = Vec::new();
         let root = HostRoot::at(folder.path());
-        let processes = sample(&root, &mut Missing::of(HostView::Processes, &mut missing)).unwrap();
+        let processes =
+            sample(&root, &Moment::default(), &mut Missing::of(HostView::Processes, &mut missing))
+                .unwrap();
         assert_eq!((processes.total, processes.processes.len()), (1_100, MAX_REPORTED));
         assert_eq!(processes.processes[0].pid, 77);
         assert!(missing[0].contains("76 of 1100 processes are left out"), "{missing:?}");
@@ -207,7 +348,8 @@ mod tests {
         std::fs::remove_dir_all(folder.path().join("proc/1")).unwrap();
         let mut missing = Vec::new();
         let root = HostRoot::at(folder.path());
-        let _ = sample(&root, &mut Missing::of(HostView::Processes, &mut missing));
+        let _ =
+            sample(&root, &Moment::default(), &mut Missing::of(HostView::Processes, &mut missing));
         assert!(missing[0].contains("hidepid"), "{missing:?}");
     }
 
@@ -217,7 +359,7 @@ mod tests {
             let root = HostRoot::at(Path::new("/"));
             let line = format!("1 ({text}) S{fields}");
             let _ = (parse_stat(&text, 1, &root), parse_stat(&line, 1, &root));
-            let _ = (parse_user(&text), parse_cgroup(&text));
+            let _ = (parse_status(&text), parse_cgroup(&text), parse_io(&text), parse_limit(&text));
         }
     }
 }

@@ -1,11 +1,14 @@
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use wachter_protocol::HostView;
 
 /// The most bytes of one file that are read.
 const MAX_FILE: u64 = 4 << 20;
+
+/// The most bytes of a line; what follows counts as the next.
+const MAX_LINE: u64 = 1 << 12;
 
 /// The most sentences about what is missing.
 const MAX_SENTENCES: usize = 64;
@@ -16,6 +19,8 @@ pub struct HostRoot {
     folder: PathBuf,
     ticks_per_second: u64,
     page_size: u64,
+    /// What no file tells, such as the kernel's clock, can be asked too.
+    alive: bool,
 }
 
 impl Default for HostRoot {
@@ -25,6 +30,7 @@ impl Default for HostRoot {
             folder: PathBuf::from("/"),
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             page_size: u64::try_from(rustix::param::page_size()).unwrap_or(4_096),
+            alive: true,
         }
     }
 }
@@ -34,7 +40,12 @@ impl HostRoot {
     /// of 4 KiB.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), ticks_per_second: 100, page_size: 4_096 }
+        Self { folder: folder.to_owned(), ticks_per_second: 100, page_size: 4_096, alive: false }
+    }
+
+    /// Whether this is the host that the node runs on, and no recording of one.
+    pub(super) const fn is_alive(&self) -> bool {
+        self.alive
     }
 
     pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
@@ -54,6 +65,26 @@ impl HostRoot {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         })
+    }
+
+    /// Hands over the lines of a file one after the other, `most` of them at most, without ever holding
+    /// more than one. Says whether that was all.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+        most: usize,
+        mut each: impl FnMut(&str),
+    ) -> io::Result<bool> {
+        let mut file = BufReader::with_capacity(1 << 16, File::open(self.path(path))?);
+        let mut line = Vec::new();
+        for _ in 0..most {
+            line.clear();
+            if (&mut file).take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+                return Ok(true);
+            }
+            each(&String::from_utf8_lossy(&line));
+        }
+        Ok(file.fill_buf()?.is_empty())
     }
 
     /// The names in a folder, in order, `most` of them at most.
@@ -114,6 +145,23 @@ mod tests {
         assert!(root.read("a").unwrap_err().to_string().contains("longer than"));
         std::fs::write(folder.path().join("a"), [b'x', 0xff]).unwrap();
         assert_eq!(root.read("a").unwrap(), "x\u{fffd}");
+    }
+
+    #[test]
+    fn lines_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = HostRoot::at(folder.path());
+        for (text, most, expected, whole) in [
+            ("a\nb\n", 2, 2, true),
+            ("a\nb", 2, 2, true),
+            ("a\nb\n", 1, 1, false),
+            ("", 1, 0, true),
+        ] {
+            std::fs::write(folder.path().join("a"), text).unwrap();
+            let mut seen = 0;
+            assert_eq!(root.lines("a", most, |_| seen += 1).unwrap(), whole, "{text}");
+            assert_eq!(seen, expected, "{text}");
+        }
     }
 
     #[test]

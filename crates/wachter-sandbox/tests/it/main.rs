@@ -14,3 +14,4 @@ mod runs;
 mod secrets;
 mod signed;
 mod stage;
+mod views;

@@ -1,0 +1,382 @@
+//! From measurements to findings: one when a problem begins, one when its severity changes, one when it
+//! ends, and none between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use wachter_module::host::Moment;
+use wachter_module::{Confidence, Finding, ModuleError, Severity, Topic};
+
+/// A kind of problem.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// The topic, which the manifest names under `emits`.
+    pub(crate) topic: &'static str,
+    /// How bad it is.
+    pub(crate) severity: Severity,
+    /// What the value is, as in "87.5 % of the space is in use".
+    pub(crate) what: &'static str,
+}
+
+/// A problem begins at `raise` and ends below `resolve`; between them nothing changes, so that a
+/// value that wavers is one problem and not many.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Threshold {
+    pub(crate) raise: f64,
+    pub(crate) resolve: f64,
+    /// From here on it is critical, and until it is half-way back to `raise`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) critical: Option<f64>,
+}
+
+impl Threshold {
+    pub(crate) const fn new(raise: f64, resolve: f64) -> Self {
+        Self { raise, resolve, critical: None }
+    }
+
+    pub(crate) const fn critical(self, critical: f64) -> Self {
+        Self { critical: Some(critical), ..self }
+    }
+
+    /// What a schema cannot say: that the bounds are in order.
+    ///
+    /// # Errors
+    /// They are not.
+    pub(crate) fn check(&self, name: &str) -> Result<(), ModuleError> {
+        let Self { raise, resolve, critical } = *self;
+        if !(0.0 < resolve && resolve < raise) {
+            return Err(ModuleError::failed(format!(
+                "the input `{name}` is not right: `resolve` ({resolve}) must lie between 0 and `raise` ({raise})"
+            )));
+        }
+        if let Some(critical) = critical
+            && critical <= raise
+        {
+            return Err(ModuleError::failed(format!(
+                "the input `{name}` is not right: `critical` ({critical}) must lie above `raise` ({raise})"
+            )));
+        }
+        Ok(())
+    }
+
+    /// How bad a value is; none where it is no problem, or no more one.
+    fn severity(&self, value: f64, usual: Severity, open: Option<Severity>) -> Option<Severity> {
+        let critical = self.critical.unwrap_or(f64::INFINITY);
+        let worst = if value >= critical { Severity::Critical } else { usual };
+        match open {
+            None => (value >= self.raise).then_some(worst),
+            Some(_) if value < self.resolve => None,
+            Some(Severity::Critical) if value >= f64::midpoint(self.raise, critical) => {
+                Some(Severity::Critical)
+            }
+            Some(_) if value.is_nan() => open,
+            Some(_) => Some(worst),
+        }
+    }
+}
+
+/// What is kept from run to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Standing {
+    /// The problems that were reported and have not been resolved, by fingerprint.
+    pub(crate) open: BTreeMap<String, Problem>,
+    /// What looks like a problem and has not lasted long enough to be reported, since when.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    waiting: BTreeMap<String, Moment>,
+}
+
+/// An open problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    topic: Topic,
+    subject: String,
+    severity: Severity,
+}
+
+/// Turns measurements into findings.
+pub(crate) struct Alarms<'a> {
+    standing: &'a mut Standing,
+    now: Moment,
+    judged: BTreeSet<String>,
+    found: Vec<Finding>,
+}
+
+impl<'a> Alarms<'a> {
+    pub(crate) const fn new(standing: &'a mut Standing, now: Moment) -> Self {
+        Self { standing, now, judged: BTreeSet::new(), found: Vec::new() }
+    }
+
+    /// Judges one value of one subject.
+    pub(crate) fn judge(&mut self, kind: Kind, subject: &str, value: f64, threshold: Threshold) {
+        self.judge_lasting(kind, subject, value, threshold, Duration::ZERO);
+    }
+
+    /// Judges a value that comes and goes: it is a problem when it has been one in every run for a time.
+    pub(crate) fn judge_lasting(
+        &mut self,
+        kind: Kind,
+        subject: &str,
+        value: f64,
+        threshold: Threshold,
+        lasting: Duration,
+    ) {
+        let open = self.severity(kind, subject);
+        let severity = threshold.severity(value, kind.severity, open);
+        let mut lasted = String::new();
+        if open.is_none() && severity.is_some() && !lasting.is_zero() {
+            let Some(time) = self.has_lasted(kind, subject, lasting) else { return };
+            lasted = format!(" for {} s", time.as_secs());
+        }
+        let (relation, bound) = match severity {
+            Some(Severity::Critical) => {
+                ("at or above", threshold.critical.unwrap_or(threshold.raise))
+            }
+            Some(_) => ("at or above", threshold.raise),
+            None => ("below", threshold.resolve),
+        };
+        let message = format!("{subject}: {value:.1} {}, {relation} {bound}{lasted}", kind.what);
+        let evidence = json!({
+            "value": value,
+            "raise": threshold.raise,
+            "resolve": threshold.resolve,
+        });
+        self.tell(kind, subject, severity, message, evidence);
+    }
+
+    /// For how long a subject has looked like a problem, if for long enough.
+    pub(crate) fn has_lasted(
+        &mut self,
+        kind: Kind,
+        subject: &str,
+        lasting: Duration,
+    ) -> Option<Duration> {
+        let fingerprint = fingerprint(kind, subject);
+        let first = self.standing.waiting.entry(fingerprint.clone());
+        let first = first.or_insert_with(|| self.now.clone());
+        // Across a boot it begins anew.
+        if first.boot != self.now.boot {
+            *first = self.now.clone();
+        }
+        let passed = Duration::from_millis(self.now.since(first).unwrap_or(0));
+        self.judged.insert(fingerprint);
+        (passed >= lasting).then_some(passed)
+    }
+
+    /// Says how bad a subject is, or that it is not, in words of its own. Nothing is reported where that
+    /// is known already.
+    pub(crate) fn tell(
+        &mut self,
+        kind: Kind,
+        subject: &str,
+        severity: Option<Severity>,
+        message: String,
+        evidence: Value,
+    ) {
+        let fingerprint = fingerprint(kind, subject);
+        self.judged.insert(fingerprint.clone());
+        self.standing.waiting.remove(&fingerprint);
+        if self.severity(kind, subject) == severity {
+            return;
+        }
+        let ended = self.standing.open.remove(&fingerprint);
+        let problem = match (severity, ended) {
+            (Some(severity), _) => {
+                let topic = kind.topic.parse().expect("a test reads every topic of a module");
+                let problem = Problem { topic, subject: subject.to_owned(), severity };
+                self.standing.open.insert(fingerprint.clone(), problem.clone());
+                problem
+            }
+            (None, Some(problem)) => problem,
+            (None, None) => return,
+        };
+        let mut finding = finding(&problem, &fingerprint, message, severity.is_none());
+        finding.evidence = evidence;
+        self.found.push(finding);
+    }
+
+    /// How bad an open problem is.
+    pub(crate) fn severity(&self, kind: Kind, subject: &str) -> Option<Severity> {
+        self.standing.open.get(&fingerprint(kind, subject)).map(|problem| problem.severity)
+    }
+
+    /// Says that a subject is there but could not be measured: what is open stays so.
+    pub(crate) fn unknown(&mut self, kind: Kind, subject: &str) {
+        self.judged.insert(fingerprint(kind, subject));
+    }
+
+    /// Ends every open problem of a kind whose subject was not seen this time: it is gone. Call it
+    /// only where all subjects of the kind were listed.
+    pub(crate) fn end_unseen(&mut self, kind: Kind) {
+        let unseen = |fingerprint: &str| {
+            fingerprint.split_once(':').is_some_and(|(topic, _)| topic == kind.topic)
+                && !self.judged.contains(fingerprint)
+        };
+        self.standing.waiting.retain(|fingerprint, _| !unseen(fingerprint));
+        let gone: Vec<_> =
+            self.standing.open.extract_if(.., |fingerprint, _| unseen(fingerprint)).collect();
+        for (fingerprint, problem) in gone {
+            let message = format!("{}: no longer there", problem.subject);
+            self.found.push(finding(&problem, &fingerprint, message, true));
+        }
+    }
+
+    /// What has begun, changed or ended.
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
+        self.found
+    }
+}
+
+/// The same for the same problem of the same subject, whatever the values are.
+fn fingerprint(kind: Kind, subject: &str) -> String {
+    format!("{}:{subject}", kind.topic)
+}
+
+fn finding(problem: &Problem, fingerprint: &str, message: String, resolved: bool) -> Finding {
+    Finding {
+        kind: problem.topic.clone(),
+        severity: problem.severity,
+        confidence: Confidence::CERTAIN,
+        subject: problem.subject.clone(),
+        message,
+        fingerprint: fingerprint.to_owned(),
+        evidence: Value::Null,
+        resolved,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KIND: Kind = Kind { topic: "disk.full", severity: Severity::High, what: "% used" };
+    const BETWEEN: Threshold = Threshold::new(90.0, 80.0);
+
+    fn at(seconds: u64) -> Moment {
+        Moment { uptime_milliseconds: seconds * 1_000, ..Moment::default() }
+    }
+
+    /// One run a value, a minute apart; `+` where a problem begins, `-` where it ends, `!` where it
+    /// becomes critical, `~` where it is no more.
+    fn story(values: &[f64]) -> String {
+        story_of(values, BETWEEN, Duration::ZERO)
+    }
+
+    fn story_of(values: &[f64], threshold: Threshold, lasting: Duration) -> String {
+        let mut standing = Standing::default();
+        let mut story = String::new();
+        let mut known = None;
+        for (value, minute) in values.iter().zip(1..) {
+            let mut alarms = Alarms::new(&mut standing, at(minute * 60));
+            alarms.judge_lasting(KIND, "/", *value, threshold, lasting);
+            alarms.end_unseen(KIND);
+            for finding in alarms.into_findings() {
+                assert_eq!(finding.fingerprint, "disk.full:/");
+                let mark = match (finding.resolved, known.replace(finding.severity)) {
+                    (true, _) => '-',
+                    (false, _) if finding.severity == Severity::Critical => '!',
+                    (false, Some(Severity::Critical)) => '~',
+                    (false, _) => '+',
+                };
+                story.push(mark);
+                if finding.resolved {
+                    known = None;
+                }
+            }
+            story.push('.');
+        }
+        story
+    }
+
+    #[test]
+    fn a_value_that_wavers_is_one_problem() {
+        for (values, expected) in [
+            (&[10.0, 89.9][..], ".."),
+            (&[90.0, 85.0, 90.0, 80.0, 79.9, 85.0], "+....-.."),
+            (&[95.0, 10.0, 95.0], "+.-.+."),
+            (&[f64::NAN, 95.0, f64::NAN], ".+.."),
+        ] {
+            assert_eq!(story(values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_problem_that_grows_worse_is_told_again() {
+        let threshold = BETWEEN.critical(98.0);
+        assert_eq!(
+            story_of(&[91.0, 98.0, 94.0, 93.9, 79.0], threshold, Duration::ZERO),
+            "+.!..~.-."
+        );
+        assert_eq!(
+            story_of(&[99.0, 95.0, 90.0, 98.5, 10.0], threshold, Duration::ZERO),
+            "!..~.!.-."
+        );
+    }
+
+    #[test]
+    fn a_peak_is_no_problem() {
+        let minutes = Duration::from_secs(120);
+        for (values, expected) in [
+            (&[95.0, 95.0, 10.0, 95.0][..], "...."),
+            (&[95.0, 95.0, 95.0, 95.0, 70.0], "..+..-."),
+            (&[95.0, 85.0, 95.0, 95.0], "...."),
+        ] {
+            assert_eq!(story_of(values, BETWEEN, minutes), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_boot_begins_anew() {
+        let mut standing = Standing::default();
+        for (boot, second, expected) in [("a", 1_000, 0), ("b", 5, 0), ("b", 200, 1)] {
+            let now = Moment { boot: boot.to_owned(), ..at(second) };
+            let mut alarms = Alarms::new(&mut standing, now);
+            alarms.judge_lasting(KIND, "/", 95.0, BETWEEN, Duration::from_secs(100));
+            assert_eq!(alarms.into_findings().len(), expected, "{boot} {second}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_in_order() {
+        for (threshold, expected) in [
+            (BETWEEN, ""),
+            (BETWEEN.critical(95.0), ""),
+            (BETWEEN.critical(90.0), "`critical` (90) must lie above `raise` (90)"),
+            (Threshold::new(5.0, 5.0), "`resolve` (5) must lie between 0 and `raise` (5)"),
+        ] {
+            let message =
+                threshold.check("x").err().map(|error| format!("{error:?}")).unwrap_or_default();
+            assert!(
+                message.contains(expected) && message.is_empty() == expected.is_empty(),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_resolved_and_what_is_unknown_is_not() {
+        let mut standing = Standing::default();
+        let mut alarms = Alarms::new(&mut standing, at(1));
+        alarms.judge(KIND, "/a", 99.0, BETWEEN);
+        alarms.judge(KIND, "/b", 99.0, BETWEEN);
+        assert_eq!(alarms.into_findings().len(), 2);
+        let mut alarms = Alarms::new(&mut standing, at(2));
+        alarms.unknown(KIND, "/b");
+        alarms.end_unseen(KIND);
+        let found = alarms.into_findings();
+        assert_eq!((found.len(), found[0].subject.as_str(), found[0].resolved), (1, "/a", true));
+        assert_eq!(standing.open.keys().collect::<Vec<_>>(), ["disk.full:/b"]);
+    }
+
+    proptest! {
+        #[test]
+        fn beginnings_and_ends_alternate(values in prop::collection::vec(0.0..100.0, 0..50)) {
+            let marks = story(&values).replace('.', "");
+            prop_assert!(!marks.contains("++") && !marks.contains("--") && !marks.starts_with('-'));
+        }
+    }
+}
