@@ -20,6 +20,10 @@ pub(super) const MARK: &str = "[redacted]";
 /// A value shorter than this would be found everywhere.
 const SHORTEST_KNOWN: usize = 8;
 
+/// How often a text is gone through: until nothing more is found, which the second time shows of nearly
+/// all.
+const MOST_PASSES: u32 = 8;
+
 /// Words in the name of what must not be shown.
 const NAMES: &str = "passwords?|passwds?|passphrases?|pwd|secrets?|tokens?|api[_-]?keys?|access[_-]?keys?|\
     private[_-]?keys?|secret[_-]?keys?|signing[_-]?keys?|credentials?|cookies?|authorization|bearer";
@@ -82,14 +86,27 @@ impl Redactor {
                 text = Cow::Owned(text.replace(value.as_str(), MARK));
             }
         }
-        for pattern in PATTERNS.iter() {
-            let replaced = pattern.replace_all(&text, replacement);
-            if let Cow::Owned(replaced) = replaced {
-                text = Cow::Owned(replaced);
+        // What is left by one pattern may be what another looks for.
+        for _ in 0..MOST_PASSES {
+            let redacted = pass(&text);
+            if redacted == text {
+                break;
             }
+            text = Cow::Owned(redacted);
         }
         text.into_owned()
     }
+}
+
+/// Takes out what the patterns find, each once.
+fn pass(text: &str) -> String {
+    let mut text = Cow::Borrowed(text);
+    for pattern in PATTERNS.iter() {
+        if let Cow::Owned(replaced) = pattern.replace_all(&text, replacement) {
+            text = Cow::Owned(replaced);
+        }
+    }
+    text.into_owned()
 }
 
 /// What is shown instead: as it was written, so that JSON stays JSON.
@@ -98,7 +115,11 @@ fn replacement(found: &Captures<'_>) -> String {
     let value = &found[0][before.len()..];
     let bare = value.trim_end_matches(',').trim_matches(['\\', '"', '\'']);
     // Nothing to hide.
-    if matches!(bare, "" | "null" | "true" | "false" | "~" | MARK) {
+    if matches!(bare, "" | "@" | "null" | "true" | "false" | "~" | MARK) {
+        return found[0].to_owned();
+    }
+    // A key that was taken out has no end any more; what follows is none of it.
+    if before.ends_with("KEY-----") && value.starts_with(MARK) {
         return found[0].to_owned();
     }
     let quote = ["\\\"", "\"", "'"].into_iter().find(|quote| value.starts_with(quote));
@@ -130,6 +151,7 @@ mod tests {
                 "https://ann:pa:ss@git.example.com/infra.git",
                 "https://[redacted]@git.example.com/infra.git",
             ),
+            ("a://token://@", "a://token:[redacted]"),
             ("https://git.example.com/a@b", "https://git.example.com/a@b"),
             ("git@git.example.com:infra.git", "git@git.example.com:infra.git"),
             ("Authorization: Bearer abcdefghij", "Authorization: [redacted]"),
