@@ -13,7 +13,7 @@ mod record;
 mod source;
 mod template;
 
-pub use anomaly::{AnomalyKind, Verdict};
+pub use anomaly::AnomalyKind;
 pub use model::{Anomaly, Evidence, Limits, Model, Progress, Template};
 pub use module::{Behind, InputLimits, Judgement, LogAnalyzer, Source, Start};
 pub use pattern::{

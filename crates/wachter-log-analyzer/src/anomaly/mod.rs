@@ -21,6 +21,6 @@ pub(crate) use discovery::Discovery;
 pub(crate) use numbers::{Numbers, number_and_unit};
 pub(crate) use parameter::{OddValue, Parameter, Range, Reason, bare, json_length};
 pub(crate) use profile::Profile;
-pub use score::{AnomalyKind, Verdict};
+pub use score::AnomalyKind;
 pub(crate) use score::{Scale, Weights};
 pub(crate) use series::{Direction, OddRate, Series, State};

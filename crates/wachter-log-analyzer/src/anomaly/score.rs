@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use wachter_model::Verdict;
 
 /// In which way something is out of the ordinary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,16 +29,6 @@ impl AnomalyKind {
             Self::Value => "value",
         }
     }
-}
-
-/// What a person said of an anomaly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It was nothing to be told of.
-    FalsePositive,
-    /// It was right to tell of it.
-    Confirmed,
 }
 
 /// How surprise becomes a score: the surprise at which it is one half, and how much more it takes to move on.

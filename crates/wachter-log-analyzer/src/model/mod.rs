@@ -22,11 +22,9 @@ mod stored;
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
-use wachter_model::Severity;
+use wachter_model::{Severity, Verdict};
 
-use crate::anomaly::{
-    AnomalyKind, Direction, Discovery, OddRate, Reason, Scale, Series, Verdict, Weights,
-};
+use crate::anomaly::{AnomalyKind, Direction, Discovery, OddRate, Reason, Scale, Series, Weights};
 use crate::record::Record;
 use crate::template::{Entry, Found, Miner, Shape, Slot};
 

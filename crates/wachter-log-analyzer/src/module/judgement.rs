@@ -1,7 +1,6 @@
 use serde::Deserialize;
 use serde_json::Value;
-
-use crate::anomaly::Verdict;
+use wachter_model::Verdict;
 
 /// What a person said about a finding: the data of an event `finding.judged`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -17,10 +17,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use wachter_model::Topic;
+use wachter_model::{Topic, Verdict};
 use wachter_module::{Context, Module, ModuleError, Report};
 
-use crate::anomaly::Verdict;
 use crate::model::Model;
 use crate::pattern::{self, Alarms, Pattern, PatternSet};
 use crate::source::real_folders;

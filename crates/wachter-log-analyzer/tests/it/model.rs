@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
-use wachter_log_analyzer::{Anomaly, AnomalyKind, Limits, Model, Record, Verdict};
+use wachter_log_analyzer::{Anomaly, AnomalyKind, Limits, Model, Record};
+use wachter_model::Verdict;
 
 use crate::generator::{Generator, Random, WEEK};
 
