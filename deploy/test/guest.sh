@@ -104,7 +104,7 @@ purged() {
 }
 by_script() {
     /opt/wachter/dist/deploy/install.sh --from /opt/wachter/dist && [ "$(readlink -f /usr/local/bin/wachter)" = /usr/local/lib/wachter/wachter ] \
-        && wachter --version && /opt/wachter/dist/deploy/install.sh --uninstall && [ ! -e /usr/local/bin/wachter ] && ! systemctl cat wachter.service
+        && /usr/local/bin/wachter --version && /opt/wachter/dist/deploy/install.sh --uninstall && [ ! -e /usr/local/bin/wachter ] && ! systemctl cat wachter.service
 }
 cgroups() {
     local mechanism

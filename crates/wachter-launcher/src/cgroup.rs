@@ -71,10 +71,17 @@ impl Cgroups {
             &read("/proc/self/cgroup"),
             std::process::id(),
             name,
+            is_delegated,
         )
     }
 
-    fn find_in(mounts: &str, own: &str, process: u32, name: &str) -> Self {
+    fn find_in(
+        mounts: &str,
+        own: &str,
+        process: u32,
+        name: &str,
+        is_delegated: impl Fn(&Path) -> bool,
+    ) -> Self {
         let mut found = Self::default();
         let mut reasons = Vec::new();
         for (mount, options) in mounted(mounts, "cgroup") {
@@ -90,8 +97,12 @@ impl Cgroups {
             }
         }
         if let Some((mount, _)) = mounted(mounts, "cgroup2").into_iter().next() {
-            let base = mount.join(own_path(own, None).trim_start_matches('/'));
-            match prepare_second(&base, process, name) {
+            let mut base = mount.join(own_path(own, None).trim_start_matches('/'));
+            // A launcher before this one was here, and moved whoever started both.
+            if base.ends_with(SUPERVISOR) && base.parent().is_some_and(&is_delegated) {
+                base.pop();
+            }
+            match prepare_second(&base, process, name, is_delegated(&base)) {
                 Ok(controllers) => found.second = Some((base.join(name), controllers)),
                 Err(error) => reasons.push(format!("{}: {error}", base.display())),
             }
@@ -351,8 +362,25 @@ fn own_path<'a>(own: &'a str, controller: Option<&str>) -> &'a str {
         .unwrap_or("/")
 }
 
-/// Makes a group of version 2 ready for runs: which controllers they will have.
-fn prepare_second(base: &Path, process: u32, name: &str) -> io::Result<Vec<Controller>> {
+/// The group of version 2 for those that make runs, below the one that was handed to them.
+const SUPERVISOR: &str = "supervisor";
+
+/// Whether systemd handed a group of version 2 over to whoever is in it: `user.delegate`, see
+/// systemd's page on control group delegation. What is not handed over is systemd's to arrange.
+fn is_delegated(group: &Path) -> bool {
+    let mut value = [0; 2];
+    rustix::fs::getxattr(group, "user.delegate", &mut value)
+        .is_ok_and(|length| value.get(..length) == Some(b"1"))
+}
+
+/// Makes a group of version 2 ready for runs: which controllers they will have. Of a group that is
+/// `delegated`, the other processes are moved too: a node that started its launcher.
+fn prepare_second(
+    base: &Path,
+    process: u32,
+    name: &str,
+    delegated: bool,
+) -> io::Result<Vec<Controller>> {
     let runs = base.join(name);
     fs::create_dir_all(&runs)?;
     let available = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
@@ -364,14 +392,39 @@ fn prepare_second(base: &Path, process: u32, name: &str) -> io::Result<Vec<Contr
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let supervisor = base.join("supervisor");
+    let supervisor = base.join(SUPERVISOR);
     fs::create_dir_all(&supervisor)?;
     fs::write(supervisor.join("cgroup.procs"), process.to_string())?;
     let enable: Vec<String> = wanted.iter().map(|(_, name)| format!("+{name}")).collect();
-    for group in [base, &runs] {
-        fs::write(group.join("cgroup.subtree_control"), enable.join(" "))?;
+    let enable = enable.join(" ");
+    let mut enabled = fs::write(base.join("cgroup.subtree_control"), &enable);
+    for _ in 0..MOST_MOVES {
+        match &enabled {
+            // Somebody is in the group yet, maybe since a moment ago.
+            Err(error) if delegated && error.raw_os_error() == Some(libc::EBUSY) => {
+                move_all(base, &supervisor)?;
+                enabled = fs::write(base.join("cgroup.subtree_control"), &enable);
+            }
+            _ => break,
+        }
     }
+    enabled?;
+    fs::write(runs.join("cgroup.subtree_control"), &enable)?;
     Ok(wanted.into_iter().map(|(controller, _)| controller).collect())
+}
+
+/// How often processes are moved out of a group in which new ones begin meanwhile.
+const MOST_MOVES: u32 = 10;
+
+fn move_all(from: &Path, to: &Path) -> io::Result<()> {
+    for process in fs::read_to_string(from.join("cgroup.procs"))?.lines() {
+        match fs::write(to.join("cgroup.procs"), process) {
+            // It is gone.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            moved => moved?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -400,7 +453,7 @@ mod tests {
         let own = "4:cpu,cpuacct:/user\n3:memory:/user\n0::/user\n";
         fs::create_dir_all(root.path().join("unified/user")).unwrap();
         let mounts = HYBRID.replace("ROOT", root.path().to_str().unwrap());
-        let groups = Cgroups::find_in(&mounts, own, 1, "wachter");
+        let groups = Cgroups::find_in(&mounts, own, 1, "wachter", |_| false);
         assert_eq!(
             groups.absent().keys().copied().collect::<Vec<_>>(),
             [Mechanism::CgroupProcesses]
@@ -432,8 +485,8 @@ mod tests {
         fs::create_dir_all(&base).unwrap();
         fs::write(base.join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
         let mounts = format!("31 30 0:27 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
-        let groups =
-            Cgroups::find_in(&mounts, "0::/system.slice/launcher.service\n", 77, "wachter");
+        let own = "0::/system.slice/launcher.service\n";
+        let groups = Cgroups::find_in(&mounts, own, 77, "wachter", |_| false);
         assert!(groups.absent().is_empty());
         assert_eq!(text(base.join("supervisor/cgroup.procs")), "77");
         assert_eq!(text(base.join("wachter/cgroup.subtree_control")), "+memory +cpu +pids");
@@ -443,6 +496,36 @@ mod tests {
         assert_eq!(text(of_run.join("memory.max")), (256 << 20).to_string());
         assert_eq!(text(of_run.join("cpu.max")), "100000 100000");
         assert_eq!(text(of_run.join("pids.max")), "66");
+    }
+
+    #[test]
+    fn a_launcher_that_is_started_again_uses_the_same_group() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("node.service");
+        fs::create_dir_all(base.join("supervisor")).unwrap();
+        fs::write(base.join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        let mounts = format!("31 30 0:27 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
+        let own = "0::/node.service/supervisor\n";
+        let is_delegated = |group: &Path| group == base;
+        let groups = Cgroups::find_in(&mounts, own, 78, "wachter", is_delegated);
+        assert!(groups.absent().is_empty());
+        assert_eq!(text(base.join("supervisor/cgroup.procs")), "78");
+        assert!(base.join("wachter").is_dir() && !base.join("supervisor/wachter").exists());
+        // Where nobody handed it over, a group of that name is any other.
+        let groups = Cgroups::find_in(&mounts, own, 78, "wachter", |_| false);
+        assert_eq!(groups.second.unwrap().0, base.join("supervisor/wachter"));
+    }
+
+    #[test]
+    fn all_are_moved_and_who_is_gone_is_no_matter() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (root.path().join("from"), root.path().join("to"));
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir_all(&to).unwrap();
+        fs::write(from.join("cgroup.procs"), "7\n8\n").unwrap();
+        move_all(&from, &to).unwrap();
+        // A file keeps the last alone.
+        assert_eq!(text(to.join("cgroup.procs")), "8");
     }
 
     #[test]
@@ -462,7 +545,7 @@ mod tests {
 
     #[test]
     fn absence_says_why() {
-        let groups = Cgroups::find_in("", "", 1, "wachter");
+        let groups = Cgroups::find_in("", "", 1, "wachter", |_| false);
         assert_eq!(groups.absent().len(), 3);
         assert!(
             groups.absent().values().all(|reason| reason == "no cgroup file system is mounted")

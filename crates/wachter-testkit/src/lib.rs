@@ -12,6 +12,7 @@
 mod author_command;
 mod careless_release;
 mod executable;
+mod fixtures;
 mod git_fault;
 mod git_repository;
 mod git_server;
@@ -26,6 +27,7 @@ mod tokens;
 pub use author_command::author_command;
 pub use careless_release::careless_release;
 pub use executable::executable;
+pub use fixtures::fixture;
 pub use git_fault::{Fault, Phase};
 pub use git_repository::{GitError, GitRepository, TreeEntry};
 pub use git_server::{GitServer, GitServerOptions, Request};

@@ -2,7 +2,9 @@ use jiff::Timestamp;
 use jiff::fmt::strtime;
 use wachter_log_analyzer::{Anomaly, Model, Record};
 
-use crate::loghub::{SETS, fixture, grouping_accuracy, read};
+use wachter_testkit::fixture;
+
+use crate::loghub::{SETS, grouping_accuracy, read};
 
 /// What Drain3 0.9.11 reaches on these four sets with masks made for each; `cargo bench --bench templates` runs it.
 const DRAIN3_WITH_MASKS: f64 = 0.869;

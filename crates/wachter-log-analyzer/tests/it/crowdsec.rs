@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::{Host, fixtures};
+use wachter_testkit::fixture;
+
+use crate::support::Host;
 
 /// Which of our alarms a scenario of theirs is, without its author's name.
 const SCENARIOS: &[(&str, &[&str])] = &[
@@ -214,9 +216,8 @@ fn normalized(subject: &str) -> String {
 
 #[test]
 fn covered_cases_alert_of_the_same_addresses() {
-    let Some(fixtures) = fixtures() else { return };
-    let mut cases: Vec<_> =
-        fixtures.join("crowdsec").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let Some(cases) = fixture("logs/crowdsec") else { return };
+    let mut cases: Vec<_> = cases.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
     let (mut with_alerts, mut covered, mut uncovered, mut differ) = (0, 0, Vec::new(), Vec::new());
     for case in cases {

@@ -1,7 +1,8 @@
 //! The labelled sets of loghub, which are for research alone: they are read where they are, and nothing of them is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+
+use wachter_testkit::fixture;
 
 pub(crate) const SETS: [&str; 4] = ["Apache", "HDFS", "Linux", "OpenSSH"];
 
@@ -9,23 +10,6 @@ pub(crate) const SETS: [&str; 4] = ["Apache", "HDFS", "Linux", "OpenSSH"];
 pub(crate) struct Labelled {
     pub(crate) content: Vec<u8>,
     pub(crate) event: Vec<u8>,
-}
-
-/// A file of third parties, in the folder that `WACHTER_FIXTURES` names. Nothing when it is absent, but a failure in continuous integration: a test
-/// that silently skips is no test.
-pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WACHTER_FIXTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures"),
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(!strict, "{} is missing; set WACHTER_FIXTURES", path.display());
-    println!("skipped: {} is missing; set WACHTER_FIXTURES", path.display());
-    None
 }
 
 /// The lines of a set.

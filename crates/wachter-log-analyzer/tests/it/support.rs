@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wachter_log_analyzer::LogAnalyzer;
@@ -59,21 +59,4 @@ impl Host {
         let finished = harness.run(&LogAnalyzer);
         self.last.insert(finished)
     }
-}
-
-/// A file of third parties, in the folder that `WACHTER_FIXTURES` names; none where it is absent,
-/// which CI does not let pass.
-pub(crate) fn fixtures() -> Option<PathBuf> {
-    let folder = std::env::var_os("WACHTER_FIXTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures"),
-        PathBuf::from,
-    );
-    let folder = folder.join("logs");
-    if folder.exists() {
-        return Some(folder);
-    }
-    let strict = std::env::var_os("CI").is_some();
-    assert!(!strict, "{} is missing; set WACHTER_FIXTURES", folder.display());
-    println!("skipped: {} is missing; set WACHTER_FIXTURES", folder.display());
-    None
 }

@@ -1,5 +1,5 @@
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use jiff::Timestamp;
@@ -173,21 +173,4 @@ pub(crate) fn tagger() -> Tagger {
 
 pub(crate) fn one(signature: &[u8]) -> Signature {
     Signature::parse(signature).unwrap()
-}
-
-/// A file of third parties, in the folder that `WACHTER_FIXTURES` names. Nothing when it is absent,
-/// but a failure in continuous integration: a test that silently skips is no test.
-pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WACHTER_FIXTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures"),
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(!strict, "{} is missing; set WACHTER_FIXTURES", path.display());
-    println!("skipped: {} is missing; set WACHTER_FIXTURES", path.display());
-    None
 }

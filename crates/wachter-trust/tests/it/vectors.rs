@@ -1,6 +1,8 @@
 use wachter_trust::{KeyError, PublicKey, Signature, SignatureError, VerifyError};
 
-use crate::support::{fixture, namespace};
+use wachter_testkit::fixture;
+
+use crate::support::namespace;
 
 enum Expected {
     Good,
