@@ -80,7 +80,7 @@ fn observed(
         });
     rest!(server;
         GetStatus ListAgents RunAgent PauseAgent ResumeAgent ExplainEventRoutes ListModules
-        ListRuns RecordRun ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions ReplayEvents
+        ListRuns RecordRun ListFindings GetFinding JudgeFinding DropFinding ListCheckpoints ListEvents SendEvent AskQuestion TraceEvent ListSubscriptions ReplayEvents
         ListDeadLetters GetDeadLetter RetryDeadLetter DropDeadLetter GetConfiguration
         ReloadConfiguration RollBack PinRelease UnpinRelease ApplyReleaseBundle
         FreezeEffects ThawEffects VerifyJournal ListChanges GetOpenApi)
