@@ -114,6 +114,12 @@ fn build_launcher(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     Ok(workspace.target.join(TARGET).join("launcher"))
 }
 
+/// Copies beside and then into place: what runs keeps the file that it runs.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<u64> {
-    std::fs::copy(from, to).with_context(|| format!("copy {} to {}", from.display(), to.display()))
+    let beside = to.with_extension("new");
+    let copied = std::fs::copy(from, &beside).and_then(|size| {
+        std::fs::rename(&beside, to)?;
+        Ok(size)
+    });
+    copied.with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }

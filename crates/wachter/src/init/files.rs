@@ -3,12 +3,13 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::failure::{CommandError, CommandResult};
+use crate::module::FIRST;
 use crate::output;
 use crate::repository::{TRUST, TRUST_SIGNATURES};
 use crate::schema;
 
 /// The module that every new repository has.
-pub(super) const MODULE: &str = "system-monitor";
+pub(super) const MODULE: &str = FIRST.name;
 
 /// What a new repository holds before anything is signed. The module is the one that ships with
 /// Wachter, so there is one source of it.
@@ -19,21 +20,12 @@ const FILES: [(&str, &str); 12] = [
     schema::IN_REPOSITORY[2],
     ("README.md", README),
     ("config/agents/README.md", AGENTS_README),
-    ("config/agents/system-monitor.yaml", AGENT),
+    ("config/agents/system-monitor.yaml", FIRST.agent),
     ("config/wachter.yaml", SETTINGS),
     ("modules/README.md", MODULES_README),
-    (
-        "modules/system-monitor/README.md",
-        include_str!("../../../wachter-modules/modules/system-monitor/README.md"),
-    ),
-    (
-        "modules/system-monitor/input.schema.json",
-        include_str!("../../../wachter-modules/modules/system-monitor/input.schema.json"),
-    ),
-    (
-        "modules/system-monitor/module.yaml",
-        include_str!("../../../wachter-modules/modules/system-monitor/module.yaml"),
-    ),
+    ("modules/system-monitor/README.md", FIRST.files[0].1),
+    ("modules/system-monitor/input.schema.json", FIRST.files[1].1),
+    ("modules/system-monitor/module.yaml", FIRST.files[2].1),
 ];
 
 const GIT_ATTRIBUTES: &str = "\
@@ -70,14 +62,6 @@ const AGENTS_README: &str = "\
 # Agents
 
 One file an agent, named as the agent is: which module, what wakes it, and what it is told.
-";
-
-const AGENT: &str = "\
-# yaml-language-server: $schema=../../.schemas/agent.v1.schema.json
-name: system-monitor
-role: monitoring
-module: system-monitor
-on: { schedule: { every: 30s } }
 ";
 
 const SETTINGS: &str = "\

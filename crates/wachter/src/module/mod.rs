@@ -1,6 +1,7 @@
 //! `wachter module`: makes modules from templates, and tries them as a node would run them.
 
 mod lint;
+mod official;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +15,9 @@ use crate::exec::{self, read_input};
 use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::output::{self, Format};
 use crate::place::HostOptions;
+use crate::repository::RepositoryOptions;
+
+pub(crate) use official::FIRST;
 
 #[derive(Args, Debug)]
 pub(crate) struct ModuleArguments {
@@ -33,6 +37,13 @@ enum ModuleCommand {
         /// Where to put it [default: modules/NAME in a managed repository, NAME elsewhere]
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
+    },
+    /// Put a module that ships with Wachter into the managed repository, or bring it up to date
+    Add {
+        /// Its name: certificate-monitor, disk-health, log-analyzer or system-monitor
+        name: String,
+        #[command(flatten)]
+        repository: RepositoryOptions,
     },
     /// Look for what a node would refuse, and for what users would rather have otherwise
     Lint {
@@ -88,6 +99,7 @@ pub(crate) fn carry_out(
 ) -> CommandResult {
     match arguments.command {
         ModuleCommand::New { name, language, folder } => new(&name, language, folder, format),
+        ModuleCommand::Add { name, repository } => official::add(&name, &repository, format),
         ModuleCommand::Lint { folder, strict } => lint::lint(folder, strict, format),
         ModuleCommand::Test { folder, input } => crate::block_on(test(folder, input, host, format)),
     }
