@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 
@@ -50,7 +50,8 @@ pub(crate) fn build(
     let mut install = program::command(executables.join("deploy/install.sh"), &workspace.root);
     install.arg("--from").arg(executables).args(["--prefix", "/usr", "--root"]).arg(&root);
     program::read(&mut install)?;
-    documents(workspace, &root, version)?;
+    let made = committed(workspace)?;
+    documents(&root, version, made)?;
     let control = root.join("DEBIAN");
     fs::create_dir_all(&control)?;
     fs::write(control.join("control"), description(executables, &root, version)?)?;
@@ -63,7 +64,7 @@ pub(crate) fn build(
     let package = folder.join(format!("{NAME}_{version}_{ARCHITECTURE}.deb"));
     let mut pack = program::command("dpkg-deb", &workspace.root);
     // The same files make the same package, whenever it is made.
-    pack.env("SOURCE_DATE_EPOCH", committed(workspace)?.to_string());
+    pack.env("SOURCE_DATE_EPOCH", made.to_string());
     program::read(pack.args(["--root-owner-group", "-Zxz", "--build"]).arg(&root).arg(&package))?;
     fs::remove_dir_all(&root)?;
     Ok(package)
@@ -79,18 +80,16 @@ fn committed(workspace: &Workspace) -> anyhow::Result<u64> {
 }
 
 /// The licence and the changes, where Debian has them.
-fn documents(workspace: &Workspace, root: &Path, version: &str) -> anyhow::Result<()> {
+fn documents(root: &Path, version: &str, made: u64) -> anyhow::Result<()> {
     let folder = root.join("usr/share/doc").join(NAME);
     fs::create_dir_all(&folder)?;
     let copyright = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
          Upstream-Name: Wachter\n\nFiles: *\nCopyright: the Wachter developers\nLicense: Apache-2.0 or Expat\n\
          \u{20}On Debian systems, the Apache License is in /usr/share/common-licenses/Apache-2.0.\n";
     fs::write(folder.join("copyright"), copyright)?;
-    let date = Duration::from_secs(committed(workspace)?);
     let mut format = program::command("date", root);
-    let date = program::read(
-        format.args(["--utc", "--rfc-email", "--date"]).arg(format!("@{}", date.as_secs())),
-    )?;
+    let date =
+        program::read(format.args(["--utc", "--rfc-email", "--date"]).arg(format!("@{made}")))?;
     let changes = format!(
         "{NAME} ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md of the project.\n\n -- The Wachter developers <wachter@localhost>  {date}",
     );

@@ -41,15 +41,14 @@ macro_rules! official {
 /// The one that every new repository has.
 pub(crate) const FIRST: Official = official!("system-monitor");
 
-const ALL: [Official; 4] =
+static ALL: [Official; 4] =
     [official!("certificate-monitor"), official!("disk-health"), official!("log-analyzer"), FIRST];
 
 impl Official {
     fn find(name: &str) -> Result<&'static Self, CommandError> {
-        static KNOWN: [Official; 4] = ALL;
-        KNOWN.iter().find(|official| official.name == name).ok_or_else(|| {
-            let names = ALL.map(|official| official.name);
-            let instead = match nearest(name, names) {
+        ALL.iter().find(|official| official.name == name).ok_or_else(|| {
+            let names: Vec<_> = ALL.iter().map(|official| official.name).collect();
+            let instead = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("there are {}", names.join(", ")),
             };
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn each_says_what_to_grant() {
-        for official in ALL {
+        for official in &ALL {
             let grant = official.grant();
             let asked = grant[official.name].as_object().unwrap();
             assert!(!asked.is_empty(), "{grant}");

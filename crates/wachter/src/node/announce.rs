@@ -29,6 +29,15 @@ pub(crate) const EFFECTS_FROZEN: &str = "effects.frozen";
 /// Effects are let happen again.
 pub(crate) const EFFECTS_THAWED: &str = "effects.thawed";
 
+/// The first words of topics that the node alone speaks of.
+const OWN: [&str; 9] =
+    ["agent", "api", "bus", "configuration", "effects", "finding", "node", "release", "run"];
+
+/// Whether the node alone speaks of a topic.
+pub(crate) fn is_own(topic: &Topic) -> bool {
+    topic.as_str().split('.').next().is_some_and(|first| OWN.contains(&first))
+}
+
 /// The bucket of what the node remembers of itself.
 const BUCKET: &str = "node";
 /// Which deployment was told of last.

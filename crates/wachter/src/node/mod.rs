@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use wachter_runtime::dispatch::Sources;
 use wachter_sandbox::LauncherOptions;
 
+pub(crate) use announce::is_own;
 pub(crate) use deployed::{Deployed, DeployedModule, folder_of};
 pub(crate) use followed::held;
 pub(crate) use freeze::{read_frozen, remove_frozen, write_frozen};

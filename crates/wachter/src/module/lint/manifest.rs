@@ -3,6 +3,7 @@
 use wachter_protocol::RuntimeKind;
 
 use super::Linted;
+use crate::node::is_own;
 
 /// Folders whose content is not meant for everybody, or is everything.
 const WIDE_TO_READ: [&str; 5] = ["/", "/etc", "/home", "/root", "/var"];
@@ -30,9 +31,6 @@ const ANYTHING: [&str; 16] = [
 ];
 /// Members of these are root in all but name.
 const AS_ROOT: [&str; 5] = ["disk", "docker", "lxd", "sudo", "wheel"];
-/// First words of topics that the node alone speaks of.
-const NODE: [&str; 9] =
-    ["agent", "api", "bus", "configuration", "effects", "finding", "node", "release", "run"];
 
 pub(super) fn rules(linted: &mut Linted<'_>) {
     description(linted);
@@ -148,8 +146,9 @@ fn network(linted: &mut Linted<'_>) {
 fn topics(linted: &mut Linted<'_>) {
     let manifest = linted.manifest;
     for topic in &manifest.emits {
+        let own = is_own(topic);
         let topic = topic.as_str();
-        if topic.split('.').next().is_some_and(|first| NODE.contains(&first)) {
+        if own {
             linted.warn(
                 topic,
                 format!("`{topic}` looks like word of the node itself; choose another first part"),

@@ -11,6 +11,7 @@ use wachter_model::{AttributeValue, Event, EventKind, Topic};
 use super::look_back::{Bounds, latest, shown, size, sound, topics};
 use super::problems::{stopping, unpublished};
 use super::with;
+use crate::node::announce::is_own;
 use crate::node::context::Node;
 
 /// How many a list has where nobody says, and at most.
@@ -19,10 +20,6 @@ const MOST: u32 = 1_000;
 
 /// How often who follows looks for what is new.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// The first words of topics that the node alone speaks of.
-const RESERVED: [&str; 9] =
-    ["agent", "api", "bus", "configuration", "effects", "finding", "node", "release", "run"];
 
 pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
     server
@@ -124,8 +121,8 @@ async fn send(node: Arc<Node>, call: Call<SendEvent>) -> Result<Sent, Problem> {
 /// # Errors
 /// The node alone does.
 pub(super) fn not_reserved(topic: &Topic) -> Result<(), Problem> {
-    let first = topic.as_str().split('.').next().unwrap_or_default();
-    if RESERVED.contains(&first) {
+    if is_own(topic) {
+        let first = topic.as_str().split('.').next().unwrap_or_default();
         return Err(Problem::new(
             ProblemKind::Refused,
             format!(
