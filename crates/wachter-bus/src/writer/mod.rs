@@ -26,6 +26,10 @@ use crate::subscription::{Cursor, Waits};
 use crate::{Options, Seq, WriteError};
 pub(crate) use head::{Head, Segment};
 
+/// How often the pages that SQLite keeps are given back. Those that are in use are read again, which
+/// costs nothing that can be measured; the others would be kept for as long as the node runs.
+const GIVE_BACK: Duration = Duration::from_mins(1);
+
 /// What the thread owns.
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
@@ -49,6 +53,7 @@ impl Writer {
         let _end = End(Arc::clone(&self.hub));
         let mut waiting = VecDeque::new();
         let mut looked_after = Instant::now();
+        let mut gave_back = Instant::now();
         loop {
             if waiting.is_empty() {
                 // While old events are being dropped there is always something to do.
@@ -70,6 +75,11 @@ impl Writer {
             if looked_after.elapsed() >= self.options.upkeep || !answers.is_empty() {
                 looked_after = Instant::now();
                 self.look_after();
+                if gave_back.elapsed() >= GIVE_BACK {
+                    gave_back = Instant::now();
+                    // Without it the pages stay; nothing else depends on it.
+                    let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+                }
                 for answer in answers {
                     while self.dropping.is_some() && !self.failing {
                         self.run_group(Vec::new());
