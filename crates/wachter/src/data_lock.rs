@@ -1,17 +1,25 @@
 //! One process at a time writes to a data folder.
 
 use std::path::Path;
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use wachter_file::{FileLock, Holder, LockError};
 
 use crate::failure::{CommandError, chain};
+use crate::output;
 
 /// What the file is called, in the data folder.
 const NAME: &str = "lock";
 
 /// What a node writes into its lock. Only who says this is told to look, by a signal that would end
 /// another program.
-pub(crate) const NODE: &str = "run";
+const NODE: &str = "run";
+
+/// How long a node that starts waits for a command, and how often it looks. Commands take a moment:
+/// whoever asks a machine that boots is not to keep its node from starting.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a data folder is not ours.
 pub(crate) enum Locked {
@@ -53,6 +61,34 @@ pub(crate) fn take(data: &Path, purpose: &str) -> Result<FileLock, Locked> {
         LockError::Held(holder) => held(holder),
         LockError::File(..) => Locked::Failed(CommandError::failed(chain(&error))),
     })
+}
+
+/// Takes the data folder for a node, after the commands that are at work on it.
+///
+/// # Errors
+/// A node has it, a command did not end in half a minute, or it cannot be made.
+pub(crate) async fn take_for_node(data: &Path) -> Result<FileLock, Locked> {
+    let until = Instant::now() + PATIENCE;
+    let mut told = false;
+    loop {
+        match take(data, NODE) {
+            Err(Locked::Other(holder)) if Instant::now() < until => {
+                if !std::mem::replace(&mut told, true) {
+                    let name = holder.map_or_else(
+                        || "another command".to_owned(),
+                        |Holder { process, purpose }| {
+                            format!("`wachter {purpose}` (process {process})")
+                        },
+                    );
+                    output::talk(format_args!(
+                        "waiting for {name}, which is at work on the same data"
+                    ));
+                }
+                sleep(PAUSE).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// The node that has the data folder now, if one has it.

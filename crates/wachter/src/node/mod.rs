@@ -40,7 +40,7 @@ use self::followed::Followed;
 use self::following::Outlets;
 use self::freeze::Freezer;
 use self::supervisor::Supervisor;
-use crate::data_lock::{self, Locked, NODE};
+use crate::data_lock::{self, Locked};
 use crate::failure::{CommandError, CommandResult};
 use crate::follow::Follower;
 use crate::output::{self, Format};
@@ -60,7 +60,7 @@ pub(crate) async fn carry_out(
     let host = options.host()?;
     // Before the lock says which process this is: whoever reads it may send a signal at once.
     let hang_up = signal(SignalKind::hangup())?;
-    let _lock = data_lock::take(&host.data, NODE).map_err(|locked| match locked {
+    let _lock = data_lock::take_for_node(&host.data).await.map_err(|locked| match locked {
         Locked::Node(holder) => CommandError::failed(format!(
             "a node uses {} already (process {}); stop it first, or give this one a folder of its own with --data",
             host.data.display(),

@@ -62,10 +62,14 @@ fn another_command_at_work_is_not_disturbed() {
     site.ok(&["sync"]);
     let held = FileLock::take(&site.path("data/lock"), "apply").unwrap();
     site.wachter(&["sync"]).fails(1, "`wachter apply` is at work on the same data");
-    site.wachter(&["run"]).fails(1, "wait for it");
+    assert_eq!(site.json(&["status"])["running"], false);
+    // A node that starts waits: whoever asks a machine that boots is not to keep its node away.
+    let mut node = site.start();
+    node.hear("waiting for `wachter apply` (process ");
     assert_eq!(site.json(&["status"])["running"], false);
     drop(held);
-    site.ok(&["sync"]);
+    node.hear("release 1 is in force");
+    assert_eq!(site.json(&["status"])["running"], true);
 }
 
 #[test]
