@@ -5,11 +5,14 @@
 //! expected output      see `transcript`
 //! [exit 3]             the command must end so; without this line, with 0
 //! ```
+//!
+//! `console,test,picture=NAME` has a [drawing](crate::picture) too.
 
 use crate::markdown::{Fence, Page};
 
 const CONSOLE: &str = "console";
 const TEST: &str = "test";
+const PICTURE: &str = "picture=";
 
 /// One command and what the page says about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub(crate) struct Example<'a> {
     pub(crate) command: String,
     pub(crate) expected: Vec<&'a str>,
     pub(crate) exit: i32,
+    /// The name of the drawing of its block.
+    pub(crate) picture: Option<&'a str>,
 }
 
 /// The examples of a page that are tests, in order.
@@ -35,17 +40,22 @@ pub(crate) fn examples(text: &str) -> anyhow::Result<Vec<Example<'_>>> {
 }
 
 fn is_test(info: &str) -> bool {
-    let words: Vec<&str> = info.split([',', ' ']).collect();
-    words.contains(&CONSOLE) && words.contains(&TEST)
+    words(info).any(|word| word == CONSOLE) && words(info).any(|word| word == TEST)
+}
+
+fn words(info: &str) -> impl Iterator<Item = &str> {
+    info.split([',', ' '])
 }
 
 fn of_block<'a>(fence: &Fence<'a>) -> anyhow::Result<Vec<Example<'a>>> {
     let mut examples: Vec<Example<'a>> = Vec::new();
+    let picture = words(fence.info).find_map(|word| word.strip_prefix(PICTURE));
     let mut ended = false;
     for (number, line) in (fence.line..).zip(&fence.lines) {
         if let Some(command) = line.strip_prefix("$ ") {
             let command = command.to_owned();
-            examples.push(Example { line: number, command, expected: Vec::new(), exit: 0 });
+            let expected = Vec::new();
+            examples.push(Example { line: number, command, expected, exit: 0, picture });
             ended = false;
             continue;
         }

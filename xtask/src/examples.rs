@@ -13,18 +13,46 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::example::{Example, examples};
+use crate::picture::pictures;
 use crate::tests_step::build_executables;
 use crate::tools::Tools;
 use crate::transcript::{difference, matches};
 use crate::verify::Outcome;
 use crate::workspace::{Workspace, read_text};
-use crate::{program, say};
+use crate::{picture, program, say};
 
 /// The longest that a page may take: seconds.
 const PAGE_SECONDS: u32 = 300;
 
+/// What is done about pictures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pictures {
+    Check,
+    Draw,
+}
+
+/// What running a page came to.
+enum Ran {
+    /// All is as the page says: what each command printed.
+    AsSaid(Vec<String>),
+    /// Its first example that is not as the page says.
+    Otherwise(String),
+}
+
 /// The step of `verify`.
 pub(crate) fn step(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    run_pages(workspace, Pictures::Check)
+}
+
+/// Runs the pages that have pictures, and draws them.
+///
+/// # Errors
+/// A page does not do what it says, or a picture cannot be written.
+pub(crate) fn draw(workspace: &Workspace) -> anyhow::Result<()> {
+    run_pages(workspace, Pictures::Draw).map(|_| ())
+}
+
+fn run_pages(workspace: &Workspace, way: Pictures) -> anyhow::Result<Outcome> {
     let mut pages = Vec::new();
     for path in workspace.files(".md")? {
         if path == Path::new("README.md") || path.starts_with("docs/src") {
@@ -50,27 +78,46 @@ pub(crate) fn step(workspace: &Workspace) -> anyhow::Result<Outcome> {
     let mut failures = 0_usize;
     for (page, text) in &pages {
         let found = examples(text).with_context(|| page.display().to_string())?;
-        if found.is_empty() {
+        let pictures = pictures(&found);
+        if found.is_empty() || way == Pictures::Draw && pictures.is_empty() {
             continue;
         }
         say::line(&format!("  {}: {} examples", page.display(), found.len()));
-        if let Some(failure) = run_page(page, &found, |command| {
+        let ran = run_page(page, &found, way, |command| {
             command.env("PATH", &path).env("WACHTER_BIN_DIR", folder.path());
-        })? {
-            say::line(&failure);
-            failures += 1;
+        })?;
+        match ran {
+            Ran::AsSaid(outputs) => {
+                for picture in pictures {
+                    match way {
+                        Pictures::Check => picture.check(&workspace.root)?,
+                        Pictures::Draw => {
+                            let shown = picture.examples.clone();
+                            picture.draw(
+                                &workspace.root,
+                                &terminal(&found[shown.clone()], &outputs[shown]),
+                            )?;
+                        }
+                    }
+                }
+            }
+            Ran::Otherwise(failure) => {
+                say::line(&failure);
+                failures += 1;
+            }
         }
     }
     anyhow::ensure!(failures == 0, "the examples of {failures} pages do not do what they say");
     Ok(Outcome::Passed)
 }
 
-/// Runs one page; what is returned describes its first failing example.
+/// Runs one page.
 fn run_page(
     page: &Path,
     examples: &[Example<'_>],
+    way: Pictures,
     prepare: impl FnOnce(&mut Command),
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<Ran> {
     let folder = tempfile::tempdir().context("create a folder for the page")?;
     let home = folder.path().join("home");
     let notes = folder.path().join("notes");
@@ -78,7 +125,8 @@ fn run_page(
         std::fs::create_dir(path).with_context(|| format!("create {}", path.display()))?;
     }
     let driver = notes.join("driver.bash");
-    std::fs::write(&driver, write_driver(&notes, examples)?).context("write the page's driver")?;
+    std::fs::write(&driver, write_driver(&notes, examples, way)?)
+        .context("write the page's driver")?;
     let mut command = program::command("timeout", &home);
     // `timeout` leads a process group, and the driver ends by killing it, itself included.
     command
@@ -97,27 +145,48 @@ fn run_page(
         .process_group(0);
     prepare(&mut command);
     command.status().context("start timeout")?;
+    let mut outputs = Vec::new();
     for (number, example) in examples.iter().enumerate() {
-        if let Some(failure) = judge(page, example, &notes, number)? {
-            return Ok(Some(failure));
+        let output = std::fs::read(notes.join(format!("{number}.out"))).unwrap_or_default();
+        let output = String::from_utf8_lossy(&output).into_owned();
+        if let Some(failure) =
+            judge(page, example, &notes, number, &picture::without_colours(&output))?
+        {
+            return Ok(Ran::Otherwise(failure));
         }
+        outputs.push(output);
     }
-    Ok(None)
+    Ok(Ran::AsSaid(outputs))
+}
+
+/// What a terminal shows after some examples.
+fn terminal(examples: &[Example<'_>], outputs: &[String]) -> String {
+    let mut shown = String::new();
+    for (example, output) in examples.iter().zip(outputs) {
+        picture::show(&mut shown, &example.command, output);
+    }
+    shown
 }
 
 /// The script that runs every command of a page and notes output and exit code of each.
-fn write_driver(notes: &Path, examples: &[Example<'_>]) -> anyhow::Result<String> {
+fn write_driver(notes: &Path, examples: &[Example<'_>], way: Pictures) -> anyhow::Result<String> {
     let notes_quoted = quote(notes)?;
     let mut script = format!("cd \"$HOME\"\nnotes={notes_quoted}\ndeclare -px >\"$notes/state\"\n");
     for (number, example) in examples.iter().enumerate() {
         let file = notes.join(format!("{number}.bash"));
         std::fs::write(&file, format!("{}\n", example.command)).context("write a command")?;
+        // What is drawn is drawn in colour.
+        let colour = match example.picture {
+            Some(_) if way == Pictures::Draw => "unset NO_COLOR; export CLICOLOR_FORCE=1",
+            _ => "unset CLICOLOR_FORCE; export NO_COLOR=1",
+        };
         // Inside the subshell `set -e` holds; the trap keeps what the next command needs.
         writeln!(
             script,
             r#"(
   save() {{ code=$?; {{ declare -px; printf 'cd %q\n' "$PWD"; }} >"$notes/state"; exit "$code"; }}
   . "$notes/state"
+  {colour}
   trap save EXIT
   set -eu
   . "$notes/{number}.bash"
@@ -137,10 +206,9 @@ fn judge(
     example: &Example<'_>,
     notes: &Path,
     number: usize,
+    output: &str,
 ) -> anyhow::Result<Option<String>> {
     let place = format!("{}:{}: $ {}", page.display(), example.line, example.command);
-    let output = std::fs::read(notes.join(format!("{number}.out"))).unwrap_or_default();
-    let output = String::from_utf8_lossy(&output);
     let Ok(code) = std::fs::read_to_string(notes.join(format!("{number}.code"))) else {
         return Ok(Some(format!(
             "{place}\nwas still running when the page's {PAGE_SECONDS} s were over\n{output}"
@@ -171,14 +239,15 @@ mod tests {
         let text = format!("```console,test\n{blocks}\n```\n");
         let examples = examples(&text).unwrap();
         let path = std::env::var_os("PATH").unwrap();
-        let failure = run_page(Path::new("page.md"), &examples, |command| {
+        let ran = run_page(Path::new("page.md"), &examples, Pictures::Check, |command| {
             command.env("PATH", path);
         })
         .unwrap();
-        match (&failure, expected) {
-            (None, None) => {}
-            (Some(text), Some(part)) => assert!(text.contains(part), "{blocks}: {text}"),
-            _ => panic!("{blocks}: {failure:?}"),
+        match (&ran, expected) {
+            (Ran::AsSaid(_), None) => {}
+            (Ran::Otherwise(text), Some(part)) => assert!(text.contains(part), "{blocks}: {text}"),
+            (Ran::AsSaid(outputs), Some(_)) => panic!("{blocks}: {outputs:?}"),
+            (Ran::Otherwise(text), None) => panic!("{blocks}: {text}"),
         }
     }
 

@@ -2,7 +2,7 @@
 //! examples of the documentation.
 //!
 //! Absences: nothing here is linked into what users run; no step changes a file that Git tracks,
-//! but for `generate`; no step reports success for a check that was not made.
+//! but for `generate` and `pictures`; no step reports success for a check that was not made.
 
 mod bench;
 mod debian;
@@ -18,6 +18,7 @@ mod links;
 mod markdown;
 mod ordinary_user;
 mod package;
+mod picture;
 mod program;
 mod say;
 mod setup;
@@ -49,6 +50,7 @@ Commands:
   generate   write the generated files
   dist       build what is shipped into target/dist
   docs       run the examples of the documentation
+  pictures   run them, and draw their pictures
   soak       run the long tests: kills, backlogs
   package    pack what is shipped into a Debian package
   vm-test    boot a machine, install the package, and see what systemd and its kernel keep
@@ -80,6 +82,7 @@ enum Command {
     Setup,
     Generate,
     Docs,
+    Pictures,
     Soak { rounds: u64 },
 }
 
@@ -117,6 +120,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Setup => setup::run(&workspace).map(|()| true),
         Command::Soak { rounds } => soak::run(&workspace, rounds).map(|()| true),
         Command::Generate => generated::write(&workspace).map(|()| true),
+        Command::Pictures => examples::draw(&workspace).map(|()| true),
         Command::Docs => verify::run(
             &workspace,
             &verify::Choice { only: vec!["docs".to_owned()], ..verify::Choice::default() },
@@ -163,6 +167,7 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
         Some("setup") => Ok(Command::Setup),
         Some("generate") => Ok(Command::Generate),
         Some("docs") => Ok(Command::Docs),
+        Some("pictures") => Ok(Command::Pictures),
         Some("soak") => Ok(Command::Soak { rounds: rounds.unwrap_or(soak::ROUNDS) }),
         Some(other) => anyhow::bail!("no command is called {other}; see cargo xtask --help"),
     }
@@ -181,6 +186,7 @@ mod tests {
             Command::Setup => "setup".to_owned(),
             Command::Generate => "generate".to_owned(),
             Command::Docs => "docs".to_owned(),
+            Command::Pictures => "pictures".to_owned(),
             Command::Soak { rounds } => format!("soak {rounds}"),
             Command::Bench { quick } => format!("bench {quick}"),
             Command::Package => "package".to_owned(),
