@@ -1,7 +1,7 @@
 //! The examples of a page: blocks marked `console,test`.
 //!
 //! ```text
-//! $ command            run by bash; lines that begin with `> ` continue it
+//! $ command            run by bash; lines that begin with `> `, or are `>`, continue it
 //! expected output      see `transcript`
 //! [exit 3]             the command must end so; without this line, with 0
 //! ```
@@ -63,7 +63,7 @@ fn of_block<'a>(fence: &Fence<'a>) -> anyhow::Result<Vec<Example<'a>>> {
             anyhow::bail!("{number}: a block of examples begins with a command: $ ...");
         };
         anyhow::ensure!(!ended, "{number}: after [exit N] comes the next command");
-        match line.strip_prefix("> ") {
+        match line.strip_prefix("> ").or_else(|| (*line == ">").then_some("")) {
             Some(more) if example.expected.is_empty() => {
                 example.command.push('\n');
                 example.command.push_str(more);
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn commands_output_and_exit_codes() {
-        let text = "# Page\n```console,test\n$ echo a\na\n\n$ cat <<E\n> b\n> E\nb\n$ false\n[exit 1]\n```\n\
+        let text = "# Page\n```console,test\n$ echo a\na\n\n$ cat <<E\n> b\n>\n> E\nb\n\n$ false\n[exit 1]\n```\n\
             ```console\n$ not run\n```\n``` console, test\n$ true\n```\n";
         let found = examples(text).unwrap();
         let shown: Vec<_> = found
@@ -109,9 +109,9 @@ mod tests {
             shown,
             [
                 (3, "echo a", vec!["a"], 0),
-                (6, "cat <<E\nb\nE", vec!["b"], 0),
-                (10, "false", vec![], 1),
-                (17, "true", vec![], 0),
+                (6, "cat <<E\nb\n\nE", vec!["b"], 0),
+                (12, "false", vec![], 1),
+                (19, "true", vec![], 0),
             ]
         );
     }

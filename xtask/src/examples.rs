@@ -41,26 +41,37 @@ enum Ran {
 
 /// The step of `verify`.
 pub(crate) fn step(workspace: &Workspace) -> anyhow::Result<Outcome> {
-    run_pages(workspace, Pictures::Check)
+    run_pages(workspace, Pictures::Check, "")
+}
+
+/// Runs the pages whose path has `page` in it.
+///
+/// # Errors
+/// One does not do what it says, or there is none.
+pub(crate) fn check(workspace: &Workspace, page: &str) -> anyhow::Result<()> {
+    run_pages(workspace, Pictures::Check, page).map(|_| ())
 }
 
 /// Runs the pages that have pictures, and draws them.
 ///
 /// # Errors
 /// A page does not do what it says, or a picture cannot be written.
-pub(crate) fn draw(workspace: &Workspace) -> anyhow::Result<()> {
-    run_pages(workspace, Pictures::Draw).map(|_| ())
+pub(crate) fn draw(workspace: &Workspace, page: Option<&str>) -> anyhow::Result<()> {
+    run_pages(workspace, Pictures::Draw, page.unwrap_or_default()).map(|_| ())
 }
 
-fn run_pages(workspace: &Workspace, way: Pictures) -> anyhow::Result<Outcome> {
+fn run_pages(workspace: &Workspace, way: Pictures, page: &str) -> anyhow::Result<Outcome> {
     let mut pages = Vec::new();
     for path in workspace.files(".md")? {
         if path == Path::new("README.md") || path.starts_with("docs/src") {
             let text = read_text(&workspace.root.join(&path))?;
-            pages.push((path, text));
+            if path.to_string_lossy().contains(page) {
+                pages.push((path, text));
+            }
         }
     }
     let with_examples = pages.iter().filter(|(_, text)| text.contains("console,test")).count();
+    anyhow::ensure!(page.is_empty() || with_examples > 0, "no page with {page:?} has an example");
     if with_examples == 0 {
         return Ok(Outcome::Partly("no page has an example to run".to_owned()));
     }
@@ -85,6 +96,7 @@ fn run_pages(workspace: &Workspace, way: Pictures) -> anyhow::Result<Outcome> {
         say::line(&format!("  {}: {} examples", page.display(), found.len()));
         let ran = run_page(page, &found, way, |command| {
             command.env("PATH", &path).env("WACHTER_BIN_DIR", folder.path());
+            offer_cargo(workspace, command);
         })?;
         match ran {
             Ran::AsSaid(outputs) => {
@@ -109,6 +121,21 @@ fn run_pages(workspace: &Workspace, way: Pictures) -> anyhow::Result<Outcome> {
     }
     anyhow::ensure!(failures == 0, "the examples of {failures} pages do not do what they say");
     Ok(Outcome::Passed)
+}
+
+/// Whoever reads how to write a module in Rust has it, and a clone of the repository.
+fn offer_cargo(workspace: &Workspace, command: &mut Command) {
+    let home = std::env::home_dir().unwrap_or_default();
+    for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+        command.env(name, std::env::var_os(name).unwrap_or_else(|| home.join(folder).into()));
+    }
+    if let Some(toolchain) = std::env::var_os("RUSTUP_TOOLCHAIN") {
+        command.env("RUSTUP_TOOLCHAIN", toolchain);
+    }
+    command
+        .env("WACHTER_SOURCE", &workspace.root)
+        // Kept from one time to the next.
+        .env("CARGO_TARGET_DIR", workspace.target.join("examples"));
 }
 
 /// Runs one page.

@@ -63,6 +63,9 @@ Options of test and verify:
 Options of bench:
   --quick        a few rounds of each, for a look
 
+Options of docs and pictures:
+  --page TEXT    pages alone whose path has this in it
+
 Options of soak:
   --rounds N     kills (1000)
 
@@ -81,8 +84,8 @@ enum Command {
     Verify(verify::Choice),
     Setup,
     Generate,
-    Docs,
-    Pictures,
+    Docs { page: Option<String> },
+    Pictures { page: Option<String> },
     Soak { rounds: u64 },
 }
 
@@ -120,8 +123,9 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Setup => setup::run(&workspace).map(|()| true),
         Command::Soak { rounds } => soak::run(&workspace, rounds).map(|()| true),
         Command::Generate => generated::write(&workspace).map(|()| true),
-        Command::Pictures => examples::draw(&workspace).map(|()| true),
-        Command::Docs => verify::run(
+        Command::Pictures { page } => examples::draw(&workspace, page.as_deref()).map(|()| true),
+        Command::Docs { page: Some(page) } => examples::check(&workspace, &page).map(|()| true),
+        Command::Docs { page: None } => verify::run(
             &workspace,
             &verify::Choice { only: vec!["docs".to_owned()], ..verify::Choice::default() },
         ),
@@ -133,11 +137,13 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     let mut choice = verify::Choice::default();
     let mut quick = false;
     let mut rounds = None;
+    let mut page = None;
     while let Some(argument) = arguments.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("quick") => quick = true,
             Long("rounds") => rounds = Some(arguments.value()?.parse()?),
+            Long("page") => page = Some(arguments.value()?.string()?),
             Long("list") => choice.list = true,
             Long("only") => choice.only.push(arguments.value()?.string()?),
             Long("skip") => choice.skip.push(arguments.value()?.string()?),
@@ -155,6 +161,9 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
     if rounds.is_some() && name.as_deref() != Some("soak") {
         anyhow::bail!("--rounds belongs to soak");
     }
+    if page.is_some() && !matches!(name.as_deref(), Some("docs" | "pictures")) {
+        anyhow::bail!("--page belongs to docs and pictures");
+    }
     match name.as_deref() {
         None => Ok(Command::Help),
         Some("bench") => Ok(Command::Bench { quick }),
@@ -166,8 +175,8 @@ fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Command> {
         Some("verify") => Ok(Command::Verify(choice)),
         Some("setup") => Ok(Command::Setup),
         Some("generate") => Ok(Command::Generate),
-        Some("docs") => Ok(Command::Docs),
-        Some("pictures") => Ok(Command::Pictures),
+        Some("docs") => Ok(Command::Docs { page }),
+        Some("pictures") => Ok(Command::Pictures { page }),
         Some("soak") => Ok(Command::Soak { rounds: rounds.unwrap_or(soak::ROUNDS) }),
         Some(other) => anyhow::bail!("no command is called {other}; see cargo xtask --help"),
     }
@@ -185,8 +194,8 @@ mod tests {
             Command::Verify(choice) => format!("verify {choice:?}"),
             Command::Setup => "setup".to_owned(),
             Command::Generate => "generate".to_owned(),
-            Command::Docs => "docs".to_owned(),
-            Command::Pictures => "pictures".to_owned(),
+            Command::Docs { page } => format!("docs {page:?}"),
+            Command::Pictures { page } => format!("pictures {page:?}"),
             Command::Soak { rounds } => format!("soak {rounds}"),
             Command::Bench { quick } => format!("bench {quick}"),
             Command::Package => "package".to_owned(),
@@ -221,6 +230,9 @@ mod tests {
         check(&["bench"], Ok("bench false"));
         check(&["bench", "--quick"], Ok("bench true"));
         check(&["dist", "--quick"], Err("belongs to bench"));
+        check(&["docs"], Ok("docs None"));
+        check(&["pictures", "--page", "bus"], Ok("pictures Some(\"bus\")"));
+        check(&["soak", "--page", "bus"], Err("belongs to docs"));
         check(&["soak"], Ok("soak 1000"));
         check(&["soak", "--rounds", "7"], Ok("soak 7"));
         check(&["soak", "--rounds", "many"], Err("many"));

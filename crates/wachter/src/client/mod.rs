@@ -25,7 +25,7 @@ pub(crate) use agents::state;
 pub(crate) use configuration::{GetArguments, get as get_configuration, reload};
 pub(crate) use node::Node;
 pub(crate) use record::record;
-pub(crate) use words::time;
+pub(crate) use words::{count, time};
 
 use crate::failure::CommandResult;
 use crate::node::Offline;

@@ -26,7 +26,7 @@ pub(super) fn took(milliseconds: u64) -> String {
 }
 
 /// One of a thing, or several.
-pub(super) fn count(number: u64, one: &str, several: &str) -> String {
+pub(crate) fn count(number: u64, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
 

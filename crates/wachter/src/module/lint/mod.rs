@@ -16,6 +16,7 @@ use wachter_config::{Problem, ProblemSeverity, Problems};
 use wachter_protocol::Manifest;
 use wachter_runtime::ModuleFolder;
 
+use crate::client::count;
 use crate::failure::{CommandError, CommandResult, chain};
 use crate::output::{self, Format};
 use crate::sign::flaws;
@@ -34,8 +35,8 @@ pub(super) fn lint(folders: Vec<PathBuf>, strict: bool, format: Format) -> Comma
     for folder in &folders {
         problems.0.extend(problems_of(folder));
     }
-    let count = |severity| problems.0.iter().filter(|one| one.severity == severity).count();
-    let (errors, warnings) = (count(ProblemSeverity::Error), count(ProblemSeverity::Warning));
+    let of = |severity| problems.0.iter().filter(|one| one.severity == severity).count();
+    let (errors, warnings) = (of(ProblemSeverity::Error), of(ProblemSeverity::Warning));
     let failed = errors > 0 || strict && warnings > 0;
     match format {
         Format::Json => {
@@ -44,20 +45,20 @@ pub(super) fn lint(folders: Vec<PathBuf>, strict: bool, format: Format) -> Comma
         Format::Human => {
             problems.0.iter().try_for_each(output::data)?;
             if !failed {
-                let s = if folders.len() == 1 { "" } else { "s" };
-                output::data(format_args!(
-                    "{} module{s}, {warnings} warnings, no error",
-                    folders.len()
-                ))?;
+                let modules = count(folders.len() as u64, "module", "modules");
+                output::data(format_args!("{modules}, {}", told(warnings, errors)))?;
             }
         }
     }
     if failed {
-        return Err(CommandError::refused(format!(
-            "{errors} errors and {warnings} warnings to put right"
-        )));
+        return Err(CommandError::refused(format!("{} to put right", told(warnings, errors))));
     }
     Ok(())
+}
+
+fn told(warnings: usize, errors: usize) -> String {
+    let warnings = count(warnings as u64, "warning", "warnings");
+    format!("{warnings}, {}", count(errors as u64, "error", "errors"))
 }
 
 fn present() -> Result<Vec<PathBuf>, CommandError> {
