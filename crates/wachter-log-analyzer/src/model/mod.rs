@@ -13,44 +13,32 @@
 mod activity;
 mod explain;
 mod facts;
+mod forgetting;
 mod limits;
 mod origins;
 mod printable;
 mod report;
 mod stored;
+mod telling;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use wachter_model::{Severity, Verdict};
+use wachter_model::Verdict;
 
-use crate::anomaly::{AnomalyKind, Direction, Discovery, OddRate, Reason, Scale, Series, Weights};
+use crate::anomaly::{AnomalyKind, Discovery, Series, Weights};
 use crate::record::Record;
-use crate::template::{Entry, Found, Miner, Shape, Slot};
+use crate::template::{Entry, Found, Miner, Slot};
 
 use activity::Activity;
 use facts::{Facts, cost};
+use forgetting::PROBATION;
 pub use limits::Limits;
 use origins::Origins;
 pub use report::{Anomaly, Evidence, Progress, Template};
 
-/// A template with fewer lines is on probation: it is the first to go.
-const PROBATION: u64 = 3;
-
-/// Which share of the templates may be on probation before these are the only ones to go, as a divisor.
-const PROBATION_SHARE: usize = 8;
-
-/// What is stored beside templates and origins, in bytes at most.
-const FRAME: usize = 2_048;
-
 /// How much evidence is kept between two conclusions, in parts of the limit.
 const EVIDENCE_SHARE: usize = 2;
-
-/// How many new templates of one origin are told of by themselves; the others are counted.
-const MOST_NEW: usize = 5;
-
-/// A template that was away for less is not rare, in seconds.
-const LEAST_GAP: i64 = 3 * DAY;
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
@@ -288,107 +276,6 @@ impl Model {
         self.make_room(Some(slot));
     }
 
-    fn insert(&mut self, shape: Shape, facts: Facts) {
-        let slot = self.miner.insert(shape, facts);
-        self.count_in(slot);
-    }
-
-    fn count_in(&mut self, slot: Slot) {
-        let Some(entry) = self.miner.get_mut(slot) else { return };
-        entry.facts.cost = cost(entry);
-        self.cost += entry.facts.cost;
-        if entry.facts.count < PROBATION {
-            self.probation += 1;
-            self.queue.push_back((slot, entry.facts.sequence));
-            self.tidy_queue();
-        }
-    }
-
-    /// Drops what has grown out of probation, or is gone, once it is most of the queue.
-    fn tidy_queue(&mut self) {
-        if self.queue.len() > 2 * self.miner.len() + 64 {
-            let miner = &self.miner;
-            self.queue.retain(|(slot, sequence)| {
-                let entry = miner.get(*slot).map(|entry| &entry.facts);
-                entry.is_some_and(|facts| facts.sequence == *sequence && facts.count < PROBATION)
-            });
-        }
-    }
-
-    fn count_out(&mut self, facts: &Facts) {
-        self.cost = self.cost.saturating_sub(facts.cost);
-        // What was never counted in has no cost.
-        let was_counted = facts.count < PROBATION && facts.cost > 0;
-        self.probation = self.probation.saturating_sub(usize::from(was_counted));
-    }
-
-    /// Forgets templates until there is room, but for the one at hand.
-    fn make_room(&mut self, hand: Option<Slot>) {
-        if self.cost + self.origins.stored() + FRAME <= self.limits.bytes {
-            return;
-        }
-        self.forget(hand);
-    }
-
-    #[cold]
-    fn forget(&mut self, hand: Option<Slot>) {
-        let most = self.limits.bytes.saturating_sub(self.origins.stored() + FRAME);
-        while self.cost > most && self.miner.len() > 1 {
-            if self.probation * PROBATION_SHARE > self.miner.len()
-                && let Some(slot) = self.oldest_on_probation(hand)
-            {
-                self.drop(slot);
-            } else if !self.drop_least(hand) {
-                return;
-            }
-        }
-    }
-
-    fn oldest_on_probation(&mut self, hand: Option<Slot>) -> Option<Slot> {
-        let mut kept = None;
-        let found = loop {
-            let Some((slot, sequence)) = self.queue.pop_front() else { break None };
-            if Some(slot) == hand {
-                kept = Some((slot, sequence));
-                continue;
-            }
-            let is = |entry: &Entry<Facts>| {
-                entry.facts.sequence == sequence && entry.facts.count < PROBATION
-            };
-            if self.miner.get(slot).is_some_and(is) {
-                break Some(slot);
-            }
-        };
-        if let Some(kept) = kept {
-            self.queue.push_front(kept);
-        }
-        found
-    }
-
-    /// Drops a sixteenth of the templates, those with fewest lines, so that looking for them pays.
-    fn drop_least(&mut self, hand: Option<Slot>) -> bool {
-        let now = self.programs.last.max(self.now);
-        let mut worth: Vec<(f32, u64, Slot)> = self
-            .miner
-            .iter()
-            .filter(|(slot, _)| Some(*slot) != hand)
-            .map(|(slot, entry)| (entry.facts.worth(now), entry.facts.sequence, slot))
-            .collect();
-        worth.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        worth.truncate(worth.len().div_ceil(16));
-        for (_, _, slot) in &worth {
-            self.drop(*slot);
-        }
-        !worth.is_empty()
-    }
-
-    fn drop(&mut self, slot: Slot) {
-        if let Some(entry) = self.miner.remove(slot) {
-            self.count_out(&entry.facts);
-            self.forgotten += 1;
-        }
-    }
-
     /// Closes the hours before `now`.
     fn advance(&mut self, now: i64) {
         let hour = hour_of(now);
@@ -446,181 +333,6 @@ impl Model {
         self.evidence_room = self.limits.bytes * EVIDENCE_SHARE;
         self.make_room(None);
     }
-
-    /// Everything that may be told of, whatever its score, with its template.
-    fn anomalies(&mut self) -> Vec<(Option<Slot>, Anomaly)> {
-        let mut found = self.new_templates();
-        let mut rates = Vec::new();
-        let slots: Vec<Slot> = self.miner.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            if let Some(entry) = self.miner.get_mut(slot) {
-                rates.push((slot, entry.facts.series.take_odd()));
-            }
-        }
-        for (slot, odd) in rates {
-            let Some(entry) = self.miner.get(slot) else { continue };
-            found.extend(odd.into_iter().flatten().map(|odd| (Some(slot), self.rate(entry, &odd))));
-            found.extend(self.rare(entry).map(|anomaly| (Some(slot), anomaly)));
-            found.extend(self.values(entry).map(|anomaly| (Some(slot), anomaly)));
-        }
-        if let [_, Some(odd)] = self.all.take_odd() {
-            found.push((None, self.all_silent(&odd)));
-        }
-        found
-    }
-
-    fn new_templates(&self) -> Vec<(Option<Slot>, Anomaly)> {
-        let mut born: BTreeMap<u16, Vec<(bool, Slot)>> = BTreeMap::new();
-        for (slot, entry) in self.miner.iter().filter(|(_, entry)| entry.facts.recent.born) {
-            let quiet = !explain::is_alarming(&entry.shape.text);
-            born.entry(entry.shape.origin).or_default().push((quiet, slot));
-        }
-        let mut found = Vec::new();
-        for (number, mut slots) in born {
-            let origin = self.origins.get(number);
-            // Bad news first, then the order in which they were written.
-            slots.sort_by_key(|(quiet, slot)| {
-                (*quiet, self.miner.get(*slot).map(|entry| entry.facts.sequence))
-            });
-            let discovery = if origin.born { &self.programs } else { &origin.discovery };
-            if !discovery.is_warm() {
-                continue;
-            }
-            let (told, news) = if origin.born {
-                (1, discovery.surprise_alone())
-            } else {
-                (MOST_NEW, discovery.surprise(&self.host))
-            };
-            for (place, (quiet, slot)) in slots.iter().take(told).enumerate() {
-                let Some(entry) = self.miner.get(*slot) else { continue };
-                let text = &entry.shape.text;
-                let surprise = news + if *quiet { 0.0 } else { 0.5 };
-                let weight = origin.weights.of(AnomalyKind::NewTemplate);
-                let score = Scale::NEW.score(surprise, weight);
-                let last = place + 1 == slots.len().min(told);
-                let others = if last { slots.len() - place - 1 } else { 0 };
-                let message = if origin.born {
-                    explain::new_program(origin, text, discovery.lines_before())
-                } else {
-                    explain::new_template(origin, text, discovery.lines_before(), others)
-                };
-                let severity = explain::severity(Severity::Low, score, !quiet, weight > 0.0);
-                let anomaly =
-                    self.anomaly(entry, AnomalyKind::NewTemplate, "", score, severity, message);
-                found.push((Some(*slot), anomaly));
-            }
-        }
-        found
-    }
-
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "it is an estimate"
-    )]
-    fn rare(&self, entry: &Entry<Facts>) -> Option<Anomaly> {
-        let Facts { count, first, recent, weights, .. } = &entry.facts;
-        let known = count - recent.count;
-        let gap = recent.first - recent.before;
-        if recent.born || recent.count == 0 || known == 0 || gap < LEAST_GAP {
-            return None;
-        }
-        // Of the time that it was known: half a line more than there were.
-        let mean = (recent.first - first) as f64 / (known as f64 + 0.5);
-        let days = mean.min(gap as f64) / DAY as f64;
-        let surprise = -(-(-1.0 / days).exp_m1()).log10();
-        let weight = weights.of(AnomalyKind::RareTemplate);
-        let score = Scale::RARE.score(surprise as f32, weight);
-        let alarming = explain::is_alarming(&entry.shape.text);
-        let origin = self.origins.get(entry.shape.origin);
-        let days = gap as f64 / DAY as f64;
-        let message = explain::rare_template(origin, &entry.shape.text, &entry.facts, days);
-        let severity = explain::severity(Severity::Low, score, alarming, weight > 0.0);
-        Some(self.anomaly(entry, AnomalyKind::RareTemplate, "", score, severity, message))
-    }
-
-    fn rate(&self, entry: &Entry<Facts>, odd: &OddRate) -> Anomaly {
-        let weight = entry.facts.weights.of(AnomalyKind::Rate);
-        let (scale, suffix) = scale_of(odd.direction);
-        let score = scale.score(odd.surprise, weight);
-        let origin = self.origins.get(entry.shape.origin);
-        let message = explain::rate(origin.actor(), &entry.shape.text, odd, entry.facts.last);
-        let alarming = odd.direction == Direction::Burst && explain::is_alarming(&entry.shape.text);
-        let severity = explain::severity(Severity::Low, score, alarming, weight > 0.0);
-        let anomaly = self.anomaly(entry, AnomalyKind::Rate, suffix, score, severity, message);
-        Anomaly { expected: Some(odd.expected), seen: u64::from(odd.seen), ..anomaly }
-    }
-
-    fn values(&self, entry: &Entry<Facts>) -> impl Iterator<Item = Anomaly> {
-        // One for each place: the most surprising.
-        let mut places: BTreeMap<u8, &facts::Odd> = BTreeMap::new();
-        for odd in &entry.facts.recent.odd {
-            let place = places.entry(odd.place).or_insert(odd);
-            if odd.odd.surprise > place.odd.surprise {
-                *place = odd;
-            }
-        }
-        let weight = entry.facts.weights.of(AnomalyKind::Value);
-        let origin = self.origins.get(entry.shape.origin);
-        places.into_values().map(move |odd| {
-            let scale = match odd.odd.reason {
-                Reason::Unseen { .. } => Scale::UNSEEN,
-                Reason::Beyond { .. } => Scale::BEYOND,
-            };
-            let score = scale.score(odd.odd.surprise, weight);
-            let message = explain::value(origin, &entry.shape.text, odd);
-            let severity = explain::severity(Severity::Low, score, false, weight > 0.0);
-            let suffix = format!(":{}", odd.place);
-            let anomaly =
-                self.anomaly(entry, AnomalyKind::Value, &suffix, score, severity, message);
-            let same = |other: &&facts::Odd| other.place == odd.place;
-            let evidence = entry.facts.recent.odd.iter().filter(same);
-            Anomaly {
-                evidence: evidence.filter_map(|odd| odd.evidence.clone()).collect(),
-                ..anomaly
-            }
-        })
-    }
-
-    fn all_silent(&self, odd: &OddRate) -> Anomaly {
-        let weight = self.all_weights.of(AnomalyKind::Rate);
-        let score = Scale::SILENCE.score(odd.surprise, weight);
-        Anomaly {
-            kind: AnomalyKind::Rate,
-            fingerprint: format!("log.{}:{ALL}", AnomalyKind::Rate.name()),
-            score,
-            severity: explain::severity(Severity::Medium, score, false, weight > 0.0),
-            subject: "all logs".to_owned(),
-            message: explain::rate("this host", "", odd, self.programs.last),
-            evidence: Vec::new(),
-            template: String::new(),
-            expected: Some(odd.expected),
-            seen: 0,
-        }
-    }
-
-    fn anomaly(
-        &self,
-        entry: &Entry<Facts>,
-        kind: AnomalyKind,
-        suffix: &str,
-        score: f32,
-        severity: Severity,
-        message: String,
-    ) -> Anomaly {
-        Anomaly {
-            kind,
-            fingerprint: format!("log.{}:{:016x}{suffix}", kind.name(), entry.facts.id),
-            score,
-            severity,
-            subject: self.origins.get(entry.shape.origin).subject(),
-            message,
-            evidence: entry.facts.recent.evidence.clone(),
-            template: entry.shape.text.clone(),
-            expected: None,
-            seen: entry.facts.recent.count,
-        }
-    }
 }
 
 impl Default for Model {
@@ -631,13 +343,6 @@ impl Default for Model {
 
 /// What stands in a fingerprint for all templates together.
 const ALL: &str = "all";
-
-const fn scale_of(direction: Direction) -> (Scale, &'static str) {
-    match direction {
-        Direction::Burst => (Scale::BURST, ":burst"),
-        Direction::Silence => (Scale::SILENCE, ":silence"),
-    }
-}
 
 /// The kind of an anomaly, and what its template is called.
 fn parse(fingerprint: &str) -> Option<(AnomalyKind, &str)> {
