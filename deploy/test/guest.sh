@@ -86,7 +86,7 @@ upgraded() {
     events=$(wachter audit verify --output json | grep -o '"last": [0-9]*' | grep -o '[0-9]*')
     dpkg --install /opt/wachter/present.deb && until_ 60 active wachter && until_ 60 active wachter-launcher || return 1
     [ "$(property wachter MainPID)" != "$node" ] && [ "$(property wachter-launcher MainPID)" != "$launcher" ] || return 1
-    until_ 60 in_force 5 && wachter audit verify && [ "$events" -gt 0 ] || return 1
+    until_ 60 in_force 6 && wachter audit verify && [ "$events" -gt 0 ] || return 1
     [ "$(wachter audit verify --output json | grep -o '"last": [0-9]*' | grep -o '[0-9]*')" -gt "$events" ]
 }
 # An upgrade starts nothing that was stopped.
@@ -204,6 +204,29 @@ END
     until_ 60 grep -sq "hello from outside" /srv/out/heard && [ "$(stat -c %u /srv/out/heard)" -ge 1879048192 ] && return
     wachter modules; wachter runs --limit 3; return 1
 }
+# What is wrong with the host itself: a unit that fails is told, through the hardening of the node's own,
+# and that it has gone as well.
+found() { wachter findings | grep -q "$@"; }
+failed_unit() {
+    systemd-run --quiet --unit broken /bin/false
+    until_ 60 found 'unit.failed .*broken.service' || { wachter findings; return 1; }
+    systemctl reset-failed broken && until_ 60 eval '! found unit.failed'
+}
+# Logs as systemd keeps them, read by a run that has a user of its own and the groups that it was granted.
+reads_the_journal() {
+    sed -i 's|^grants:|grants:\n  log-analyzer: { filesystem: { read: [/var/log] }, exec: [/usr/bin/journalctl], groups: [adm] }|' /etc/wachter/node.yaml
+    cd /srv/infra && wachter module add log-analyzer || return 1
+    sed -i 's/every: [0-9a-z]*/every: 3s/' config/agents/log-analyzer.yaml
+    printf 'with: { sources: [{ journal: true }] }\n' >>config/agents/log-analyzer.yaml
+    wachter sign --all && release && systemctl reload wachter && until_ 60 in_force 6 || return 1
+    until_ 60 eval "wachter runs --agent log-analyzer | grep -q succeeded" || { wachter modules; wachter runs --agent log-analyzer; return 1; }
+    for port in 1 2 3 4 5 6; do
+        logger --tag sshd --priority auth.info "Failed password for root from 203.0.113.9 port 410$port ssh2"
+    done
+    until_ 60 found 'login.brute-force .*203.0.113.9' && return
+    wachter runs --agent log-analyzer --output json | head -c 3000
+    return 1
+}
 described() {
     [ -f /usr/share/man/man1/wachter-run.1 ] && [ -f /usr/share/man/man8/wachter-launcher.8 ] \
         && bash -n /usr/share/bash-completion/completions/wachter
@@ -250,6 +273,8 @@ step 'a run has the memory that it was given' memory_is_limited
 step 'a run has the processes that it was given' processes_are_limited
 step 'a run has the share of the processor that it was given' processor_is_limited
 step 'an ordinary user with a control group of its own' delegated
+step 'a unit that fails is a finding, until it is reset' failed_unit
+step 'the log analyzer reads the journal' reads_the_journal
 step 'upgrade, while both run' upgraded
 step 'a support bundle' bundled
 for unit in wachter wachter-launcher; do
