@@ -9,7 +9,7 @@ use crate::shapes::{
     FindingsQuery, FinishedRun, FollowQuery, Freeze, Frozen, Health, JournalCheckpoint, LogLine,
     LogsQuery, Module, Pause, Pin, ReleaseReport, Reloaded, Replay, ReplayReport, ReportedFinding,
     Request, Retried, Rollback, RouteExplanation, Run, RunsQuery, Send, Sent, Status, StoredEvent,
-    Subscription, TraceNode,
+    Subscription, Trace,
 };
 
 endpoints! {
@@ -47,7 +47,7 @@ endpoints! {
     /// Puts a question and waits for the answer
     AskQuestion = Post "/v1/requests", Operator, Single { query: Nothing, body: Ask, answer: StoredEvent }
     /// Shows what an event was caused by and what it caused
-    TraceEvent = Get "/v1/traces/{event}", Viewer, Single { query: Nothing, body: Nothing, answer: TraceNode }
+    TraceEvent = Get "/v1/traces/{event}", Viewer, Single { query: Nothing, body: Nothing, answer: Trace }
     /// Lists the durable cursors
     ListSubscriptions = Get "/v1/subscriptions", Viewer, Single { query: Nothing, body: Nothing, answer: Vec<Subscription> }
     /// Delivers events once more

@@ -80,7 +80,7 @@ pub use subscription::{
     Redelivery, Retry, Start, Subscription, SubscriptionName, SubscriptionNameError,
     SubscriptionOptions, SubscriptionStatus,
 };
-pub use trace::Trace;
+pub use trace::{Trace, Traced};
 pub use verify::{Damage, DamageKind};
 pub use write_error::WriteError;
 

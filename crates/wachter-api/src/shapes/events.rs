@@ -142,15 +142,24 @@ pub struct Subscription {
     pub dead_letters: u64,
 }
 
-/// A node of the tree of causes.
+/// An event and what followed from it. A list, since a tree may be deeper than readers of JSON go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TraceNode {
+pub struct Trace {
+    /// Causes stand before their effects. The first is the oldest cause that is known.
+    pub events: Vec<TracedEvent>,
+    /// Whether these are all: about 10,000 are shown at most.
+    pub complete: bool,
+}
+
+/// One event of a trace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TracedEvent {
     /// The event.
     pub event: StoredEvent,
     /// Whether this is the one that was asked for.
     pub asked: bool,
-    /// Milliseconds since the first event of the tree.
+    /// Milliseconds since the first event.
     pub milliseconds: i64,
-    /// What it caused.
-    pub children: Vec<TraceNode>,
+    /// The place of its cause in the list, from 0; null for the first.
+    pub cause: Option<usize>,
 }

@@ -21,7 +21,7 @@ pub use configuration::{
 pub use dead_letters::{DeadLetter, DeadLettersQuery, Retried};
 pub use events::{
     Ask, EventsQuery, FollowQuery, Replay, ReplayReport, Send, Sent, StoredEvent, Subscription,
-    TraceNode,
+    Trace, TracedEvent,
 };
 pub use findings::{FindingsQuery, JudgeFinding, ReportedFinding};
 pub use logs::{LogLine, LogsQuery};

@@ -89,9 +89,15 @@ async fn tree(bus: &Bus) -> EventId {
     id
 }
 
+/// Each event with the number of its cause.
 fn shape(trace: &Trace) -> String {
-    let effects: Vec<_> = trace.effects.iter().map(shape).collect();
-    format!("{}({})", number_of(&trace.stored.event), effects.join(" "))
+    let number = |place: usize| number_of(&trace.events[place].stored.event);
+    let shown = trace.events.iter().enumerate().map(|(place, traced)| match traced.cause {
+        Some(cause) => format!("{}<{}", number(cause), number(place)),
+        None => number(place).to_string(),
+    });
+    assert!(trace.complete);
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
@@ -102,7 +108,7 @@ async fn causes_are_followed() {
     let found = bus.find(id.as_str()).await.unwrap();
     assert_eq!(found.len(), 1);
     let trace = bus.trace(found[0].clone()).await.unwrap();
-    assert_eq!(shape(&trace), "1(2(4()) 3())");
+    assert_eq!(shape(&trace), "1 1<2 1<3 2<4");
     let mut correlated =
         bus.replay(Query { correlation: Some(id.to_string()), ..Query::default() });
     let mut numbers = Vec::new();
@@ -111,6 +117,32 @@ async fn causes_are_followed() {
     }
     assert_eq!(numbers, [2, 3, 4]);
     assert_eq!(bus.find("not there").await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn causes_may_be_deep() {
+    const DEEP: u64 = 12_000;
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    let numbered = |number: u64| {
+        let id = format!("n{number}").parse().unwrap();
+        event("test.number").id(id).json(&number.into())
+    };
+    let mut events = vec![numbered(0).build().unwrap()];
+    for number in 1..DEEP {
+        let event = numbered(number).caused_by(events.last().unwrap()).build().unwrap();
+        events.push(event);
+    }
+    for part in events.chunks(500) {
+        bus.publish(part.to_vec()).await.unwrap();
+    }
+    let root = bus.find("n0").await.unwrap().remove(0);
+    let trace = bus.trace(root).await.unwrap();
+    assert_eq!((trace.events.len(), trace.complete), (10_000, false));
+    assert_eq!(trace.events[9_999].cause, Some(9_998));
+    let late = bus.find("n11990").await.unwrap().remove(0);
+    let trace = bus.trace(late).await.unwrap();
+    assert_eq!((trace.events.len(), trace.complete), (10, true));
 }
 
 #[tokio::test]
@@ -123,7 +155,7 @@ async fn outputs_name_their_cause_and_are_found_by_it() {
     let output = event("test.number").json(&2.into()).caused_by(delivery.event()).build().unwrap();
     delivery.ack(Outputs { events: vec![output], keys: Vec::new() }).await.unwrap();
     let root = bus.find("n1").await.unwrap().remove(0);
-    assert_eq!(shape(&bus.trace(root).await.unwrap()), "1(2())");
+    assert_eq!(shape(&bus.trace(root).await.unwrap()), "1 1<2");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use clap::Args;
-use wachter_api::shapes::TraceNode;
+use wachter_api::shapes::{Trace, TracedEvent};
 use wachter_api::{Nothing, TraceEvent};
 
 use super::events::{outcome, text, time_of};
@@ -19,12 +19,12 @@ pub(super) async fn carry_out(
     node: &Node,
     format: Format,
 ) -> CommandResult {
-    let tree = node.call_at::<TraceEvent>(&arguments.event, &Nothing {}, &Nothing {}).await?;
+    let trace = node.call_at::<TraceEvent>(&arguments.event, &Nothing {}, &Nothing {}).await?;
     if format == Format::Json {
-        return output::json(&tree);
+        return output::json(&trace);
     }
     let mut page = Page::new(View::of_stdout());
-    draw(&tree, &mut page);
+    draw(&trace, &mut page);
     page.print()
 }
 
@@ -40,34 +40,64 @@ const BOXES: Branches =
     Branches { middle: "├─ ", last: "└─ ", through: "│  ", after: "   " };
 const ASCII: Branches = Branches { middle: "|- ", last: "`- ", through: "|  ", after: "   " };
 
+/// How many levels are drawn with branches; what is deeper says how deep, since a line has an end.
+const DRAWN: usize = 40;
+
+/// Where an event stands in the drawing.
+struct Place {
+    event: usize,
+    depth: usize,
+    before: String,
+    below: String,
+}
+
 /// Draws the tree with the time of each event since the first. Does not call itself: how deep causes
 /// go is not ours to say.
-fn draw(tree: &TraceNode, page: &mut Page) {
+fn draw(trace: &Trace, page: &mut Page) {
     let branches = if page.view().unicode { &BOXES } else { &ASCII };
-    let mut left = vec![(tree, String::new(), String::new())];
-    while let Some((node, before, below)) = left.pop() {
-        let tone = match (node.asked, text(&node.event.event, "type")) {
+    let mut children = vec![Vec::new(); trace.events.len()];
+    for (place, event) in trace.events.iter().enumerate() {
+        // An effect stands behind its cause; what says otherwise is drawn nowhere, and nothing is drawn
+        // for ever.
+        if let Some(cause) = event.cause.filter(|cause| *cause < place) {
+            children[cause].push(place);
+        }
+    }
+    let root = Place { event: 0, depth: 0, before: String::new(), below: String::new() };
+    let mut left = if trace.events.is_empty() { Vec::new() } else { vec![root] };
+    while let Some(Place { event, depth, before, below }) = left.pop() {
+        let traced = &trace.events[event];
+        let tone = match (traced.asked, text(&traced.event.event, "type")) {
             (true, _) => Tone::Strong,
             (false, kind) if kind == wachter_runtime::dispatch::RUN_FINISHED => {
-                let outcome = node.event.event.pointer("/data/outcome");
+                let outcome = traced.event.event.pointer("/data/outcome");
                 Tone::of_outcome(outcome.and_then(serde_json::Value::as_str).unwrap_or_default())
             }
             (false, _) => Tone::Plain,
         };
-        page.toned_line(&format!("{before}{}", words(node, before.is_empty())), tone);
-        let last = node.children.len().saturating_sub(1);
-        for (index, child) in node.children.iter().enumerate().rev() {
+        let deep = if depth > DRAWN { format!("[{depth}] ") } else { String::new() };
+        page.toned_line(&format!("{before}{deep}{}", words(traced, depth == 0)), tone);
+        let last = children[event].len().saturating_sub(1);
+        for (index, child) in children[event].iter().enumerate().rev() {
             let (branch, through) = if index == last {
                 (branches.last, branches.after)
             } else {
                 (branches.middle, branches.through)
             };
-            left.push((child, format!("{below}{branch}"), format!("{below}{through}")));
+            let (before, below) = if depth < DRAWN {
+                (format!("{below}{branch}"), format!("{below}{through}"))
+            } else {
+                (below.clone(), below.clone())
+            };
+            left.push(Place { event: *child, depth: depth + 1, before, below });
         }
+    }
+    if !trace.complete {
+        page.line("there is more than is shown; ask about one of the last");
     }
 }
 
-fn words(node: &TraceNode, is_root: bool) -> String {
+fn words(node: &TracedEvent, is_root: bool) -> String {
     let event = &node.event.event;
     let mut words =
         if is_root { format!("{} UTC", time_of(event)) } else { since(node.milliseconds) };
@@ -97,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    fn node(id: &str, kind: &str, milliseconds: i64, children: Vec<TraceNode>) -> TraceNode {
+    fn traced(id: &str, kind: &str, milliseconds: i64, cause: Option<usize>) -> TracedEvent {
         let event = json!({
             "id": id, "type": kind, "time": "2026-11-22T10:00:00Z",
             "data": if kind == "run.finished" {
@@ -106,30 +136,23 @@ mod tests {
                 json!(null)
             },
         });
-        TraceNode {
-            event: StoredEvent { sequence: 1, event },
-            asked: id == "c",
-            milliseconds,
-            children,
-        }
+        let event = StoredEvent { sequence: 1, event };
+        TracedEvent { event, asked: id == "c", milliseconds, cause }
     }
 
     #[test]
     fn draws_a_tree() {
-        let deep =
-            node("c", "vulnerability.dependency", 90, vec![node("d", "agent.x", 61_000, vec![])]);
-        let tree = node(
-            "a",
-            "github.push",
-            0,
-            vec![
-                node("b", "run.finished", 80, vec![deep]),
-                node("e", "clock.set\u{1b}", -5, vec![]),
-            ],
-        );
+        let events = vec![
+            traced("a", "github.push", 0, None),
+            traced("b", "run.finished", 80, Some(0)),
+            traced("e", "clock.set\u{1b}", -5, Some(0)),
+            traced("c", "vulnerability.dependency", 90, Some(1)),
+            traced("d", "agent.x", 61_000, Some(3)),
+        ];
+        let trace = Trace { events, complete: true };
         let check = |unicode: bool, expected: &[&str]| {
             let mut page = Page::new(View { unicode, ..View::plain(None) });
-            draw(&tree, &mut page);
+            draw(&trace, &mut page);
             assert_eq!(page.lines(), expected);
         };
         check(
@@ -156,12 +179,24 @@ mod tests {
 
     #[test]
     fn a_long_chain_is_drawn_to_its_end() {
-        let mut tree = node("end", "a.b", 0, vec![]);
-        for _ in 0..2_000 {
-            tree = node("x", "a.b", 0, vec![tree]);
-        }
+        let chain = |place: usize| traced("x", "a.b", 0, place.checked_sub(1));
+        let mut events: Vec<TracedEvent> = (0..10_000).map(chain).collect();
+        events.push(traced("end", "a.b", 0, Some(9_999)));
         let mut page = Page::new(View::plain(None));
-        draw(&tree, &mut page);
-        assert!(page.lines().last().unwrap().ends_with("end"));
+        draw(&Trace { events, complete: false }, &mut page);
+        let [.., last, more] = page.lines() else { panic!("two lines at least") };
+        assert!(last.ends_with("[10000] +0 ms  a.b  end"), "{last}");
+        assert!(last.len() < 400, "{last}");
+        assert!(more.starts_with("there is more"), "{more}");
+    }
+
+    #[test]
+    fn what_names_no_cause_before_it_is_passed_over() {
+        let events = vec![traced("a", "a.b", 0, Some(0)), traced("b", "a.b", 0, Some(7))];
+        let mut page = Page::new(View::plain(None));
+        draw(&Trace { events, complete: true }, &mut page);
+        assert_eq!(page.lines().len(), 1);
+        draw(&Trace { events: Vec::new(), complete: true }, &mut page);
+        assert_eq!(page.lines().len(), 1);
     }
 }

@@ -1,9 +1,9 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use wachter_api::shapes::TraceNode;
+use wachter_api::shapes::{Trace, TracedEvent};
 use wachter_api::{Call, Problem, ProblemKind, Server, TraceEvent};
-use wachter_bus::{Bus, Query, Seq, Stored, Trace};
+use wachter_bus::{Bus, Query, Seq, Stored};
 
 use super::look_back::{find, shown, sound};
 use super::problems::unreadable;
@@ -13,6 +13,10 @@ use crate::node::context::Node;
 /// How many causes are followed upwards: a chain that is longer has a loop, or is somebody's joke.
 const MOST_CAUSES: usize = 1_000;
 
+/// How many events of one beginning are looked through for causes, the newest before the one that was
+/// asked about: an agent that wakes itself makes any number of them.
+const MOST_MEMBERS: usize = 10_000;
+
 /// Events before the first of a tree among which its root is looked for first; four times as many
 /// whenever it is not there.
 const FIRST_SPAN: u64 = 256;
@@ -21,12 +25,19 @@ pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
     server.answer::<TraceEvent, _, _>(with(node, trace))
 }
 
-async fn trace(node: Arc<Node>, call: Call<TraceEvent>) -> Result<TraceNode, Problem> {
+async fn trace(node: Arc<Node>, call: Call<TraceEvent>) -> Result<Trace, Problem> {
     let asked = asked(&node.bus, &call.parameter::<String>()?).await?;
     let root = root(&node.bus, asked.clone()).await?;
     let begin = root.at;
-    let tree = node.bus.trace(root).await.map_err(|error| unreadable(&error))?;
-    Ok(shape(&tree, asked.seq, begin))
+    let found = node.bus.trace(root).await.map_err(|error| unreadable(&error))?;
+    let events = found.events.iter().map(|traced| TracedEvent {
+        event: shown(&traced.stored),
+        asked: traced.stored.seq == asked.seq,
+        milliseconds: i64::try_from(traced.stored.at.duration_since(begin).as_millis())
+            .unwrap_or(i64::MAX),
+        cause: traced.cause,
+    });
+    Ok(Trace { events: events.collect(), complete: found.complete })
 }
 
 /// The event that is meant by an identifier, or by its place in the journal.
@@ -57,8 +68,8 @@ async fn root(bus: &Bus, mut event: Stored) -> Result<Stored, Problem> {
     let Some(cause) = event.event.causation_id().map(str::to_owned) else { return Ok(event) };
     let tree = event.event.correlation_id().map(str::to_owned);
     let members = match &tree {
-        Some(tree) => members(bus, tree).await?,
-        None => Vec::new(),
+        Some(tree) => members(bus, tree, event.seq).await?,
+        None => VecDeque::new(),
     };
     let mut cause = Some(cause);
     for _ in 0..MOST_CAUSES {
@@ -67,7 +78,7 @@ async fn root(bus: &Bus, mut event: Stored) -> Result<Stored, Problem> {
         let found = match known {
             Some(known) => Some(known),
             // What began it all names no correlation itself.
-            None => before(bus, &id, members.first().map_or(event.seq, |first| first.seq)).await?,
+            None => before(bus, &id, members.front().map_or(event.seq, |first| first.seq)).await?,
         };
         // It may have been dropped by retention, or be of another node.
         let Some(found) = found.filter(|found| found.seq < event.seq) else { break };
@@ -77,13 +88,20 @@ async fn root(bus: &Bus, mut event: Stored) -> Result<Stored, Problem> {
     Ok(event)
 }
 
-/// All events that were begun by the same one, which has them by an index.
-async fn members(bus: &Bus, correlation: &str) -> Result<Vec<Stored>, Problem> {
+/// The events before a place that were begun by the same one, which has them by an index.
+async fn members(bus: &Bus, correlation: &str, place: Seq) -> Result<VecDeque<Stored>, Problem> {
     let query = Query { correlation: Some(correlation.to_owned()), ..Query::default() };
     let mut replay = bus.replay(query);
-    let mut members = Vec::new();
+    let mut members = VecDeque::new();
     while let Some(stored) = replay.next().await {
-        members.extend(sound(stored)?);
+        let Some(stored) = sound(stored)? else { continue };
+        if stored.seq >= place {
+            break;
+        }
+        if members.len() == MOST_MEMBERS {
+            members.pop_front();
+        }
+        members.push_back(stored);
     }
     Ok(members)
 }
@@ -107,19 +125,4 @@ async fn before(bus: &Bus, id: &str, place: Seq) -> Result<Option<Stored>, Probl
         (upper, span) = (after, span.saturating_mul(4));
     }
     Ok(None)
-}
-
-fn shape(trace: &Trace, asked: Seq, begin: Timestamp) -> TraceNode {
-    TraceNode {
-        event: shown(&trace.stored),
-        asked: trace.stored.seq == asked,
-        milliseconds: trace
-            .stored
-            .at
-            .duration_since(begin)
-            .as_millis()
-            .try_into()
-            .unwrap_or(i64::MAX),
-        children: trace.effects.iter().map(|effect| shape(effect, asked, begin)).collect(),
-    }
 }
