@@ -190,8 +190,17 @@ pub async fn build_environment(
         (End::Stopped(_), None) if cancelled => failed(BuildFailure::Stopped),
         (End::Lost | End::Code(0), None) => failed(BuildFailure::Lost),
         (End::Code(_) | End::Signal(_) | End::Stopped(_), None) => {
-            let said = if too_much { "it said too much".to_owned() } else { said.last() };
+            let mut said = if too_much { "it said too much".to_owned() } else { said.last() };
             let advice = advice(&said, &connections);
+            // What kept it from its index, uv cannot tell.
+            let kept_back = connections.iter().find_map(|connection| match &connection.end {
+                ConnectionEnd::Refused(reason) => Some((&connection.endpoint, reason)),
+                _ => None,
+            });
+            if let Some((endpoint, reason)) = kept_back {
+                let reason = reason.split(';').next().unwrap_or_default();
+                said = format!("{said} ({endpoint} was not reached: {reason})");
+            }
             failed(BuildFailure::Packages { said, advice })
         }
     };
