@@ -254,6 +254,8 @@ impl Authority {
         }
         let lock = read_bytes(&folder.join(requirements))
             .map_err(|error| refused(format!("cannot read `{requirements}`: {error}")))?;
+        environments::stands_alone(&lock)
+            .map_err(|reason| refused(format!("`{requirements}` is no lock file: {reason}")))?;
         let named = manifest.runtime.interpreter.as_ref();
         let named = named.map_or(Path::new(Python::INTERPRETER), AbsolutePath::as_path);
         let interpreter =

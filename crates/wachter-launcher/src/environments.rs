@@ -54,6 +54,30 @@ pub(crate) fn key(lock: &[u8], interpreter: &Interpreter) -> Digest {
     Digest::of(text.as_bytes())
 }
 
+/// What makes a lock file depend on something that it does not hold.
+const LEADS_ELSEWHERE: [&str; 6] =
+    ["-r", "-c", "-e", "--requirement", "--constraint", "--editable"];
+
+/// Whether a lock file says by itself what is installed.
+///
+/// # Errors
+/// It names other files; one sentence.
+pub(crate) fn stands_alone(lock: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(lock).map_err(|_| "it is not UTF-8".to_owned())?;
+    let line = text.lines().map(str::trim_start).find(|line| {
+        LEADS_ELSEWHERE.iter().any(|option| {
+            let rest = line.strip_prefix(option);
+            rest.is_some_and(|rest| rest.starts_with([' ', '\t', '=']) || option.len() == 2)
+        })
+    });
+    line.map_or(Ok(()), |line| {
+        let line: String = line.chars().filter(|character| !character.is_control()).take(80).collect();
+        Err(format!(
+            "it leads to another file, by `{line}`; put all into one: `uv pip compile --generate-hashes`"
+        ))
+    })
+}
+
 /// The store.
 #[derive(Debug)]
 pub(crate) struct Environments {
@@ -522,6 +546,22 @@ mod tests {
         fs::create_dir_all(left.join("site")).unwrap();
         Environments::open(&bench.folder.path().join("store"), false).unwrap();
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_lock_file_stands_alone() {
+        for (lock, expected) in [
+            ("six==1.0 --hash=sha256:00\n# -r more.txt\n--index-url https://a\n", true),
+            ("./six-1.0.whl --hash=sha256:00\nr==1 \\\n    --hash=sha256:00\n", true),
+            ("six==1.0\n  -r more.txt\n", false),
+            ("-rmore.txt", false),
+            ("--requirement=more.txt", false),
+            ("-e .", false),
+            ("-c constraints.txt", false),
+        ] {
+            assert_eq!(stands_alone(lock.as_bytes()).is_ok(), expected, "{lock}");
+        }
+        assert!(stands_alone(b"\xff").is_err());
     }
 
     #[test]

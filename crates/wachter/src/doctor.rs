@@ -1,6 +1,6 @@
 //! `wachter doctor`: what can be enforced here, and how to get more.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -105,12 +105,16 @@ pub(crate) async fn carry_out(
 struct Programs {
     interpreter: Option<PathBuf>,
     uv: Option<PathBuf>,
+    /// Whether the local file says where `uv` is.
+    named: bool,
 }
 
 impl Programs {
     fn find(host: &HostOptions) -> Self {
         let local = host.host().ok().map(|host| host.local);
+        let named = local.as_ref().is_some_and(|local| local.python.uv.is_some());
         Self {
+            named,
             interpreter: std::fs::canonicalize(Python::INTERPRETER).ok(),
             uv: python::uv(local.as_ref()).filter(|path| path.exists()),
         }
@@ -118,23 +122,24 @@ impl Programs {
 
     fn print(&self) -> CommandResult {
         output::data("")?;
-        match &self.interpreter {
-            Some(path) => {
-                output::data(format_args!("Modules in Python run by {}.", path.display()))?
-            }
-            None => output::data(format_args!(
+        output::data(match &self.interpreter {
+            Some(path) => format!("Modules in Python run by {}.", path.display()),
+            None => format!(
                 "There is no {}, so modules in Python cannot run.\n  To get it: `apt-get install python3`, or the same of your distribution.",
                 Python::INTERPRETER
-            ))?,
-        }
-        match &self.uv {
-            Some(path) => {
-                output::data(format_args!("Their environments are built by {}.", path.display()))
-            }
-            None => output::data(
-                "There is no `uv`, so environments of modules with packages cannot be built.\n  To get it: `pip install uv`, or see https://docs.astral.sh/uv; put it into /usr/local/bin, or name it under `python.uv` in the local file.",
             ),
-        }
+        })?;
+        let usual = |path: &PathBuf| Python::UV.iter().any(|usual| path == Path::new(usual));
+        output::data(match &self.uv {
+            Some(path) if self.named || usual(path) => {
+                format!("Their environments are built by {}.", path.display())
+            }
+            Some(path) => format!(
+                "Their environments are built by {0}. A launcher that is a service does not look there; name it for one by `python: {{ uv: {0} }}` in the local file.",
+                path.display()
+            ),
+            None => "There is no `uv`, so environments of modules with packages cannot be built.\n  To get it: `pip install uv`, or see https://docs.astral.sh/uv; put it into /usr/local/bin, or name it under `python.uv` in the local file.".to_owned(),
+        })
     }
 }
 

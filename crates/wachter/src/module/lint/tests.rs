@@ -137,6 +137,10 @@ fn requirements_have_digests() {
     let said = said(&[("module.yaml", Some(&python)), ("a.lock", Some(lock))]);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("a.lock: `idna==3.10` without a digest"), "{said:?}");
+    let lock = "-r more.txt\n";
+    let said = self::said(&[("module.yaml", Some(&python)), ("a.lock", Some(lock))]);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("`-r more.txt` leads to another file"), "{said:?}");
 }
 
 #[test]
