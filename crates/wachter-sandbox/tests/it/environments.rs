@@ -396,6 +396,69 @@ async fn an_environment_that_was_changed_on_the_disk_is_built_anew() {
 }
 
 #[tokio::test]
+async fn another_interpreter_has_to_be_asked_for_and_granted() {
+    let interpreter = fs::canonicalize("/usr/bin/python3").unwrap();
+    let interpreter = interpreter.to_str().unwrap();
+    for profile in networked() {
+        let index = index();
+        let lock = index.add(&Wheel::new("parcel", "1.0"));
+        let Some(uv) = wachter_testkit::uv() else { return };
+        let local = format!(
+            "python: {{ index: '{}', network_ranges: [127.0.0.0/8], uv: '{}' }}",
+            index.url(),
+            uv.display()
+        );
+        let runtime = format!(
+            "{{ kind: python, entrypoint: run, requirements: requirements.lock, interpreter: {interpreter} }}"
+        );
+        let asked = format!("permissions: {{ exec: [{interpreter}] }}");
+        for (allowance, granted) in [("{}", false), ("{ exec: [/usr/bin] }", true)] {
+            let further = [("requirements.lock", lock.as_str())];
+            let signed = Publication::of(
+                profile,
+                &runtime,
+                &further,
+                &asked,
+                allowance,
+                &local,
+                MAIN.as_bytes(),
+            );
+            let options = signed.options();
+            let site = Site { signed, options };
+            let launcher = site.launcher().await;
+            let order = site.signed.order_of(MAIN.as_bytes(), Egress::default());
+            if granted {
+                assert!(matches!(site.build(&launcher).await.verdict, BuildVerdict::Built(_)));
+                let (report, log) = carry_out_with(&launcher, order).await;
+                assert_eq!(report.verdict, Verdict::Succeeded, "{profile}: {log:?}");
+            } else {
+                let verdict = carry_out_with(&launcher, order).await.0.verdict;
+                let kind = RefusalKind::Grant;
+                assert!(
+                    matches!(&verdict, Verdict::NotBegun { kind: found, .. } if *found == kind),
+                    "{profile}: {verdict:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lock_file_that_leads_elsewhere_is_refused() {
+    let index = index();
+    for profile in networked() {
+        let Some(site) = Site::new(profile, &index, "-r more.txt\n", "") else { return };
+        let launcher = site.launcher().await;
+        let report = site.build(&launcher).await;
+        let BuildVerdict::Failed(failure) = report.verdict else { panic!("{report:?}") };
+        assert!(
+            failure.to_string().contains("leads to another file, by `-r more.txt`"),
+            "{failure}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_namespaces_there_is_no_way_to_an_index() {
     let index = index();
     let lock = index.add(&Wheel::new("parcel", "1.0"));

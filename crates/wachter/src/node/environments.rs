@@ -16,9 +16,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Digest, ModuleName, RunId};
+use wachter_protocol::launcher::RefusalKind;
 use wachter_protocol::{LocalFile, RuntimeKind};
 use wachter_runtime::{Deployment, ModuleStanding};
-use wachter_sandbox::{BuildOrder, BuildVerdict, Launcher, LauncherGone, build_environment};
+use wachter_sandbox::{
+    BuildFailure, BuildOrder, BuildVerdict, Launcher, LauncherGone, build_environment,
+};
 
 use super::announce::{self, Announcer};
 
@@ -42,6 +45,8 @@ pub(crate) struct Environments {
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The pause after a first failure, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3_600));
+/// The pause while somebody else builds the same.
+const BUSY: Duration = Duration::from_secs(1);
 /// How many modules a packet to the launcher has room for; with more, nothing is forgotten.
 const MOST_RETAINED: usize = 800;
 
@@ -260,6 +265,13 @@ impl Known {
                 let data = json!({ "module": name, "digest": digest, "environment": environment, "milliseconds": milliseconds });
                 task.announcer.tell(announce::ENVIRONMENT_BUILT, name.as_str(), &data).await;
             }
+            // Another command builds the same, or everything is busy: that is no failure.
+            BuildVerdict::Failed(
+                failure @ BuildFailure::NotBegun { kind: RefusalKind::Busy, .. },
+            ) => {
+                let (reason, next) = (failure.to_string(), Instant::now() + BUSY);
+                self.states.insert(digest, State::Failed { reason, failures: 0, next });
+            }
             BuildVerdict::Failed(failure) => {
                 let reason = failure.to_string();
                 let (before, failures) = match self.states.get(&digest) {
@@ -268,8 +280,7 @@ impl Known {
                     }
                     _ => (None, 0),
                 };
-                let pause = PAUSES.0.saturating_mul(1 << failures.min(10)).min(PAUSES.1);
-                let next = Instant::now() + pause;
+                let next = Instant::now() + pause(failures);
                 let failures = failures.saturating_add(1);
                 // Each reason once, and not each attempt.
                 if before.as_ref() != Some(&reason) {
@@ -319,6 +330,11 @@ impl Known {
     }
 }
 
+/// How long is waited after so many failures before.
+fn pause(failures: u32) -> Duration {
+    PAUSES.0.saturating_mul(1 << failures.min(10)).min(PAUSES.1)
+}
+
 /// The modules of a deployment that may run and need an environment.
 fn of_python(deployment: &Deployment) -> impl Iterator<Item = Due> {
     deployment.modules.iter().filter_map(|(name, module)| match &module.standing {
@@ -329,4 +345,40 @@ fn of_python(deployment: &Deployment) -> impl Iterator<Item = Due> {
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_more_and_more_rarely() {
+        let pauses: Vec<u64> = (0..9).map(|failures| pause(failures).as_secs()).collect();
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+        assert_eq!(pause(u32::MAX), PAUSES.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_quick_is_not_talked_about() {
+        for (seconds, expected) in [(0, false), (60, true)] {
+            let mut late = false;
+            let work = tokio::time::sleep(Duration::from_secs(seconds));
+            with_patience(work, || late = true).await;
+            assert_eq!(late, expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn what_was_there_is_looked_for_again_and_taken_to_be_there() {
+        let digest = Digest::of(b"module");
+        let mut known = Known::default();
+        known.states.insert(digest, State::There { confirmed: true });
+        known.doubt();
+        assert_eq!(known.states[&digest], State::There { confirmed: false });
+        assert_eq!(known.next(), None);
+        let next = Instant::now();
+        known.states.insert(digest, State::Failed { reason: String::new(), failures: 1, next });
+        known.doubt();
+        assert_eq!(known.next(), Some(next));
+    }
 }
