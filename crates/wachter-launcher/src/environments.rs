@@ -269,13 +269,16 @@ impl Environments {
     /// Removes the environments that none of these modules uses, but for those in `busy`.
     pub(crate) fn retain(&mut self, modules: &BTreeSet<Digest>, busy: &BTreeSet<Digest>) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let keys: Vec<Digest> =
-            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        for key in keys.into_iter().filter(|key| !busy.contains(key)) {
-            let users = users(&self.place(key).join(MODULES));
-            if users.is_disjoint(modules) {
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let named = names.filter_map(|name| name.trim_end_matches(".lock").parse().ok());
+        let keys: BTreeSet<Digest> = named.collect();
+        for key in keys.difference(busy).copied() {
+            if users(&self.place(key).join(MODULES)).is_disjoint(modules) {
                 self.remove(key);
-                let _ = fs::remove_file(self.lock_file(key));
+                // Another launcher may be building it.
+                if let Ok(Some(_held)) = self.lock(key) {
+                    let _ = fs::remove_file(self.lock_file(key));
+                }
             }
         }
     }
@@ -529,8 +532,16 @@ mod tests {
         assert!(bench.store.site(bench.key).exists());
         bench.store.retain(&[other].into(), &[bench.key].into());
         assert!(bench.store.site(bench.key).exists(), "it is busy");
+        drop(bench.store.lock(bench.key).unwrap());
+        let failed = Digest::of(b"never built");
+        let building = bench.store.lock(failed).unwrap();
         bench.store.retain(&[other].into(), &BTreeSet::new());
         assert!(!bench.store.site(bench.key).exists());
+        let left = || fs::read_dir(bench.folder.path().join("store")).unwrap().count();
+        assert_eq!(left(), 1, "somebody builds that one");
+        drop(building);
+        bench.store.retain(&[other].into(), &BTreeSet::new());
+        assert_eq!(left(), 0);
     }
 
     #[test]

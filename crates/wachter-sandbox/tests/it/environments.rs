@@ -459,6 +459,29 @@ async fn a_lock_file_that_leads_elsewhere_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_there_serves_without_namespaces_too() {
+    for profile in networked() {
+        let index = index();
+        let lock = index.add(&Wheel::new("parcel", "1.0"));
+        let Some(site) = Site::new(profile, &index, &lock, "") else { return };
+        let launcher = site.launcher().await;
+        let BuildVerdict::Built(key) = site.build(&launcher).await.verdict else { panic!() };
+        drop(launcher);
+        let path = site.signed.path("owner/node.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        let weaker = text.replace(&format!("profile: {profile}"), "profile: no-namespaces");
+        fs::write(path, weaker).unwrap();
+        let launcher = site.launcher().await;
+        assert_eq!(site.build(&launcher).await.verdict, BuildVerdict::Present(key));
+        let order = site.signed.order_of(MAIN.as_bytes(), Egress::default());
+        let (report, log) = carry_out_with(&launcher, order).await;
+        assert_eq!(report.verdict, Verdict::Succeeded, "{profile}: {log:?}");
+        let output = report.result.unwrap().output;
+        assert_eq!((&output["value"], &output["written"]), (&"1.0".into(), &false.into()));
+    }
+}
+
+#[tokio::test]
 async fn without_namespaces_there_is_no_way_to_an_index() {
     let index = index();
     let lock = index.add(&Wheel::new("parcel", "1.0"));
