@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Help,
     Version,
     PrintFilter,
-    Serve(Arguments),
+    Serve(Box<Arguments>),
 }
 
 /// How nodes connect.
@@ -120,7 +120,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
     };
     let builtin = builtin.or_else(beside).ok_or("`--builtin` is missing; see --help")?;
     let state = state.ok_or("`--state` is missing; see --help")?;
-    Ok(Command::Serve(Arguments {
+    Ok(Command::Serve(Box::new(Arguments {
         local_file,
         mode,
         state,
@@ -130,7 +130,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
         environments,
         uv,
         profile,
-    }))
+    })))
 }
 
 /// The built-in modules are installed beside this executable.

@@ -480,7 +480,7 @@ mod tests {
         type Change = fn(&Path);
         let changes: [(&str, Change); 4] = [
             ("is not what was installed", |site| {
-                fs::write(site.join("six.py"), "value = 7\n").unwrap()
+                fs::write(site.join("six.py"), "value = 7\n").unwrap();
             }),
             ("other files", |site| fs::write(site.join("more.py"), "").unwrap()),
             ("other files", |site| fs::remove_file(site.join("six.py")).unwrap()),

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use wachter_model::{Digest, DigestWriter};
-use wachter_protocol::Python;
+use wachter_protocol::{AbsolutePath, Python};
 
 /// An interpreter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn is_versioned(path: &Path) -> bool {
 /// # Errors
 /// It is not there, or somebody could have put another in its place; one sentence.
 pub(crate) fn find_uv(python: &Python, argument: Option<&Path>) -> Result<PathBuf, String> {
-    let named = python.uv.as_ref().map(|path| path.as_path()).or(argument);
+    let named = python.uv.as_ref().map(AbsolutePath::as_path).or(argument);
     let found = match named {
         Some(path) => Some(path),
         None => Python::UV.into_iter().map(Path::new).find(|path| path.exists()),

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Command::Help => Ok(arguments::HELP.into()),
         Command::Version => Ok(format!("wachter-launcher {}\n", env!("CARGO_PKG_VERSION")).into()),
         Command::PrintFilter => Filters::compile().map(|filters| filters.to_bytes()),
-        Command::Serve(arguments) => serve(arguments).map(|()| Vec::new()),
+        Command::Serve(arguments) => serve(*arguments).map(|()| Vec::new()),
     };
     let output = match output {
         Ok(output) => output,

@@ -6,7 +6,7 @@
 //! compares every package with its digest in the lock file, inside.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use wachter_model::{Digest, chain};
 use wachter_protocol::launcher::{Build, BuildOutcome, Built, Exited, RefusalKind, Retain, ToNode};
@@ -28,11 +28,11 @@ impl Server {
         connection: u64,
         build: Build,
         signed: Signed,
-        folder: PathBuf,
+        folder: &Path,
     ) -> Result<(), Refusal> {
         let setup = |reason: String| Refusal::new(RefusalKind::Setup, reason);
-        let manifest = self.authority.manifest(&build.name, &signed.digests, &folder)?;
-        let environment = self.authority.environment(&manifest, &signed.digests, &folder)?;
+        let manifest = self.authority.manifest(&build.name, &signed.digests, folder)?;
+        let environment = self.authority.environment(&manifest, &signed.digests, folder)?;
         let environment = environment.ok_or_else(|| {
             Refusal::new(RefusalKind::Request, format!("`{}` needs no environment", build.name))
         })?;
@@ -86,7 +86,7 @@ impl Server {
             connection,
             run,
             grant: &grant,
-            folder: &folder,
+            folder,
             program,
             slot,
             user,

@@ -123,7 +123,7 @@ impl Server {
         let folder = self.authority.store().place(&signed.digests);
         match order {
             Order::Launch(launch) => self.launch(connection, launch, signed, folder),
-            Order::Build(build) => self.build(connection, build, signed, folder),
+            Order::Build(build) => self.build(connection, build, signed, &folder),
         }
     }
 
