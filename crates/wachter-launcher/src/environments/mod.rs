@@ -8,12 +8,15 @@
 //!
 //! Layout: `<key>/site/` with what is installed; `<key>/list.json` with the digest of each file;
 //! `<key>/modules` with the modules that asked for it, a line each; `<key>.lock` while it is built;
-//! `.new-<pid>` while it is copied. Limits: [`MAX_FILES`] files.
+//! `.new-<pid>` while it is copied. Limits: 50,000 files.
 //!
 //! # Invariants
 //! - Nothing in an environment is a link, a device or a program: regular files with mode 0644.
 //! - No file that is executed when an interpreter starts (`*.pth`).
 //! - An environment is there whole or not at all.
+
+mod files;
+mod lock_file;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -27,9 +30,9 @@ use wachter_model::{Digest, DigestWriter};
 
 use crate::interpreter::Interpreter;
 use crate::scratch;
+use files::{Files, copy};
+pub(crate) use lock_file::{key, stands_alone};
 
-/// The most files of one environment.
-const MAX_FILES: usize = 50_000;
 /// The most bytes of a list.
 const MAX_LIST: u64 = 32 << 20;
 /// How long one that nobody asks for is kept where there are no releases to tell.
@@ -42,41 +45,6 @@ const MODULES: &str = "modules";
 
 /// What `uv` leaves beside packages: programs, which no run may execute, and its lock.
 const LEFT_OUT: [&str; 2] = ["bin", ".lock"];
-
-/// Names an environment: the lock file, the interpreter, the architecture.
-pub(crate) fn key(lock: &[u8], interpreter: &Interpreter) -> Digest {
-    let text = format!(
-        "wachter-environment v1\n{}\n{}\n{}\n",
-        std::env::consts::ARCH,
-        interpreter.identity(),
-        Digest::of(lock)
-    );
-    Digest::of(text.as_bytes())
-}
-
-/// What makes a lock file depend on something that it does not hold.
-const LEADS_ELSEWHERE: [&str; 6] =
-    ["-r", "-c", "-e", "--requirement", "--constraint", "--editable"];
-
-/// Whether a lock file says by itself what is installed.
-///
-/// # Errors
-/// It names other files; one sentence.
-pub(crate) fn stands_alone(lock: &[u8]) -> Result<(), String> {
-    let text = std::str::from_utf8(lock).map_err(|_| "it is not UTF-8".to_owned())?;
-    let line = text.lines().map(str::trim_start).find(|line| {
-        LEADS_ELSEWHERE.iter().any(|option| {
-            let rest = line.strip_prefix(option);
-            rest.is_some_and(|rest| rest.starts_with([' ', '\t', '=']) || option.len() == 2)
-        })
-    });
-    line.map_or(Ok(()), |line| {
-        let line: String = line.chars().filter(|character| !character.is_control()).take(80).collect();
-        Err(format!(
-            "it leads to another file, by `{line}`; put all into one: `uv pip compile --generate-hashes`"
-        ))
-    })
-}
 
 /// The store.
 #[derive(Debug)]
@@ -334,91 +302,6 @@ fn users(path: &Path) -> BTreeSet<Digest> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// The files below a folder, by path, with their sizes.
-#[derive(Debug)]
-struct Files(BTreeMap<String, u64>);
-
-impl Files {
-    /// Lists them, but for `left_out` at the top.
-    fn below(folder: &Path, left_out: &[&str]) -> Result<Self, String> {
-        let mut files = BTreeMap::new();
-        let mut open = vec![String::new()];
-        while let Some(below) = open.pop() {
-            let here = folder.join(&below);
-            let failed = |error: io::Error| format!("cannot list {}: {error}", here.display());
-            for entry in fs::read_dir(&here).map_err(failed)? {
-                let entry = entry.map_err(failed)?;
-                let name = entry.file_name();
-                let name = name.to_str().filter(|name| !name.chars().any(char::is_control));
-                let Some(name) = name else {
-                    return Err(format!("a file in `{below}` has a name that is no plain text"));
-                };
-                if below.is_empty() && left_out.contains(&name) {
-                    continue;
-                }
-                let path =
-                    if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-                let status = entry.metadata().map_err(failed)?;
-                if status.is_dir() {
-                    open.push(path);
-                } else if status.is_file() {
-                    files.insert(path, status.len());
-                } else {
-                    return Err(format!("`{path}` is neither a file nor a folder"));
-                }
-                if files.len() > MAX_FILES {
-                    return Err(format!(
-                        "it has more than {MAX_FILES} files; install fewer packages"
-                    ));
-                }
-            }
-        }
-        Ok(Self(files))
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// Whether they can be an environment.
-    fn check(&self, most_bytes: u64) -> Result<(), String> {
-        let total: u64 = self.0.values().fold(0, |total, bytes| total.saturating_add(*bytes));
-        if total > most_bytes {
-            return Err(format!(
-                "it has {total} bytes, allowed are {most_bytes}; raise `python.limits.disk` in the local file"
-            ));
-        }
-        match self.paths().find(|path| path.ends_with(".pth") && !path.contains('/')) {
-            Some(path) => Err(format!(
-                "a package installs `{path}`, whose lines would be executed whenever an interpreter starts; \
-                 leave that package out"
-            )),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Hashes a regular file, and copies it where `to` is given.
-fn copy(from: &Path, mut to: Option<&mut File>) -> io::Result<Digest> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let mut file = fs::OpenOptions::new().read(true).custom_flags(flags).open(from)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut hash = DigestWriter::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hash.finish());
-        }
-        hash.write_all(&buffer[..read])?;
-        if let Some(to) = to.as_deref_mut() {
-            to.write_all(&buffer[..read])?;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -557,30 +440,5 @@ mod tests {
         fs::create_dir_all(left.join("site")).unwrap();
         Environments::open(&bench.folder.path().join("store"), false).unwrap();
         assert!(!left.exists());
-    }
-
-    #[test]
-    fn a_lock_file_stands_alone() {
-        for (lock, expected) in [
-            ("six==1.0 --hash=sha256:00\n# -r more.txt\n--index-url https://a\n", true),
-            ("./six-1.0.whl --hash=sha256:00\nr==1 \\\n    --hash=sha256:00\n", true),
-            ("six==1.0\n  -r more.txt\n", false),
-            ("-rmore.txt", false),
-            ("--requirement=more.txt", false),
-            ("-e .", false),
-            ("-c constraints.txt", false),
-        ] {
-            assert_eq!(stands_alone(lock.as_bytes()).is_ok(), expected, "{lock}");
-        }
-        assert!(stands_alone(b"\xff").is_err());
-    }
-
-    #[test]
-    fn the_key_is_of_lock_and_interpreter() {
-        let one = Interpreter::find(Path::new("/usr/bin/env")).unwrap();
-        let other = Interpreter::find(Path::new("/usr/bin/tail")).unwrap();
-        assert_eq!(key(b"a", &one), key(b"a", &one));
-        assert_ne!(key(b"a", &one), key(b"b", &one));
-        assert_ne!(key(b"a", &one), key(b"a", &other));
     }
 }
