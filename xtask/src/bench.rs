@@ -23,11 +23,16 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 12] = [
+const BENCHMARKS: [Benchmark; 13] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
         target: ["--bench", "launch"],
+    },
+    Benchmark {
+        name: "python: the start of a module in Python, beside a bare interpreter",
+        package: "wachter-sandbox",
+        target: ["--bench", "python"],
     },
     Benchmark {
         name: "views: what each view of the host costs",

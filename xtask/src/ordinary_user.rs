@@ -115,6 +115,10 @@ impl Stage {
             .find("cargo-nextest")
             .context("cargo-nextest is not installed; run cargo xtask setup")?;
         copy_executable(&nextest, &root.join("bin"))?;
+        // Without it, tests of modules in Python say that they were skipped.
+        if let Some(uv) = tools.find("uv") {
+            copy_executable(&uv, &root.join("bin"))?;
+        }
         copy_tests(workspace, packages, &root)?;
         copy_sources(workspace, &root.join("workspace"))?;
 

@@ -1,5 +1,6 @@
 //! What the checks need on a machine that has only cargo and a C compiler.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -30,7 +31,19 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     for tool in TOOLS {
         provide(workspace, &tools, tool)?;
     }
-    Ok(())
+    provide_uv(workspace, &tools)
+}
+
+/// Fetches `uv`, which builds environments of Python modules and no distribution of ours has.
+fn provide_uv(workspace: &Workspace, tools: &Tools) -> anyhow::Result<()> {
+    if let Some(path) = tools.find("uv") {
+        say::line(&format!("  uv: {}", path.display()));
+        return Ok(());
+    }
+    say::line("  fetching uv");
+    let mut command = program::command(Path::new("/usr/bin/python3"), &workspace.root);
+    command.arg("scripts/get-uv.py").arg(tools.folder().join("bin"));
+    program::run(&mut command).context("fetch uv; it may also be put into /usr/local/bin by hand")
 }
 
 fn provide(workspace: &Workspace, tools: &Tools, tool: &Tool) -> anyhow::Result<()> {

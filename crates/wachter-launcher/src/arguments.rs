@@ -24,6 +24,8 @@ Options:
   --connected         the connection is standard input
   --node-user NAME    the user, beside root, whose connections are taken
   --builtin FILE      the executable of the built-in modules
+  --environments DIR  where environments of Python modules are kept
+  --uv FILE           the executable of uv, where the local file names none
   --development DIR   run the one module in DIR, unsigned, as the user who asks
   --profile NAME      with --development: root, delegated, unprivileged or no-namespaces
   --print-filter      print the system call filter of modules, as bpf(2) instructions, for audits
@@ -37,7 +39,7 @@ pub(crate) enum Command {
     Help,
     Version,
     PrintFilter,
-    Serve(Arguments),
+    Serve(Box<Arguments>),
 }
 
 /// How nodes connect.
@@ -54,6 +56,8 @@ pub(crate) struct Arguments {
     pub(crate) connection: Connection,
     pub(crate) node_user: Option<String>,
     pub(crate) builtin: PathBuf,
+    pub(crate) environments: Option<PathBuf>,
+    pub(crate) uv: Option<PathBuf>,
     pub(crate) profile: Option<Profile>,
 }
 
@@ -64,6 +68,7 @@ pub(crate) struct Arguments {
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let (mut local_file, mut data, mut state, mut listen) = (None, None, None, None);
     let (mut connected, mut node_user, mut builtin) = (false, None, None);
+    let (mut environments, mut uv) = (None, None);
     let (mut development, mut profile) = (None, None);
     while let Some(word) = words.next() {
         let name = word.to_string_lossy().into_owned();
@@ -85,6 +90,8 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
             "--state" => state = Some(path()?),
             "--listen" => listen = Some(path()?),
             "--builtin" => builtin = Some(path()?),
+            "--environments" => environments = Some(path()?),
+            "--uv" => uv = Some(path()?),
             "--development" => development = Some(path()?),
             "--connected" => connected = true,
             "--node-user" => {
@@ -113,15 +120,17 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Command
     };
     let builtin = builtin.or_else(beside).ok_or("`--builtin` is missing; see --help")?;
     let state = state.ok_or("`--state` is missing; see --help")?;
-    Ok(Command::Serve(Arguments {
+    Ok(Command::Serve(Box::new(Arguments {
         local_file,
         mode,
         state,
         connection,
         node_user,
         builtin,
+        environments,
+        uv,
         profile,
-    }))
+    })))
 }
 
 /// The built-in modules are installed beside this executable.

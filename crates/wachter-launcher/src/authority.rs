@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wachter_model::{Digest, chain};
+use wachter_model::{Digest, ModuleName, chain};
 use wachter_protocol::launcher::{Launch, RefusalKind};
-use wachter_protocol::{AbsolutePath, Excess, Grant, LocalFile, Manifest, RuntimeKind};
+use wachter_protocol::{AbsolutePath, Excess, Grant, LocalFile, Manifest, Python, RuntimeKind};
 use wachter_trust::{ModuleDigests, PreviousTrust, Roots, TrustFile, ValidityClock};
 
 use crate::entry;
+use crate::environments::{self, Environments};
+use crate::interpreter::Interpreter;
 use crate::jail::plan::Program;
 use crate::kept::Kept;
 use crate::secrets::{self, Secret, SecretError};
@@ -54,6 +56,17 @@ pub(crate) struct Admitted {
     pub(crate) grant: Grant,
     pub(crate) folder: PathBuf,
     pub(crate) program: Program,
+    /// The environment that it needs.
+    pub(crate) environment: Option<Environment>,
+}
+
+/// The environment of a Python module, there or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    pub(crate) key: Digest,
+    pub(crate) interpreter: Interpreter,
+    /// The lock file, a file of the module.
+    pub(crate) requirements: String,
 }
 
 /// Whose code may run.
@@ -78,6 +91,7 @@ pub(crate) struct Authority {
     state: PathBuf,
     store: Store,
     builtin: PathBuf,
+    environments: Environments,
     kept: Kept,
 }
 
@@ -96,8 +110,9 @@ impl Authority {
         state: PathBuf,
         store: Store,
         builtin: PathBuf,
+        environments: Environments,
     ) -> Self {
-        Self { mode, local, state, store, builtin, kept: Kept::default() }
+        Self { mode, local, state, store, builtin, environments, kept: Kept::default() }
     }
 
     pub(crate) fn local(&self) -> &LocalFile {
@@ -111,6 +126,14 @@ impl Authority {
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    pub(crate) fn environments(&self) -> &Environments {
+        &self.environments
+    }
+
+    pub(crate) fn environments_mut(&mut self) -> &mut Environments {
+        &mut self.environments
     }
 
     /// Opens the secrets that a run was granted.
@@ -133,23 +156,22 @@ impl Authority {
     }
 
     /// Whether the module of one request may run at all, if its files are those that were signed.
-    pub(crate) fn admit(&mut self, launch: &Launch) -> Result<Signed, Refusal> {
+    pub(crate) fn admit(&mut self, name: &ModuleName, module: Digest) -> Result<Signed, Refusal> {
         let signed = match self.mode.clone() {
-            Mode::Signed { data } => self.verify(launch, &data)?,
+            Mode::Signed { data } => self.verify(name, module, &data)?,
             Mode::Development { folder } => {
                 let digests = describe(&folder)
                     .map_err(|reason| Refusal::new(RefusalKind::Module, reason))?;
                 Signed { digests, source: folder }
             }
         };
-        if signed.digests.digest() != launch.module {
+        if signed.digests.digest() != module {
             return Err(Refusal::new(
                 RefusalKind::Module,
                 format!(
-                    "the module `{}` is {} here, asked for was {}; run it again",
-                    launch.name,
+                    "the module `{name}` is {} here, asked for was {}; run it again",
                     signed.digests.digest().short(),
-                    launch.module.short()
+                    module.short()
                 ),
             ));
         }
@@ -164,20 +186,7 @@ impl Authority {
         digests: &ModuleDigests,
         folder: PathBuf,
     ) -> Result<Admitted, Refusal> {
-        let module = |reason: String| Refusal::new(RefusalKind::Module, reason);
-        let manifest = read_text(&folder.join("module.yaml"))
-            .map_err(|error| module(format!("cannot read module.yaml: {error}")))?;
-        let manifest =
-            Manifest::read(&manifest).map_err(|error| module(format!("module.yaml {error}")))?;
-        if manifest.name != launch.name || manifest.version != digests.version().to_string() {
-            return Err(module(format!(
-                "module.yaml says {} {}, signed was {} {}; sign it again",
-                manifest.name,
-                manifest.version,
-                digests.name(),
-                digests.version()
-            )));
-        }
+        let manifest = self.manifest(&launch.name, digests, &folder)?;
         let grant = match &self.mode {
             Mode::Signed { .. } => {
                 Grant::decide(launch.module, &manifest, self.local.grants.get(&manifest.name))
@@ -200,9 +209,59 @@ impl Authority {
                 ),
             ));
         }
-        let program = self.program(&manifest, digests, &folder)?;
+        let environment = self.environment(&manifest, digests, &folder)?;
+        let program = self.program(&manifest, digests, &folder, environment.as_ref())?;
         let grant = if launch.dry_run { grant.for_dry_run() } else { grant };
-        Ok(Admitted { manifest, grant, folder, program })
+        Ok(Admitted { manifest, grant, folder, program, environment })
+    }
+
+    /// What a module whose files in `folder` were checked says of itself.
+    pub(crate) fn manifest(
+        &self,
+        name: &ModuleName,
+        digests: &ModuleDigests,
+        folder: &Path,
+    ) -> Result<Manifest, Refusal> {
+        let module = |reason: String| Refusal::new(RefusalKind::Module, reason);
+        let manifest = read_text(&folder.join("module.yaml"))
+            .map_err(|error| module(format!("cannot read module.yaml: {error}")))?;
+        let manifest =
+            Manifest::read(&manifest).map_err(|error| module(format!("module.yaml {error}")))?;
+        if manifest.name != *name || manifest.version != digests.version().to_string() {
+            return Err(module(format!(
+                "module.yaml says {} {}, signed was {} {}; sign it again",
+                manifest.name,
+                manifest.version,
+                digests.name(),
+                digests.version()
+            )));
+        }
+        Ok(manifest)
+    }
+
+    /// The environment that a module needs; none where it is not written in Python.
+    pub(crate) fn environment(
+        &self,
+        manifest: &Manifest,
+        digests: &ModuleDigests,
+        folder: &Path,
+    ) -> Result<Option<Environment>, Refusal> {
+        let Some(requirements) = &manifest.runtime.requirements else { return Ok(None) };
+        let refused = |reason: String| Refusal::new(RefusalKind::Module, reason);
+        let requirements = requirements.as_str();
+        if digests.file(requirements).is_none() {
+            return Err(refused(format!("`{requirements}` is not among the module's files")));
+        }
+        let lock = read_bytes(&folder.join(requirements))
+            .map_err(|error| refused(format!("cannot read `{requirements}`: {error}")))?;
+        environments::stands_alone(&lock)
+            .map_err(|reason| refused(format!("`{requirements}` is no lock file: {reason}")))?;
+        let named = manifest.runtime.interpreter.as_ref();
+        let named = named.map_or(Path::new(Python::INTERPRETER), AbsolutePath::as_path);
+        let interpreter =
+            Interpreter::find(named).map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
+        let key = environments::key(&lock, &interpreter);
+        Ok(Some(Environment { key, interpreter, requirements: requirements.to_owned() }))
     }
 
     fn program(
@@ -210,6 +269,7 @@ impl Authority {
         manifest: &Manifest,
         digests: &ModuleDigests,
         folder: &Path,
+        environment: Option<&Environment>,
     ) -> Result<Program, Refusal> {
         let refused = |reason: String| Refusal::new(RefusalKind::Module, reason);
         let entrypoint = manifest.runtime.entrypoint.as_str();
@@ -230,29 +290,45 @@ impl Authority {
                 executable: self.builtin.clone(),
                 name: entrypoint.to_owned(),
             }),
-            RuntimeKind::Python | RuntimeKind::Wasi => Err(refused(
-                "this version runs modules of kind `process` and `builtin`; use `process` with an interpreter in the first line".to_owned(),
+            RuntimeKind::Python => {
+                if digests.file(entrypoint).is_none() {
+                    return Err(refused(format!("the entrypoint `{entrypoint}` is not among the module's files")));
+                }
+                let environment = environment.ok_or_else(|| refused("`requirements` is missing".to_owned()))?;
+                Ok(Program::Python {
+                    interpreter: environment.interpreter.path.clone(),
+                    file: entrypoint.to_owned(),
+                    environment: self.environments.site(environment.key),
+                })
+            }
+            RuntimeKind::Wasi => Err(refused(
+                "this version runs modules of kind `process`, `python` and `builtin`; use `process` with an interpreter in the first line".to_owned(),
             )),
         }
     }
 
-    fn verify(&mut self, launch: &Launch, data: &Path) -> Result<Signed, Refusal> {
+    fn verify(
+        &mut self,
+        name: &ModuleName,
+        module: Digest,
+        data: &Path,
+    ) -> Result<Signed, Refusal> {
         let trust = self.trust(data).map_err(|reason| Refusal::new(RefusalKind::Trust, reason))?;
         let refused = |reason: String| Refusal::new(RefusalKind::Module, reason);
-        let source = data.join("modules").join(launch.module.to_string());
-        let read = |name: &str| {
-            read_node_file(&source.join(name)).map_err(|error| {
-                refused(format!("cannot read {name} of the module `{}`: {error}", launch.name))
+        let source = data.join("modules").join(module.to_string());
+        let read = |file: &str| {
+            read_node_file(&source.join(file)).map_err(|error| {
+                refused(format!("cannot read {file} of the module `{name}`: {error}"))
             })
         };
         let (bytes, signatures) = (read("module.digests")?, read("module.sig")?);
-        if let Some(digests) = self.kept.module(&launch.name, launch.module, &bytes, &signatures) {
+        if let Some(digests) = self.kept.module(name, module, &bytes, &signatures) {
             return Ok(Signed { digests: digests.clone(), source });
         }
-        let verified = wachter_trust::verify_module(&trust, &bytes, &signatures, &launch.name)
+        let verified = wachter_trust::verify_module(&trust, &bytes, &signatures, name)
             .map_err(|error| refused(chain(&error)))?;
         let digests = verified.digests().clone();
-        self.kept.keep_module(launch.name.clone(), bytes, signatures, digests.clone());
+        self.kept.keep_module(name.clone(), bytes, signatures, digests.clone());
         Ok(Signed { digests, source })
     }
 
@@ -357,7 +433,6 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use wachter_model::{Duration, RunId};
     use wachter_trust::{FileKey, Namespace, Signer as _};
 
     use super::*;
@@ -391,18 +466,11 @@ mod tests {
         .unwrap();
         let store = Store::open(folder.path()).unwrap();
         let state = folder.path().to_owned();
+        let environments = Environments::open(&folder.path().join("python"), false).unwrap();
+        let mode = Mode::Signed { data };
         let mut authority =
-            Authority::new(Mode::Signed { data }, local, state, store, "/nowhere".into());
-        let grant = serde_json::from_value(Digest::of(b"grant").to_string().into()).unwrap();
-        let launch = Launch {
-            run: RunId::new(),
-            name: "sample".parse().unwrap(),
-            module: Digest::of(b"module"),
-            grant,
-            dry_run: false,
-            timeout: Duration::from_secs(1),
-        };
-        authority.admit(&launch).unwrap_err()
+            Authority::new(mode, local, state, store, "/nowhere".into(), environments);
+        authority.admit(&"sample".parse().unwrap(), Digest::of(b"module")).unwrap_err()
     }
 
     fn key(seed: u8) -> FileKey {

@@ -13,12 +13,15 @@
 
 mod arguments;
 mod authority;
+mod build;
 mod cgroup;
 mod check;
 mod describe;
 mod entry;
+mod environments;
 mod folders;
 mod host;
+mod interpreter;
 mod jail;
 mod kept;
 mod passwd;
@@ -51,7 +54,7 @@ fn main() -> ExitCode {
         Command::Help => Ok(arguments::HELP.into()),
         Command::Version => Ok(format!("wachter-launcher {}\n", env!("CARGO_PKG_VERSION")).into()),
         Command::PrintFilter => Filters::compile().map(|filters| filters.to_bytes()),
-        Command::Serve(arguments) => serve(arguments).map(|()| Vec::new()),
+        Command::Serve(arguments) => serve(*arguments).map(|()| Vec::new()),
     };
     let output = match output {
         Ok(output) => output,
@@ -93,13 +96,20 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let node_user = arguments.node_user.as_deref().map(passwd::user).transpose()?;
     let builtin = arguments.builtin.clone();
     let mode = arguments.mode.clone();
+    let uv = arguments.uv.clone();
+    let environments = arguments.environments.clone().unwrap_or_else(|| state.join("python"));
+    let development = matches!(mode, Mode::Development { .. });
+    let environments = environments::Environments::open(&environments, development)
+        .map_err(|error| format!("cannot use {}: {error}", environments.display()))?;
+    build::sweep(&state);
     let mut server = server::Server {
-        authority: Authority::new(mode, local, state.clone(), store, builtin),
+        authority: Authority::new(mode, local, state.clone(), store, builtin, environments),
         host,
         filters: Filters::compile()?,
         base: Base::of_host(),
         forbidden: host::forbidden(&own),
         state,
+        uv,
         reload: Box::new(move || read_local(&arguments)),
         connections: BTreeMap::new(),
         listener: None,

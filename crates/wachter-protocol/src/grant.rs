@@ -8,7 +8,8 @@ use wachter_model::{Confidence, Digest, SecretName};
 
 use crate::ip_range::IpRange;
 use crate::{
-    AbsolutePath, Endpoint, FilesystemAsked, HostView, Limits, LimitsAsked, Manifest, Permissions,
+    AbsolutePath, Endpoint, FilesystemAsked, HostView, IndexError, Limits, LimitsAsked, Manifest,
+    Permissions, Python,
 };
 
 /// What the owner of a host allows one module, in the local file under `grants`.
@@ -181,6 +182,23 @@ impl Grant {
             ..Allowance::default()
         };
         Self::decide(module, manifest, Some(&allowance))
+    }
+
+    /// What the build of a Python module's environment may touch: the package index, and nothing of
+    /// what the module itself was granted.
+    ///
+    /// # Errors
+    /// The index that the owner names is none.
+    pub fn for_environment(module: Digest, python: &Python) -> Result<Self, IndexError> {
+        let network = python.endpoints()?;
+        Ok(Self {
+            module,
+            permissions: Permissions { network, ..Permissions::default() },
+            network_ranges: python.network_ranges.clone(),
+            capabilities: BTreeSet::new(),
+            limits: python.limits(),
+            confidence: Confidence::CERTAIN,
+        })
     }
 
     /// The same for a dry run: nothing can be written, reached or learnt.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`Manifest`] | publisher and node | `protocol: 1` |
 //! | [`module`] | node and module, JSON on stdin, JSON Lines on stdout | 1 |
-//! | [`launcher`] | node and launcher, one JSON message a packet | 1 |
+//! | [`launcher`] | node and launcher, one JSON message a packet | 2 |
 //! | [`LocalFile`] | the owner of a host, and both node and launcher | `version: 1` |
 //!
 //! A node and its launcher must draw the same conclusion from the same bytes, so what decides
@@ -27,6 +27,7 @@ mod mechanism;
 pub mod module;
 mod path;
 mod permissions;
+mod python;
 #[cfg(feature = "schema")]
 mod schema;
 
@@ -41,6 +42,7 @@ pub use manifest::{Manifest, ManifestError, Runtime, RuntimeKind};
 pub use mechanism::{Mechanism, Profile};
 pub use path::{AbsolutePath, PathError, RelativePath};
 pub use permissions::{Endpoint, EndpointError, FilesystemAsked, HostView, Permissions};
+pub use python::{IndexError, Python};
 #[cfg(feature = "schema")]
 pub use schema::schemas;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wachter_document::DocumentError;
 use wachter_model::{ByteSize, Duration, ModuleName, NodeName, RepositoryId};
 
-use crate::{AbsolutePath, Allowance, Mechanism, Profile};
+use crate::{AbsolutePath, Allowance, IndexError, Mechanism, Profile, Python};
 
 /// The local file, `/etc/wachter/node.yaml` for root. The launcher reads it too, so it belongs to
 /// root where the launcher runs as root.
@@ -39,6 +39,9 @@ pub struct LocalFile {
     /// How the secrets of the managed repository are opened here.
     #[serde(default)]
     pub secrets: Secrets,
+    /// How environments of Python modules are built.
+    #[serde(default)]
+    pub python: Python,
     /// What each module may touch.
     #[serde(default)]
     pub grants: BTreeMap<ModuleName, Allowance>,
@@ -253,6 +256,9 @@ pub enum LocalFileError {
     /// Users that belong to people or services.
     #[error("`confinement.users` must be 1 to 65536 users from 65536 upwards and below 2147483648")]
     Users,
+    /// A package index that is none.
+    #[error("{0}")]
+    Index(IndexError),
     /// Capabilities for a module that does not run as root.
     #[error("`grants.{0}.capabilities` need `user: root` beside them")]
     Capabilities(ModuleName),
@@ -308,6 +314,7 @@ impl LocalFile {
         {
             return Err(LocalFileError::Users);
         }
+        self.python.endpoint().map_err(LocalFileError::Index)?;
         for (module, allowance) in &self.grants {
             if !allowance.capabilities.is_empty() && allowance.user.as_deref() != Some("root") {
                 return Err(LocalFileError::Capabilities(module.clone()));
@@ -359,6 +366,7 @@ roots: { threshold: 1, keys: [ssh-ed25519 AAAA root] }
                 ("version: 1", "version: 1\nconfinement: { users: { first: 0, count: 5 } }"),
                 "from 65536 upwards",
             ),
+            (("version: 1", "version: 1\npython: { index: pypi.org }"), "no `https://host/path`"),
             (
                 ("version: 1", "version: 1\ngrants: { a: { capabilities: [chown] } }"),
                 "need `user: root`",

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use wachter_document::DocumentError;
 use wachter_model::{ModuleName, Topic};
 
-use crate::{LimitsAsked, MODULE_PROTOCOL, Permissions, RelativePath};
+use crate::{AbsolutePath, LimitsAsked, MODULE_PROTOCOL, Permissions, RelativePath};
 
 /// `module.yaml`: what a module is, what it asks for and what it offers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,10 @@ pub struct Runtime {
     /// For `python`: the lock file with hashes.
     #[serde(default)]
     pub requirements: Option<RelativePath>,
+    /// For `python`: another interpreter of the host than `/usr/bin/python3`. It has to stand under
+    /// `permissions.exec` too.
+    #[serde(default)]
+    pub interpreter: Option<AbsolutePath>,
 }
 
 /// What starts a module.
@@ -98,6 +102,12 @@ pub enum ManifestError {
     /// A lock file without Python.
     #[error("`requirements` belongs to `kind: python`; leave it out here")]
     Requirements,
+    /// An interpreter without Python.
+    #[error("`interpreter` belongs to `kind: python`; leave it out here")]
+    Interpreter,
+    /// An interpreter that nobody is asked for.
+    #[error("`interpreter` is {0}, which does not stand under `permissions.exec`; add it there")]
+    NotAsked(AbsolutePath),
     /// Python without a lock file.
     #[error("`kind: python` needs `requirements`, a lock file with hashes")]
     NoRequirements,
@@ -134,6 +144,14 @@ impl Manifest {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte);
         if !(1..=64).contains(&self.version.len()) || !self.version.bytes().all(plain) {
             return Err(ManifestError::Version(self.version.clone()));
+        }
+        if let Some(interpreter) = &self.runtime.interpreter {
+            if self.runtime.kind != RuntimeKind::Python {
+                return Err(ManifestError::Interpreter);
+            }
+            if !self.permissions.exec.iter().any(|path| path.contains(interpreter)) {
+                return Err(ManifestError::NotAsked(interpreter.clone()));
+            }
         }
         match (self.runtime.kind, &self.runtime.requirements) {
             (RuntimeKind::Python, None) => Err(ManifestError::NoRequirements),
@@ -196,6 +214,14 @@ emits: [backup.completed]
             (("1.2.0", "1 2"), "version `1 2` must be"),
             (("./main.py }", "./main.py, requirements: r }"), "`requirements` belongs to"),
             (("kind: process", "kind: python"), "needs `requirements`"),
+            (("./main.py }", "./main.py, interpreter: /usr/bin/x }"), "`interpreter` belongs to"),
+            (
+                (
+                    "process, entrypoint: ./main.py }",
+                    "python, entrypoint: a, requirements: r, interpreter: /usr/bin/python3.12 }",
+                ),
+                "does not stand under `permissions.exec`",
+            ),
         ] {
             let message = refused(change);
             assert!(message.contains(expected), "{message}");

@@ -1,6 +1,6 @@
 //! The client of `wachter-launcher`: starts it or connects to it, and passes runs on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,11 +12,11 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
-use wachter_model::RunId;
+use wachter_model::{Digest, RunId};
 use wachter_packet::PacketError;
 use wachter_protocol::launcher::{
-    Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, RefusalKind, Refused, Stop, StopReason,
-    ToLauncher, ToNode,
+    Build, BuildOutcome, Built, Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, RefusalKind,
+    Refused, Retain, Stop, StopReason, ToLauncher, ToNode,
 };
 
 /// How to reach a launcher.
@@ -75,9 +75,18 @@ pub enum LauncherError {
 #[derive(Debug)]
 pub(crate) enum Begun {
     /// The run began: its descriptors, and who will say how it ended.
-    Launched { launched: Launched, descriptors: Vec<OwnedFd>, exit: oneshot::Receiver<Exited> },
+    Launched { launched: Launched, descriptors: Vec<OwnedFd>, exit: oneshot::Receiver<Ended> },
     /// It did not.
     Refused(Refused),
+    /// There was nothing to build.
+    Built(BuildOutcome),
+}
+
+/// How a run ended, and what a build came to.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) exited: Exited,
+    pub(crate) built: Option<BuildOutcome>,
 }
 
 /// Why a request went nowhere: the launcher is gone.
@@ -90,7 +99,8 @@ type Order = (ToLauncher, Option<(RunId, oneshot::Sender<Begun>)>);
 
 struct Waiting {
     begun: Option<oneshot::Sender<Begun>>,
-    exit: Option<oneshot::Sender<Exited>>,
+    exit: Option<oneshot::Sender<Ended>>,
+    built: Option<BuildOutcome>,
 }
 
 /// A connection to a launcher. Cheap to clone; the last clone dropped ends the connection, and with
@@ -147,12 +157,16 @@ impl Launcher {
     }
 
     pub(crate) async fn launch(&self, launch: Launch) -> Result<Begun, LauncherGone> {
+        self.order(launch.run, ToLauncher::Launch(launch)).await
+    }
+
+    pub(crate) async fn build(&self, build: Build) -> Result<Begun, LauncherGone> {
+        self.order(build.run, ToLauncher::Build(build)).await
+    }
+
+    async fn order(&self, run: RunId, order: ToLauncher) -> Result<Begun, LauncherGone> {
         let (begun, answer) = oneshot::channel();
-        let run = launch.run;
-        self.requests
-            .send((ToLauncher::Launch(launch), Some((run, begun))))
-            .await
-            .map_err(|_| LauncherGone)?;
+        self.requests.send((order, Some((run, begun)))).await.map_err(|_| LauncherGone)?;
         answer.await.map_err(|_| LauncherGone)
     }
 
@@ -178,6 +192,15 @@ impl Launcher {
     /// The launcher is gone.
     pub async fn reload(&self) -> Result<(), LauncherGone> {
         self.requests.send((ToLauncher::Reload, None)).await.map_err(|_| LauncherGone)
+    }
+
+    /// Has the environments removed that none of these modules uses.
+    ///
+    /// # Errors
+    /// The launcher is gone.
+    pub async fn retain(&self, modules: BTreeSet<Digest>) -> Result<(), LauncherGone> {
+        let retain = ToLauncher::Retain(Retain { modules });
+        self.requests.send((retain, None)).await.map_err(|_| LauncherGone)
     }
 
     /// Waits until the launcher is gone.
@@ -304,7 +327,7 @@ async fn serve(
                     }));
                     continue;
                 }
-                locked().insert(run, Waiting { begun: Some(begun), exit: None });
+                locked().insert(run, Waiting { begun: Some(begun), exit: None, built: None });
             }
             if send(&socket, &request).await.is_err() {
                 return;
@@ -354,9 +377,18 @@ fn hear(table: &Table, message: ToNode, descriptors: Vec<OwnedFd>) -> Option<Run
                 let _ = begun.send(Begun::Refused(refused));
             }
         }
+        ToNode::Built(Built { run, outcome }) => {
+            if let Some(waiting) = table.get_mut(&run)
+                && waiting.begun.is_none()
+            {
+                waiting.built = Some(outcome);
+            } else if let Some(begun) = table.remove(&run).and_then(|waiting| waiting.begun) {
+                let _ = begun.send(Begun::Built(outcome));
+            }
+        }
         ToNode::Exited(exited) => {
-            if let Some(exit) = table.remove(&exited.run).and_then(|waiting| waiting.exit) {
-                let _ = exit.send(exited);
+            if let Some(Waiting { exit: Some(exit), built, .. }) = table.remove(&exited.run) {
+                let _ = exit.send(Ended { exited, built });
             }
         }
         ToNode::Hello(_) => {}

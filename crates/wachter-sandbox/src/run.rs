@@ -171,6 +171,8 @@ pub async fn carry_out(
             return Ok(report);
         }
         Begun::Launched { launched, descriptors, exit } => (launched, descriptors, exit),
+        // Nobody asked for a build.
+        Begun::Built(_) => return Err(LauncherGone),
     };
     // Whoever gives up waiting gives the run up.
     let mut abandoned = Abandoned { launcher, run, armed: true };
@@ -208,7 +210,7 @@ pub async fn carry_out(
                     cancelled = true;
                     launcher.stop(Stop { run, at_once: false, reason: StopReason::Cancelled }).await;
                 }
-                exited = &mut exit => break exited.ok(),
+                ended = &mut exit => break ended.ok().map(|ended| ended.exited),
             }
         };
         // All its processes are gone, so its pipes end; unless the launcher died and they are not.
@@ -235,13 +237,13 @@ pub async fn carry_out(
 }
 
 /// How long what is still in pipes and connections may take to arrive after a run's end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Ends a run that nobody waits for any more.
-struct Abandoned<'a> {
-    launcher: &'a Launcher,
-    run: RunId,
-    armed: bool,
+pub(crate) struct Abandoned<'a> {
+    pub(crate) launcher: &'a Launcher,
+    pub(crate) run: RunId,
+    pub(crate) armed: bool,
 }
 
 impl Drop for Abandoned<'_> {

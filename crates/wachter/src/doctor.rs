@@ -1,14 +1,17 @@
 //! `wachter doctor`: what can be enforced here, and how to get more.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::{Value, json};
 use wachter_protocol::launcher::{Enforcement, Hello};
-use wachter_protocol::{Mechanism, Profile};
+use wachter_protocol::{Mechanism, Profile, Python};
 use wachter_sandbox::{Launcher, LauncherOptions};
 
 use crate::failure::{CommandError, CommandResult};
 use crate::output::{self, Format};
 use crate::place::HostOptions;
+use crate::python;
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArguments {}
@@ -79,7 +82,9 @@ pub(crate) async fn report(host: &HostOptions) -> Result<Value, CommandError> {
             (profile.to_string(), value)
         })
         .collect();
-    Ok(json!({ "profile": best.profile, "profiles": profiles }))
+    let programs = Programs::find(host);
+    let python = json!({ "interpreter": programs.interpreter, "uv": programs.uv });
+    Ok(json!({ "profile": best.profile, "profiles": profiles, "python": python }))
 }
 
 pub(crate) async fn carry_out(
@@ -89,7 +94,52 @@ pub(crate) async fn carry_out(
 ) -> CommandResult {
     match format {
         Format::Json => output::json(&report(&host).await?),
-        Format::Human => print(&probe(&host).await?, &try_all(&host).await),
+        Format::Human => {
+            print(&probe(&host).await?, &try_all(&host).await)?;
+            Programs::find(&host).print()
+        }
+    }
+}
+
+/// What modules in Python need of the host.
+struct Programs {
+    interpreter: Option<PathBuf>,
+    uv: Option<PathBuf>,
+    /// Whether the local file says where `uv` is.
+    named: bool,
+}
+
+impl Programs {
+    fn find(host: &HostOptions) -> Self {
+        let local = host.host().ok().map(|host| host.local);
+        let named = local.as_ref().is_some_and(|local| local.python.uv.is_some());
+        Self {
+            named,
+            interpreter: std::fs::canonicalize(Python::INTERPRETER).ok(),
+            uv: python::uv(local.as_ref()).filter(|path| path.exists()),
+        }
+    }
+
+    fn print(&self) -> CommandResult {
+        output::data("")?;
+        output::data(match &self.interpreter {
+            Some(path) => format!("Modules in Python run by {}.", path.display()),
+            None => format!(
+                "There is no {}, so modules in Python cannot run.\n  To get it: `apt-get install python3`, or the same of your distribution.",
+                Python::INTERPRETER
+            ),
+        })?;
+        let usual = |path: &PathBuf| Python::UV.iter().any(|usual| path == Path::new(usual));
+        output::data(match &self.uv {
+            Some(path) if self.named || usual(path) => {
+                format!("Their environments are built by {}.", path.display())
+            }
+            Some(path) => format!(
+                "Their environments are built by {0}. A launcher that is a service does not look there; name it for one by `python: {{ uv: {0} }}` in the local file.",
+                path.display()
+            ),
+            None => "There is no `uv`, so environments of modules with packages cannot be built.\n  To get it: `pip install uv`, or see https://docs.astral.sh/uv; put it into /usr/local/bin, or name it under `python.uv` in the local file.".to_owned(),
+        })
     }
 }
 

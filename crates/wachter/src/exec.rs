@@ -12,7 +12,7 @@ use wachter_config::InputSchema;
 use wachter_file::read_limited;
 use wachter_model::{Level, RunId};
 use wachter_protocol::module::IdempotencyKey;
-use wachter_protocol::{Egress, Excess, Grant};
+use wachter_protocol::{Egress, Excess, Grant, Python, RuntimeKind};
 use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, configured_module, order};
 use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
 
@@ -22,6 +22,7 @@ use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::node;
 use crate::output::{self, Format};
 use crate::place::HostOptions;
+use crate::python;
 
 #[derive(Args, Debug)]
 pub(crate) struct ExecArguments {
@@ -44,6 +45,8 @@ pub(crate) struct Runnable {
     pub(crate) request: RunRequest,
     pub(crate) launcher: LauncherOptions,
     pub(crate) egress: Egress,
+    /// What the owner of the host says of environments.
+    python: Python,
     /// Where the module's files lie.
     place: PathBuf,
     /// Whether the node's journal is told of it.
@@ -131,9 +134,16 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
     ];
     // A host with an owner's word is run by it.
     let local_file = host.local_file();
-    if local_file.exists() {
-        arguments
-            .extend(["--local-file".into(), std::path::absolute(local_file)?.into_os_string()]);
+    let local = match local_file.exists() {
+        true => {
+            let absolute = std::path::absolute(local_file)?;
+            arguments.extend(["--local-file".into(), absolute.into_os_string()]);
+            Some(host.host()?.local)
+        }
+        false => None,
+    };
+    if module.manifest.runtime.kind == RuntimeKind::Python {
+        arguments.extend(python::launcher_arguments(local.as_ref(), python::of_development()));
     }
     let run = RunId::new();
     Ok(Runnable {
@@ -151,6 +161,7 @@ pub(crate) fn from_folder(path: &Path, host: &HostOptions) -> Result<Runnable, C
         },
         launcher: LauncherOptions::Spawn { program: host.launcher()?, arguments },
         egress: Egress::default(),
+        python: local.map(|local| local.python).unwrap_or_default(),
         place: path,
         journalled: false,
         _folder: Some(folder),
@@ -179,6 +190,7 @@ fn from_release(name: &str, options: &HostOptions) -> Result<Runnable, CommandEr
         // The node's own launcher is the node's; this run has one of its own.
         launcher: node::launcher_options(&host, options, "launcher-exec")?,
         egress: host.local.egress.clone(),
+        python: host.local.python.clone(),
         place: node::folder_of(&host.data, digest),
         journalled: true,
         _folder: None,
@@ -196,8 +208,6 @@ pub(crate) async fn watch_with_state(
     verbose: bool,
 ) -> Result<(RunRecord, Option<Value>), CommandError> {
     let launcher = Launcher::open(&runnable.launcher).await?;
-    let started = Timestamp::now();
-    let order = order(&runnable.request, &runnable.egress, started);
     let cancel = CancellationToken::new();
     let on_interrupt = cancel.clone();
     let interrupted = tokio::spawn(async move {
@@ -205,7 +215,15 @@ pub(crate) async fn watch_with_state(
             on_interrupt.cancel();
         }
     });
-    let bar = bar(runnable.request.manifest.name.as_str());
+    let request = &runnable.request;
+    if request.manifest.runtime.kind == RuntimeKind::Python {
+        let (name, python) = (&request.manifest.name, &runnable.python);
+        python::build(&launcher, name, request.digest, python, &cancel).await?;
+    }
+    // What building took is none of the run's time.
+    let started = Timestamp::now();
+    let order = order(request, &runnable.egress, started);
+    let bar = bar(request.manifest.name.as_str());
     let report = run(&launcher, order, &cancel, |update| show(&bar, update, verbose)).await?;
     interrupted.abort();
     bar.finish_and_clear();

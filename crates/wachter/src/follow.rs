@@ -292,6 +292,23 @@ impl Follower {
         Ok(deploying)
     }
 
+    /// The modules of all releases that were accepted, by the SHA-256 of their `module.digests`.
+    ///
+    /// # Errors
+    /// A release cannot be read any more.
+    pub(crate) fn modules(&mut self) -> Result<BTreeSet<Digest>, CommandError> {
+        let mut modules = BTreeSet::new();
+        for release in self.repository.state().history.clone() {
+            let snapshot = self.repository.snapshot_of(&release)?;
+            for file in snapshot.list("modules/") {
+                if let [_, _, "module.digests"] = *file.path.split('/').collect::<Vec<_>>() {
+                    modules.insert(Digest::of(&snapshot.read(file.path)?));
+                }
+            }
+        }
+        Ok(modules)
+    }
+
     fn files(&mut self, release: &AcceptedRelease) -> Result<Vec<ReleaseFile>, CommandError> {
         let snapshot = self.repository.snapshot_of(release)?;
         let mut files = Vec::new();

@@ -18,6 +18,7 @@ mod module;
 mod node;
 mod output;
 mod place;
+mod python;
 #[cfg(test)]
 mod reference;
 mod release;

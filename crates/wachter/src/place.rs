@@ -142,6 +142,11 @@ fn home(variable: &str, below: &str) -> PathBuf {
     base.join("wachter")
 }
 
+/// Where what can be made again is kept for whoever calls.
+pub(crate) fn cache() -> PathBuf {
+    home("XDG_CACHE_HOME", ".cache")
+}
+
 fn default_local_file() -> PathBuf {
     if is_root() {
         "/etc/wachter/node.yaml".into()

@@ -1,80 +1,195 @@
 //! From a request of a node to a run: admitted, checked, decided, begun; or refused with a reason.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use wachter_model::{RunId, chain};
-use wachter_protocol::launcher::{Launch, RefusalKind};
-use wachter_protocol::{Mechanism, Profile};
+use wachter_protocol::launcher::{BuildOutcome, Built, Launch, RefusalKind, ToNode};
+use wachter_protocol::{Grant, Manifest, Mechanism, Profile};
 
 use super::Server;
 use super::run::Run;
 use crate::authority::{Admitted, Refusal, Signed};
-use crate::check::Check;
+use crate::build::Building;
+use crate::check::{Check, Order, Step};
+use crate::environments::Standing;
 use crate::folders::Folders;
 use crate::host;
 use crate::jail;
-use crate::jail::plan::{Plan, Request};
+use crate::jail::plan::{Plan, Program, Request};
+use crate::jail::user::User;
 use crate::scratch;
+use crate::secrets::Secret;
+
+/// All that tells one run from another, decided.
+pub(super) struct Begin<'a> {
+    pub(super) connection: u64,
+    pub(super) run: RunId,
+    pub(super) grant: &'a Grant,
+    /// The module's files.
+    pub(super) folder: &'a Path,
+    pub(super) program: Program,
+    pub(super) slot: u32,
+    pub(super) user: User,
+    pub(super) timeout: wachter_model::Duration,
+    pub(super) secrets: Vec<Secret>,
+    /// The environment that it builds, or the one that it uses.
+    pub(super) building: Option<Box<Building>>,
+    pub(super) environment: Option<wachter_model::Digest>,
+}
 
 impl Server {
-    pub(super) fn launch(&mut self, connection: u64, launch: Launch) -> Result<(), Refusal> {
-        if self.runs.contains_key(&launch.run) || self.checks.contains_key(&launch.run) {
+    /// Takes an order up.
+    pub(super) fn take_up(&mut self, connection: u64, order: Order) -> Result<(), Refusal> {
+        let run = order.run();
+        if self.runs.contains_key(&run) || self.checks.contains_key(&run) {
             return Err(Refusal::new(RefusalKind::Request, "a run of this name is under way"));
         }
-        let signed = self.authority.admit(&launch)?;
+        let (name, module) = order.module();
+        let signed = self.authority.admit(name, module)?;
         if self.authority.store().holds_little(&signed.digests) {
             let held = self.authority.store().hold(&signed.digests, &signed.source);
             held.map_err(|error| Refusal::new(RefusalKind::Module, chain(&error)))?;
-            return self.begin(connection, &launch, &signed);
+            return self.carry_out(connection, order, signed);
         }
+        self.check(connection, Step::Module(order, signed))
+    }
+
+    /// Looks at files, in a process of its own.
+    fn check(&mut self, connection: u64, step: Step) -> Result<(), Refusal> {
         // For each check there is a place for its run.
         self.free_slot()?;
-        let run = launch.run;
-        let check = Check::begin(self.authority.store(), connection, launch, signed)
-            .map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
+        let run = match &step {
+            Step::Module(order, _) | Step::Environment(order, ..) => order.run(),
+            Step::Keep(_, exited) => exited.run,
+        };
+        let (store, environments) = (self.authority.store(), self.authority.environments());
+        let check = Check::begin(connection, step, |step| match step {
+            Step::Module(_, signed) => store
+                .hold(&signed.digests, &signed.source)
+                .map(|_| None)
+                .map_err(|error| chain(&error)),
+            Step::Environment(.., key) => environments.verify(*key).map(Some),
+            Step::Keep(building, _) => {
+                let environment = &building.environment;
+                environments
+                    .keep(
+                        environment.key,
+                        &environment.interpreter,
+                        &building.site(),
+                        building.most_bytes,
+                    )
+                    .map(Some)
+            }
+        });
+        let check = check.map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
         self.checks.insert(run, check);
         Ok(())
     }
 
-    /// Begins the run of a module that was checked, or says why not.
+    /// Goes on where files were looked at, or says why not.
     pub(super) fn take_outcome(&mut self, id: RunId) {
         let Some(outcome) = self.checks.get(&id).and_then(Check::outcome) else { return };
         let Some(check) = self.checks.remove(&id) else { return };
-        check.end(self.authority.store());
-        let begun = outcome
-            .map_err(|reason| Refusal::new(RefusalKind::Module, reason))
-            .and_then(|()| self.begin(check.connection, &check.launch, &check.signed));
-        if let Err(Refusal { kind, reason }) = begun {
-            self.refuse(check.connection, id, kind, reason);
+        let connection = check.connection;
+        let went_on = match (check.end(&self.authority), outcome) {
+            (Step::Module(order, signed), Ok(_)) => self.carry_out(connection, order, signed),
+            (Step::Module(..), Err(reason)) => Err(Refusal::new(RefusalKind::Module, reason)),
+            (Step::Environment(order, signed, key), Ok(fingerprint)) => {
+                if let Some(fingerprint) = fingerprint {
+                    self.authority.environments_mut().trust(key, fingerprint);
+                }
+                self.carry_out(connection, order, signed)
+            }
+            (Step::Environment(order, signed, key), Err(reason)) => {
+                super::eprintln_line(&format!("{reason}; it is removed"));
+                self.authority.environments_mut().remove(key);
+                // A launch is refused, a build begins anew.
+                self.carry_out(connection, order, signed)
+            }
+            (Step::Keep(building, exited), outcome) => {
+                self.take_over(connection, *building, exited, outcome);
+                Ok(())
+            }
+        };
+        if let Err(Refusal { kind, reason }) = went_on {
+            self.refuse(connection, id, kind, reason);
         }
     }
 
-    /// Begins the run of a module whose files were checked just now.
-    fn begin(&mut self, connection: u64, launch: &Launch, signed: &Signed) -> Result<(), Refusal> {
+    /// Carries out an order whose module's files were checked just now.
+    fn carry_out(&mut self, connection: u64, order: Order, signed: Signed) -> Result<(), Refusal> {
         let folder = self.authority.store().place(&signed.digests);
-        let admitted = self.authority.decide(launch, &signed.digests, folder)?;
-        self.require(&admitted)?;
+        match order {
+            Order::Launch(launch) => self.launch(connection, launch, signed, folder),
+            Order::Build(build) => self.build(connection, build, signed, &folder),
+        }
+    }
+
+    fn launch(
+        &mut self,
+        connection: u64,
+        launch: Launch,
+        signed: Signed,
+        folder: PathBuf,
+    ) -> Result<(), Refusal> {
+        let admitted = self.authority.decide(&launch, &signed.digests, folder)?;
+        self.require(&admitted.manifest)?;
+        let environment = admitted.environment.as_ref().map(|environment| environment.key);
+        if let Some(key) = environment {
+            match self.authority.environments().standing(key) {
+                Standing::Ready => {}
+                Standing::Unchecked => {
+                    let order = Order::Launch(launch);
+                    return self.check(connection, Step::Environment(order, signed, key));
+                }
+                Standing::Absent => {
+                    return Err(Refusal::new(
+                        RefusalKind::Environment,
+                        "its environment is not there; the node builds it when it takes up a release, and says why it could not",
+                    ));
+                }
+            }
+        }
         let slot = self.free_slot()?;
-        let setup = |fault: &dyn ToString| Refusal::new(RefusalKind::Setup, fault.to_string());
-        let user = self.user(&admitted, slot)?;
-        let no_namespaces = self.host.profile == Profile::NoNamespaces;
+        let user = self.user(admitted.grant.permissions(), slot)?;
         let secrets = self.authority.secrets(&admitted)?;
+        let Admitted { grant, folder, program, .. } = admitted;
+        self.begin(Begin {
+            connection,
+            run: launch.run,
+            grant: &grant,
+            folder: &folder,
+            program,
+            slot,
+            user,
+            timeout: launch.timeout,
+            secrets,
+            building: None,
+            environment,
+        })
+    }
+
+    /// Begins a run.
+    pub(super) fn begin(&mut self, begin: Begin<'_>) -> Result<(), Refusal> {
+        let Begin { connection, run: id, grant, slot, user, secrets, .. } = begin;
+        let setup = |fault: &dyn ToString| Refusal::new(RefusalKind::Setup, fault.to_string());
+        let no_namespaces = self.host.profile == Profile::NoNamespaces;
         let folders = match no_namespaces {
-            true => Folders::make(&self.state, launch.run, &user, &secrets)
-                .map_err(|reason| setup(&reason))?,
+            true => {
+                Folders::make(&self.state, id, &user, &secrets).map_err(|reason| setup(&reason))?
+            }
             false => Folders::default(),
         };
         let forbidden = self.forbidden();
-        let Admitted { grant, folder, program, .. } = admitted;
         let plan = Plan::new(Request {
-            grant: &grant,
+            grant,
             profile: self.host.profile,
-            module: &folder,
-            program,
+            module: begin.folder,
+            program: begin.program,
             user,
-            scratch: scratch::folder(&self.state, launch.run),
+            scratch: scratch::folder(&self.state, id),
             secrets: folders.secrets(),
             base: &self.base,
             forbidden: &forbidden,
@@ -84,8 +199,8 @@ impl Server {
         let mut limits = plan.limits.clone();
         // The relay is none of the module's processes.
         limits.processes += u32::from(!secrets.is_empty());
-        let group = self.host.cgroups.make(launch.run, &limits).map_err(|fault| setup(&fault))?;
-        let timeout = launch.timeout.to_std().min(plan.limits.timeout.to_std());
+        let group = self.host.cgroups.make(id, &limits).map_err(|fault| setup(&fault))?;
+        let timeout = begin.timeout.to_std().min(plan.limits.timeout.to_std());
         let joined = group.clone();
         let descriptor = group.open();
         let begun = jail::begin(
@@ -112,17 +227,45 @@ impl Server {
             listeners: plan.listeners.into_iter().map(|listener| listener.endpoint).collect(),
             slot,
             folders,
+            building: begin.building,
+            environment: begin.environment,
             begun: Instant::now(),
             stopped: None,
             ended: None,
             refused: false,
         };
-        self.runs.insert(launch.run, run);
+        self.runs.insert(id, run);
         Ok(())
     }
 
+    /// Has what a build installed taken over, and then its end told.
+    pub(super) fn keep(
+        &mut self,
+        connection: u64,
+        building: Box<Building>,
+        exited: wachter_protocol::launcher::Exited,
+    ) {
+        let run = exited.run;
+        if let Err(refusal) = self.check(connection, Step::Keep(building, exited)) {
+            let outcome = BuildOutcome::Refused(refusal.reason);
+            self.tell(connection, &ToNode::Built(Built { run, outcome }), &[]);
+            self.tell(connection, &ToNode::Exited(exited), &[]);
+        }
+    }
+
+    /// Has files of an environment hashed before a build says that it is there.
+    pub(super) fn check_environment(
+        &mut self,
+        connection: u64,
+        order: Order,
+        signed: Signed,
+        key: wachter_model::Digest,
+    ) -> Result<(), Refusal> {
+        self.check(connection, Step::Environment(order, signed, key))
+    }
+
     /// Refuses what cannot be enforced, unless the owner accepted that by name.
-    fn require(&self, admitted: &Admitted) -> Result<(), Refusal> {
+    pub(super) fn require(&self, manifest: &Manifest) -> Result<(), Refusal> {
         let confinement = &self.authority.local().confinement;
         let missing: Vec<Mechanism> = Mechanism::ALL
             .into_iter()
@@ -139,7 +282,7 @@ impl Server {
             format!(
                 "`{}` cannot be confined as required: {} absent on this host; see `wachter doctor`, \
              or accept each absence by name under `confinement.accept_absent` in the local file",
-                admitted.manifest.name,
+                manifest.name,
                 names.join(", ")
             ),
         ))
@@ -154,7 +297,7 @@ impl Server {
         forbidden
     }
 
-    fn free_slot(&self) -> Result<u32, Refusal> {
+    pub(super) fn free_slot(&self) -> Result<u32, Refusal> {
         let most = self.authority.local().confinement.users.count;
         let busy = || {
             Refusal::new(

@@ -5,6 +5,7 @@
 //!   runs end.
 //! - A run belongs to the connection that asked for it and never outlives it.
 
+mod build;
 mod launch;
 mod run;
 mod user;
@@ -24,7 +25,7 @@ use wachter_protocol::launcher::{
 
 use crate::authority::{Authority, Refusal};
 use crate::cgroup::RunGroup;
-use crate::check::Check;
+use crate::check::{Check, Order};
 use crate::host::Host;
 use crate::jail;
 use crate::jail::plan::Base;
@@ -46,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) base: Base,
     pub(crate) forbidden: Vec<PathBuf>,
     pub(crate) state: PathBuf,
+    /// What builds environments, where the local file does not say.
+    pub(crate) uv: Option<PathBuf>,
     /// Reads the local file again; none in development.
     pub(crate) reload: Box<dyn Fn() -> Result<LocalFile, String>>,
     pub(crate) connections: BTreeMap<u64, OwnedFd>,
@@ -87,7 +90,7 @@ impl Server {
         }
         // The last node is gone: so are its runs.
         while let Some((_, check)) = self.checks.pop_first() {
-            check.end(self.authority.store());
+            drop(check.end(&self.authority));
         }
         while let Some((id, run)) = self.runs.pop_first() {
             let (_, group) = self.finish(id, run);
@@ -157,11 +160,10 @@ impl Server {
         let Some(socket) = self.connections.get(&connection) else { return };
         match wachter_packet::receive::<ToLauncher>(socket) {
             Ok((ToLauncher::Launch(launch), _)) => {
-                let run = launch.run;
-                if let Err(Refusal { kind, reason }) = self.launch(connection, launch) {
-                    self.refuse(connection, run, kind, reason);
-                }
+                self.take_order(connection, Order::Launch(launch));
             }
+            Ok((ToLauncher::Build(build), _)) => self.take_order(connection, Order::Build(build)),
+            Ok((ToLauncher::Retain(retain), _)) => self.retain(&retain),
             Ok((ToLauncher::Stop(stop), _)) => self.stop(connection, stop),
             Ok((ToLauncher::Reload, _)) => match (self.reload)() {
                 Ok(local) => self.authority.replace_local(local),
@@ -176,11 +178,18 @@ impl Server {
         }
     }
 
+    fn take_order(&mut self, connection: u64, order: Order) {
+        let run = order.run();
+        if let Err(Refusal { kind, reason }) = self.take_up(connection, order) {
+            self.refuse(connection, run, kind, reason);
+        }
+    }
+
     fn disconnect(&mut self, connection: u64) {
         self.connections.remove(&connection);
         let checked = self.checks.extract_if(.., |_, check| check.connection == connection);
         for (_, check) in checked {
-            check.end(self.authority.store());
+            drop(check.end(&self.authority));
         }
         let mine: Vec<RunId> = self
             .runs
@@ -199,7 +208,7 @@ impl Server {
         if self.checks.get(&stop.run).is_some_and(|check| check.connection == connection)
             && let Some(check) = self.checks.remove(&stop.run)
         {
-            check.end(self.authority.store());
+            drop(check.end(&self.authority));
             self.refuse(connection, stop.run, RefusalKind::Setup, ENDED_BEFORE.to_owned());
         }
         let Some(run) = self.runs.get_mut(&stop.run).filter(|run| run.connection == connection)

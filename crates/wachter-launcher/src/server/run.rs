@@ -9,6 +9,7 @@ use wachter_protocol::Profile;
 use wachter_protocol::launcher::{End, Exited, Launched, RefusalKind, StopReason, ToNode, Usage};
 
 use super::{ENDED_BEFORE, Server};
+use crate::build::Building;
 use crate::cgroup::RunGroup;
 use crate::check::Check;
 use crate::folders::Folders;
@@ -24,6 +25,10 @@ pub(crate) struct Run {
     pub(super) listeners: Vec<Option<wachter_protocol::Endpoint>>,
     pub(super) slot: u32,
     pub(super) folders: Folders,
+    /// What it builds, if it is a build.
+    pub(super) building: Option<Box<Building>>,
+    /// The environment that it uses or builds.
+    pub(super) environment: Option<wachter_model::Digest>,
     pub(super) begun: Instant,
     pub(super) stopped: Option<StopReason>,
     pub(super) ended: Option<(End, Usage)>,
@@ -57,12 +62,17 @@ impl Server {
             Ok((Report::Ended { end, usage }, _)) => run.ended = Some((end, usage)),
             Err(PacketError::Full) => {}
             Err(_) => {
-                if let Some(run) = self.runs.remove(&id) {
+                if let Some(mut run) = self.runs.remove(&id) {
+                    let building = run.building.take();
                     let (connection, refused) = (run.connection, run.refused);
                     let started = run.stdio.is_none();
                     let (exited, group) = self.finish(id, run);
                     if refused {
                         // The node knows.
+                    } else if let Some(building) = building.filter(|_| exited.end == End::Code(0))
+                        && started
+                    {
+                        self.keep(connection, building, exited);
                     } else if started {
                         self.tell(connection, &ToNode::Exited(exited), &[]);
                     } else {

@@ -1,18 +1,17 @@
 //! As which user a run runs.
 
-use wachter_protocol::Profile;
 use wachter_protocol::launcher::RefusalKind;
+use wachter_protocol::{Permissions, Profile};
 
 use super::Server;
-use crate::authority::{Admitted, Refusal};
+use crate::authority::Refusal;
 use crate::jail::user::User;
 use crate::passwd;
 
 impl Server {
     /// The user that a run gets: its own where the launcher is root, the launcher's elsewhere.
-    pub(super) fn user(&self, admitted: &Admitted, slot: u32) -> Result<User, Refusal> {
+    pub(super) fn user(&self, permissions: &Permissions, slot: u32) -> Result<User, Refusal> {
         let setup = |reason: String| Refusal::new(RefusalKind::Setup, reason);
-        let permissions = admitted.grant.permissions();
         if self.host.profile != Profile::Root && permissions.user.as_deref() == Some("root") {
             return Err(setup(
                 "`permissions.user: root` needs the profile `root`; start wachter-launcher as root"

@@ -1,4 +1,4 @@
-//! Launcher protocol, version 1: what a node may ask of the launcher, and what it is told.
+//! Launcher protocol, version 2: what a node may ask of the launcher, and what it is told.
 //!
 //! Packets over a `SOCK_SEQPACKET` unix socket, one JSON value each, at most 64 KiB.
 //! The launcher says [`Hello`](ToNode::Hello) first. It takes no path, no command line, no
@@ -8,7 +8,7 @@
 //! Descriptors travel beside [`ToNode::Launched`] (`SCM_RIGHTS`): the write end of stdin, the read
 //! ends of stdout and stderr, and then one listening socket for each of `listeners`, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wachter_model::{Digest, Duration, ModuleName, RunId};
@@ -16,7 +16,7 @@ use wachter_model::{Digest, Duration, ModuleName, RunId};
 use crate::{Endpoint, GrantId, Mechanism, Profile};
 
 /// The version of the launcher protocol that this build speaks.
-pub const LAUNCHER_PROTOCOL: u32 = 1;
+pub const LAUNCHER_PROTOCOL: u32 = 2;
 
 /// What the node asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,11 @@ pub const LAUNCHER_PROTOCOL: u32 = 1;
 pub enum ToLauncher {
     /// Start a run.
     Launch(Launch),
-    /// End a run.
+    /// Build the environment of a Python module.
+    Build(Build),
+    /// Forget the environments that no module needs any more.
+    Retain(Retain),
+    /// End a run or a build.
     Stop(Stop),
     /// Read the local file and the trust file again before the next run.
     Reload,
@@ -47,6 +51,30 @@ pub struct Launch {
     pub dry_run: bool,
     /// How long it may take from now on; the grant's own limit applies too.
     pub timeout: Duration,
+}
+
+/// Build the environment of a Python module that lies in the node's store, in a run of its own.
+///
+/// What follows is that of a launch, but that stdin and stdout are nobody's: [`Launched`] with the
+/// proxy's socket, [`Exited`]; and before that, where the program ended well, [`Built`]. An environment
+/// that is there already is [`Built`] at once, without a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// The run, a name that was not used before.
+    pub run: RunId,
+    /// The module.
+    pub name: ModuleName,
+    /// Which of its versions: SHA-256 of its `module.digests`.
+    pub module: Digest,
+}
+
+/// The modules that may still be run: those of all releases that a node may go back to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retain {
+    /// By the SHA-256 of their `module.digests`.
+    pub modules: BTreeSet<Digest>,
 }
 
 /// End a run.
@@ -83,6 +111,8 @@ pub enum ToNode {
     Launched(Launched),
     /// A run was not begun.
     Refused(Refused),
+    /// What a build came to.
+    Built(Built),
     /// A run is over, with all processes that it had.
     Exited(Exited),
 }
@@ -121,6 +151,28 @@ pub struct Launched {
     pub listeners: Vec<Option<Endpoint>>,
 }
 
+/// What a build came to whose program ended well, or one that had nothing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Built {
+    /// The run that the build was asked for as.
+    pub run: RunId,
+    /// The environment.
+    pub outcome: BuildOutcome,
+}
+
+/// What became of what was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildOutcome {
+    /// It was there already: its name.
+    Present(Digest),
+    /// It is there now: its name.
+    Kept(Digest),
+    /// It was not taken over: the reason, and what to do.
+    Refused(String),
+}
+
 /// A run was not begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +195,8 @@ pub enum RefusalKind {
     Module,
     /// The module asks for more than is granted, or the node meant another grant.
     Grant,
+    /// The environment of a Python module is not there, and has to be built first.
+    Environment,
     /// A mechanism that the module or the owner requires is absent.
     Mechanism,
     /// What is granted cannot be given: a path or a user that does not exist.

@@ -5,6 +5,7 @@
 mod attempts;
 mod bench;
 mod egress;
+mod environments;
 mod kills;
 mod large;
 mod processes;

@@ -41,11 +41,11 @@ async fn a_launcher_of_another_version_is_named_and_not_waited_for() {
             "mechanisms": { "memory-tagging": "enforced" }, "attestation": "abc",
         } })
     };
-    let of_another: Expected = |error| matches!(error, LauncherError::Protocol { found: 2 });
+    let of_another: Expected = |error| matches!(error, LauncherError::Protocol { found: 3 });
     let no_launcher: Expected = |error| matches!(error, LauncherError::Ended(reason) if reason.contains("did not introduce itself"));
     let cases: [(Value, Expected); 6] = [
-        (newer(2), of_another),
-        (newer(1), no_launcher),
+        (newer(3), of_another),
+        (newer(2), no_launcher),
         (json!({ "hello": { "protocol": "two" } }), no_launcher),
         (json!({ "hello": { "protocol": u64::MAX } }), no_launcher),
         (json!({ "greetings": 2 }), no_launcher),
@@ -87,7 +87,7 @@ async fn a_launcher_passes_over_what_a_newer_node_asks_for() {
         let bench = Bench::shell("", r#"echo '{"result": {}}'"#);
         let (socket, child, hello) = open(&bench, profile);
         // What a newer node would see first, and stop at.
-        assert_eq!(hello["hello"]["protocol"], 1, "{profile}: {hello}");
+        assert_eq!(hello["hello"]["protocol"], 2, "{profile}: {hello}");
         let order = bench.order();
         let launch = |more: Value| {
             let mut launch = json!({

@@ -27,6 +27,8 @@ pub(crate) struct Publication {
     pub(crate) draft: TrustDraft,
     manifest: Manifest,
     text: String,
+    /// Files beside the manifest and the program, by name.
+    further: Vec<(String, Vec<u8>)>,
 }
 
 impl Publication {
@@ -37,6 +39,20 @@ impl Publication {
 
     /// The same with any program.
     pub(crate) fn with(profile: Profile, manifest: &str, allowance: &str, program: &[u8]) -> Self {
+        let runtime = "{ kind: process, entrypoint: run }";
+        Self::of(profile, runtime, &[], manifest, allowance, "", program)
+    }
+
+    /// The same for any runtime, with further files, and with further lines of the local file.
+    pub(crate) fn of(
+        profile: Profile,
+        runtime: &str,
+        further: &[(&str, &str)],
+        manifest: &str,
+        allowance: &str,
+        local: &str,
+        program: &[u8],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Others must be able to come near, as below /var/lib.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
@@ -51,9 +67,7 @@ impl Publication {
             publisher.public_key().clone(),
             in_a_year,
         );
-        let text = format!(
-            "name: sample\nversion: 1.0.0\nruntime: {{ kind: process, entrypoint: run }}\n{manifest}\n"
-        );
+        let text = format!("name: sample\nversion: 1.0.0\nruntime: {runtime}\n{manifest}\n");
         let manifest = Manifest::read(&text).unwrap();
         for name in ["owner", "node/trust", "node/modules"] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
@@ -62,12 +76,15 @@ impl Publication {
             wachter_protocol::Mechanism::ALL.iter().map(ToString::to_string).collect();
         let local = format!(
             "version: 1\nrepository: {{ url: /, id: {REPOSITORY} }}\nroots: {{ threshold: 1, keys: ['{}'] }}\n\
-             confinement: {{ profile: {profile}, accept_absent: [{}] }}\ngrants: {{ sample: {allowance} }}\n",
+             confinement: {{ profile: {profile}, accept_absent: [{}] }}\ngrants: {{ sample: {allowance} }}\n{local}\n",
             root.public_key(),
             absent.join(", "),
         );
         fs::write(folder.path().join("owner/node.yaml"), local).unwrap();
-        let mut signed = Self { folder, root, publisher, draft, manifest, text };
+        let further = further.iter();
+        let further = further.map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
+        let further = further.collect();
+        let mut signed = Self { folder, root, publisher, draft, manifest, text, further };
         signed.trust();
         signed.publish_program(program);
         signed
@@ -89,10 +106,13 @@ impl Publication {
     pub(crate) fn digests(&self, name: &str, program: &[u8]) -> ModuleDigests {
         let file =
             |content: &[u8], executable| ModuleFile { digest: Digest::of(content), executable };
-        let files = BTreeMap::from([
+        let mut files = BTreeMap::from([
             ("module.yaml".to_owned(), file(self.text.as_bytes(), false)),
             ("run".to_owned(), file(program, true)),
         ]);
+        files.extend(
+            self.further.iter().map(|(name, content)| (name.clone(), file(content, false))),
+        );
         ModuleDigests::new(name.parse().unwrap(), "1.0.0".parse().unwrap(), files).unwrap()
     }
 
@@ -108,6 +128,9 @@ impl Publication {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("module.yaml"), &self.text).unwrap();
         fs::write(folder.join("run"), program).unwrap();
+        for (name, content) in &self.further {
+            fs::write(folder.join(name), content).unwrap();
+        }
         fs::set_permissions(folder.join("run"), Permissions::from_mode(0o755)).unwrap();
         let signature =
             self.publisher.sign(Namespace::MODULE, digests.render().as_bytes()).unwrap();

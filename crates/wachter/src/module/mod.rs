@@ -34,6 +34,12 @@ enum ModuleCommand {
         /// What it is written in
         #[arg(long, value_enum, default_value_t)]
         language: Language,
+        /// In Python, the same as --language python
+        #[arg(long, conflicts_with = "language")]
+        python: bool,
+        /// In Python with packages, from a lock file with their digests
+        #[arg(long)]
+        requirements: bool,
         /// Where to put it [default: modules/NAME in a managed repository, NAME elsewhere]
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
@@ -89,6 +95,23 @@ const SHELL: Template = template!("shell":
     "module.yaml" false, "main.sh" true, "wachter.sh" false, "input.schema.json" false, "README.md" false);
 const PYTHON: Template = template!("python":
     "module.yaml" false, "main.py" true, "wachter_module.py" false, "input.schema.json" false, "README.md" false);
+const PACKAGES: Template = &[
+    ("module.yaml", include_str!("../../templates/module/python-packages/module.yaml"), false),
+    ("main.py", include_str!("../../templates/module/python-packages/main.py"), false),
+    (
+        "requirements.in",
+        include_str!("../../templates/module/python-packages/requirements.in"),
+        false,
+    ),
+    (
+        "requirements.lock",
+        include_str!("../../templates/module/python-packages/requirements.lock"),
+        false,
+    ),
+    ("wachter_module.py", include_str!("../../templates/module/python/wachter_module.py"), false),
+    ("input.schema.json", include_str!("../../templates/module/python/input.schema.json"), false),
+    ("README.md", include_str!("../../templates/module/python-packages/README.md"), false),
+];
 const RUST: Template = template!("rust":
     "module.yaml" false, "Cargo.toml" false, ".cargo/config.toml" false, "src/main.rs" false, "input.schema.json" false, "README.md" false);
 
@@ -98,7 +121,21 @@ pub(crate) fn carry_out(
     format: Format,
 ) -> CommandResult {
     match arguments.command {
-        ModuleCommand::New { name, language, folder } => new(&name, language, folder, format),
+        ModuleCommand::New { name, language, python, requirements, folder } => {
+            let language = if python { Language::Python } else { language };
+            let template = match (language, requirements) {
+                (Language::Python, true) => PACKAGES,
+                (Language::Python, false) => PYTHON,
+                (Language::Shell, false) => SHELL,
+                (Language::Rust, false) => RUST,
+                (_, true) => {
+                    return Err(CommandError::usage(
+                        "`--requirements` are those of a module in Python; add --python",
+                    ));
+                }
+            };
+            new(&name, template, folder, format)
+        }
         ModuleCommand::Add { name, repository } => official::add(&name, &repository, format),
         ModuleCommand::Lint { folder, strict } => lint::lint(folder, strict, format),
         ModuleCommand::Test { folder, input } => crate::block_on(test(folder, input, host, format)),
@@ -107,7 +144,7 @@ pub(crate) fn carry_out(
 
 fn new(
     name: &ModuleName,
-    language: Language,
+    template: Template,
     folder: Option<PathBuf>,
     format: Format,
 ) -> CommandResult {
@@ -121,11 +158,6 @@ fn new(
             folder.display()
         )));
     }
-    let template = match language {
-        Language::Shell => SHELL,
-        Language::Python => PYTHON,
-        Language::Rust => RUST,
-    };
     let sdk = format!("\"{}\"", env!("CARGO_PKG_VERSION"));
     for (path, content, executable) in template {
         let path = folder.join(path);

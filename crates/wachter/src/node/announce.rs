@@ -24,14 +24,28 @@ pub(crate) const CONFIGURATION_CHANGED: &str = "configuration.changed";
 pub(crate) const CONFIGURATION_REFUSED: &str = "configuration.refused";
 /// Somebody asked the node to change something.
 pub(crate) const API_CALLED: &str = "api.called";
+/// The environment of a Python module was built.
+pub(crate) const ENVIRONMENT_BUILT: &str = "environment.built";
+/// The environment of a Python module could not be built.
+pub(crate) const ENVIRONMENT_FAILED: &str = "environment.failed";
 /// Effects were stopped.
 pub(crate) const EFFECTS_FROZEN: &str = "effects.frozen";
 /// Effects are let happen again.
 pub(crate) const EFFECTS_THAWED: &str = "effects.thawed";
 
 /// The first words of topics that the node alone speaks of.
-const OWN: [&str; 9] =
-    ["agent", "api", "bus", "configuration", "effects", "finding", "node", "release", "run"];
+const OWN: [&str; 10] = [
+    "agent",
+    "api",
+    "bus",
+    "configuration",
+    "effects",
+    "environment",
+    "finding",
+    "node",
+    "release",
+    "run",
+];
 
 /// Whether the node alone speaks of a topic.
 pub(crate) fn is_own(topic: &Topic) -> bool {

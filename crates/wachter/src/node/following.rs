@@ -1,5 +1,6 @@
 //! The task that follows the repository. It alone changes what is in force.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wachter_api::shapes::{ReleaseReport, Reloaded};
 use wachter_config::{Settings, SyncSettings, difference};
+use wachter_model::Digest;
 use wachter_protocol::LocalFile;
 use wachter_runtime::Deployment;
 
@@ -25,6 +27,8 @@ use crate::sync::refusals;
 /// Where what was found out goes.
 pub(crate) struct Outlets {
     pub(crate) deployment: watch::Sender<Option<Arc<Deployment>>>,
+    /// The modules of all releases that may still be in force one day; none where that is not known.
+    pub(crate) retained: watch::Sender<Option<BTreeSet<Digest>>>,
     pub(crate) settings: watch::Sender<Arc<Settings>>,
     pub(crate) local: watch::Sender<Arc<LocalFile>>,
     pub(crate) followed: watch::Sender<Followed>,
@@ -140,6 +144,7 @@ struct Found {
     releases_refused: Vec<String>,
     local: LocalFile,
     settings: Option<Settings>,
+    retained: Option<BTreeSet<Digest>>,
     /// Where it differs from the one known.
     deployment: Option<Deployment>,
 }
@@ -178,6 +183,7 @@ impl Task {
         let deploying = follower.deploy_changes(now)?.unwrap_or_default();
         wrong.extend(follower.passed_over().iter().cloned());
         let deployment = deploying.deployment;
+        let retained = deployment.as_ref().and_then(|_| follower.modules().ok());
         let settings = match &deployment {
             Some(deployment) => Some(deployment.catalogue.settings().clone()),
             None if follower.repository().state().in_force(now).is_none() => {
@@ -201,7 +207,16 @@ impl Task {
             restart_needed: follower.restart_needed().iter().map(ToString::to_string).collect(),
         };
         let local = follower.local().clone();
-        Ok(Found { followed, fetch_error, wrong, releases_refused, local, settings, deployment })
+        Ok(Found {
+            followed,
+            fetch_error,
+            wrong,
+            releases_refused,
+            local,
+            settings,
+            retained,
+            deployment,
+        })
     }
 }
 
@@ -229,8 +244,16 @@ async fn take_in(
             return Err(error);
         }
     };
-    let Found { mut followed, fetch_error, wrong, releases_refused, local, settings, deployment } =
-        found;
+    let Found {
+        mut followed,
+        fetch_error,
+        wrong,
+        releases_refused,
+        local,
+        settings,
+        retained,
+        deployment,
+    } = found;
     let before = outlets.deployment.borrow().clone();
     if deployment.is_none() {
         followed.release = outlets.followed.borrow().release.clone();
@@ -268,6 +291,7 @@ async fn take_in(
     if let Some(deployment) = &deployment {
         followed::say(deployment);
         outlets.supervisor.status(&format!("release {} is in force", deployment.sequence));
+        outlets.retained.send_replace(retained);
         outlets.deployment.send_replace(Some(Arc::clone(deployment)));
     }
     let current = deployment.clone().or_else(|| before.clone());

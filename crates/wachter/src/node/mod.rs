@@ -4,6 +4,7 @@
 mod announce;
 mod context;
 mod deployed;
+mod environments;
 mod followed;
 mod following;
 mod freeze;
@@ -23,7 +24,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wachter_runtime::dispatch::Sources;
 use wachter_sandbox::LauncherOptions;
@@ -45,6 +46,7 @@ use crate::failure::{CommandError, CommandResult};
 use crate::follow::Follower;
 use crate::output::{self, Format};
 use crate::place::{Host, HostOptions};
+use crate::python;
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArguments {}
@@ -87,7 +89,12 @@ pub(crate) async fn carry_out(
     if let Some(frozen) = freezer.frozen() {
         tracing::warn!(target: "agents", "effects are stopped by {}: {}; `wachter thaw`", frozen.by, frozen.reason);
     }
-    let (deployment, deployments) = watch::channel(None);
+    // What the repository says, and what of it can run: modules wait for their environments.
+    let (deployment, found) = watch::channel(None);
+    let (set_deployment, deployments) = watch::channel(None);
+    let (set_retained, retained) = watch::channel(None);
+    let (set_runner, runner) = watch::channel(None);
+    let missing = Arc::new(Notify::new());
     let (set_settings, settings) = watch::channel(settings);
     let (set_local, local) = watch::channel(local);
     let (set_followed, followed) = watch::channel(Followed::default());
@@ -129,6 +136,7 @@ pub(crate) async fn carry_out(
     let logging_follows = log::follow(Arc::clone(&logging), settings.clone(), shutdown.clone());
     let outlets = Outlets {
         deployment,
+        retained: set_retained,
         settings: set_settings,
         local: set_local,
         followed: set_followed,
@@ -136,6 +144,16 @@ pub(crate) async fn carry_out(
         supervisor: supervisor.clone(),
     };
     let following = following::follow(follower, outlets, orders, hang_up, shutdown.clone());
+    let environments = environments::Environments {
+        found,
+        standing: set_deployment,
+        launcher: runner,
+        local: local.clone(),
+        retained,
+        missing: Arc::clone(&missing),
+        announcer: announcer.clone(),
+    };
+    let building = environments::keep(environments, shutdown.clone());
     let work = working::Work {
         node: name.clone(),
         bus: bus.clone(),
@@ -145,6 +163,8 @@ pub(crate) async fn carry_out(
         settings,
         freezer,
         launcher: set_launcher,
+        runner: set_runner,
+        missing,
         agents: set_agents,
         format,
     };
@@ -167,7 +187,7 @@ pub(crate) async fn carry_out(
     let following = async { ending(following.await) };
     let working = async { ending(working.await) };
     let (followed, worked, ..) =
-        tokio::join!(following, working, logging_follows, serving, watching);
+        tokio::join!(following, working, logging_follows, serving, watching, building);
     stopped.abort();
     rules.abort();
     journal_follows.abort();
@@ -203,12 +223,13 @@ pub(crate) fn launcher_options(
         ("--data", host.data.clone()),
         ("--state", host.data.join(state)),
     ];
+    let arguments =
+        arguments.into_iter().flat_map(|(name, value)| [name.into(), value.into_os_string()]);
+    // All launchers of this host share environments of Python modules.
+    let python = python::launcher_arguments(Some(&host.local), host.data.join("python"));
     Ok(LauncherOptions::Spawn {
         program: options.launcher()?,
-        arguments: arguments
-            .into_iter()
-            .flat_map(|(name, value)| [name.into(), value.into_os_string()])
-            .collect(),
+        arguments: arguments.chain(python).collect(),
     })
 }
 

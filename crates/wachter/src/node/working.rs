@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wachter_bus::Bus;
 use wachter_model::{AgentName, Level, NodeName};
-use wachter_protocol::launcher::Hello;
+use wachter_protocol::launcher::{Hello, RefusalKind};
 use wachter_protocol::module::LogLine;
 use wachter_protocol::{Egress, LocalFile};
 use wachter_runtime::dispatch::{Dispatcher, DispatcherOptions, Handle, Ran, Runner, RunnerGone};
@@ -32,6 +32,10 @@ pub(crate) struct Work {
     pub(crate) settings: watch::Receiver<Arc<wachter_config::Settings>>,
     pub(crate) freezer: Freezer,
     pub(crate) launcher: watch::Sender<Option<Hello>>,
+    /// The launcher itself, for those who build.
+    pub(crate) runner: watch::Sender<Option<Launcher>>,
+    /// Told of a module whose environment is not there.
+    pub(crate) missing: Arc<Notify>,
     pub(crate) agents: watch::Sender<Option<Handle>>,
     pub(crate) format: Format,
 }
@@ -50,9 +54,11 @@ pub(crate) async fn work(work: Work, shutdown: CancellationToken) -> CommandResu
         let trouble = match Launcher::open(&work.options).await {
             Ok(launcher) => {
                 work.launcher.send_replace(Some(launcher.hello().clone()));
+                work.runner.send_replace(Some(launcher.clone()));
                 let ended = with_launcher(&work, launcher, &shutdown).await;
                 work.agents.send_replace(None);
                 work.launcher.send_replace(None);
+                work.runner.send_replace(None);
                 if ended.is_ok() {
                     return Ok(());
                 }
@@ -80,7 +86,7 @@ async fn with_launcher(
     launcher: Launcher,
     shutdown: &CancellationToken,
 ) -> Result<(), RunnerGone> {
-    let runner = runner(launcher.clone(), work.local.clone());
+    let runner = runner(launcher.clone(), work.local.clone(), Arc::clone(&work.missing));
     let scheduler = work.settings.borrow().scheduler.clone();
     let options = DispatcherOptions {
         frozen: work.freezer.frozen().is_some(),
@@ -122,10 +128,15 @@ async fn reload(
 }
 
 /// Carries runs out by a launcher.
-fn runner(launcher: Launcher, local: watch::Receiver<Arc<LocalFile>>) -> Runner {
+fn runner(
+    launcher: Launcher,
+    local: watch::Receiver<Arc<LocalFile>>,
+    missing: Arc<Notify>,
+) -> Runner {
     Arc::new(move |request: RunRequest, cancel: CancellationToken| {
         let (launcher, egress) = (launcher.clone(), local.borrow().egress.clone());
-        Box::pin(async move { run(&launcher, egress, request, &cancel).await })
+        let missing = Arc::clone(&missing);
+        Box::pin(async move { run(&launcher, egress, request, &cancel, &missing).await })
     })
 }
 
@@ -134,6 +145,7 @@ async fn run(
     egress: Egress,
     request: RunRequest,
     cancel: &CancellationToken,
+    missing: &Notify,
 ) -> Result<Ran, RunnerGone> {
     let (agent, started) = (request.cause.agent().cloned(), Timestamp::now());
     // `/proc` is read, which is not for an asynchronous thread.
@@ -156,6 +168,9 @@ async fn run(
         && tokio::time::timeout(LAST_SIGN, launcher.gone()).await.is_ok()
     {
         return Err(RunnerGone);
+    }
+    if matches!(report.verdict, Verdict::NotBegun { kind: RefusalKind::Environment, .. }) {
+        missing.notify_one();
     }
     let state = report.result.as_ref().and_then(|result| result.state.clone());
     Ok(Ran { record: RunRecord::new(&request, started, &report), state })

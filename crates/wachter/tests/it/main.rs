@@ -14,6 +14,7 @@ mod interface;
 mod kills;
 mod node;
 mod one_node;
+mod python;
 mod secrets;
 mod separation;
 mod site;

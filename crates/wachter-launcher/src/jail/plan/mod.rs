@@ -24,7 +24,7 @@ use base::{BASE, DEVICES};
 use granted::Granted;
 pub(crate) use listeners::Listener;
 use program::Executed;
-pub(crate) use program::Program;
+pub(crate) use program::{Build, Program};
 
 /// Where the module's files are in the view.
 pub(crate) const MODULE: &str = "/module";
@@ -119,12 +119,22 @@ impl Plan {
                 true => vec!["/".into()],
                 false => readable(&granted, &folder, &program, secrets.as_deref()),
             },
-            write: writable(&granted, &scratch),
+            write: writable(&granted, &program, &scratch),
             execute: executable(&granted, &program),
             connect: ports(&listeners),
         };
-        let environment =
-            surroundings::environment(&scratch, &folder, secrets.as_deref(), !listeners.is_empty());
+        let environment = surroundings::environment(
+            &scratch,
+            &folder,
+            secrets.as_deref(),
+            !listeners.is_empty(),
+            &program.variables,
+        );
+        let mut watched = granted.write.clone();
+        watched.extend(program.written().map(|shown| shown.source.clone()));
+        if !namespaces {
+            watched.push(scratch.clone());
+        }
         let view = namespaces.then(|| View {
             masks,
             tmp_bytes: request.grant.limits().disk.as_bytes(),
@@ -132,14 +142,10 @@ impl Plan {
                 request.base,
                 &granted,
                 request.module,
-                program.builtin.as_deref(),
+                &program.shown,
                 surroundings::files(&request.user, &listeners),
             )
         });
-        let mut watched = granted.write;
-        if !namespaces {
-            watched.push(scratch);
-        }
         Ok(Self {
             program: text(program.path)?,
             arguments: program.arguments.into_iter().map(text).collect::<Result<_, _>>()?,
@@ -178,13 +184,14 @@ fn readable(
     read.extend(DEVICES.map(PathBuf::from));
     read.extend(granted.read.iter().cloned());
     read.push(folder.to_owned());
-    read.extend(program.builtin.clone());
+    read.extend(program.shown.iter().map(|shown| shown.target.clone()));
     read.extend(secrets.map(Path::to_owned));
     read
 }
 
-fn writable(granted: &Granted, scratch: &Path) -> Vec<PathBuf> {
+fn writable(granted: &Granted, program: &Executed, scratch: &Path) -> Vec<PathBuf> {
     let mut write = granted.write.clone();
+    write.extend(program.written().map(|shown| shown.target.clone()));
     write.push(scratch.to_owned());
     write.extend(["/dev/null", "/dev/zero", "/dev/full"].map(PathBuf::from));
     write

@@ -2,8 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::jail::view::BindKind;
+
 /// Where the executable of the built-in modules is in the view.
-pub(super) const BUILTIN: &str = "/run/wachter-modules";
+const BUILTIN: &str = "/run/wachter-modules";
+
+/// Where the environment of a Python module is in the view.
+const ENVIRONMENT: &str = "/environment";
+
+/// Where an environment is built, in the view of its build, and by what.
+const BUILD: &str = "/build";
+const UV: &str = "/run/uv";
+
+/// Certificates that the host trusts, its own and those of its company; where distributions have them.
+const CERTIFICATES: [&str; 2] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// What is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,37 +25,156 @@ pub(crate) enum Program {
     Payload { file: String, interpreters: Vec<PathBuf> },
     /// The executable of the built-in modules, and the name of one.
     Builtin { executable: PathBuf, name: String },
+    /// A Python file of the module, by an interpreter of the host, with the packages in a folder.
+    Python { interpreter: PathBuf, file: String, environment: PathBuf },
+    /// The build of an environment, by `uv`, into `folder`.
+    Build(Build),
+}
+
+/// The build of an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Build {
+    pub(crate) uv: PathBuf,
+    pub(crate) interpreter: PathBuf,
+    /// The lock file, a file of the module.
+    pub(crate) requirements: String,
+    /// The package index.
+    pub(crate) index: String,
+    /// What the build may write: the environment comes to be in `site` below it.
+    pub(crate) folder: PathBuf,
 }
 
 /// A program as the run finds it.
+#[derive(Default)]
 pub(super) struct Executed {
     pub(super) path: PathBuf,
     /// The name first.
     pub(super) arguments: Vec<PathBuf>,
     /// What must be executed beside the programs that were granted.
     pub(super) needs: Vec<PathBuf>,
-    /// The executable of the built-in modules on the host, if it is one of them.
-    pub(super) builtin: Option<PathBuf>,
+    /// What of the host it sees beside what was granted.
+    pub(super) shown: Vec<Shown>,
+    /// Further variables of its environment, `NAME=VALUE`.
+    pub(super) variables: Vec<String>,
+}
+
+/// A path of the host that a program sees.
+pub(super) struct Shown {
+    pub(super) source: PathBuf,
+    pub(super) target: PathBuf,
+    pub(super) kind: BindKind,
+}
+
+impl Executed {
+    /// What it may write of what it is shown.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Shown> {
+        self.shown.iter().filter(|shown| shown.kind == BindKind::ReadWrite)
+    }
 }
 
 impl Program {
     /// The program of a module whose files the run finds in `module`.
     pub(super) fn executed(self, module: &Path, namespaces: bool) -> Executed {
+        // Without namespaces everything is where the host has it.
+        let place = |source: &Path, target: &str| match namespaces {
+            true => PathBuf::from(target),
+            false => source.to_owned(),
+        };
         match self {
             Self::Payload { file, interpreters } => {
                 let path = module.join(file);
                 let needs = interpreters.into_iter().chain([module.to_owned()]).collect();
-                Executed { arguments: vec![path.clone()], path, needs, builtin: None }
+                Executed { arguments: vec![path.clone()], path, needs, ..Executed::default() }
             }
             Self::Builtin { executable, name } => {
-                let path = if namespaces { BUILTIN.into() } else { executable.clone() };
+                let path = place(&executable, BUILTIN);
                 Executed {
                     arguments: vec![path.clone(), name.into()],
                     needs: vec![path.clone()],
+                    shown: vec![Shown {
+                        source: executable,
+                        target: path.clone(),
+                        kind: BindKind::ReadOnly,
+                    }],
                     path,
-                    builtin: Some(executable),
+                    ..Executed::default()
                 }
             }
+            Self::Python { interpreter, file, environment } => {
+                let target = place(&environment, ENVIRONMENT);
+                // No packages of the host, and no code at the start that is nobody's (`-S`); no
+                // attempt at writing beside files that cannot be written (`-B`).
+                let arguments = ["-S", "-s", "-B"].map(PathBuf::from);
+                Executed {
+                    arguments: std::iter::once(interpreter.clone())
+                        .chain(arguments)
+                        .chain([module.join(file)])
+                        .collect(),
+                    needs: vec![interpreter.clone()],
+                    variables: vec![format!("PYTHONPATH={}", target.display())],
+                    shown: vec![Shown { source: environment, target, kind: BindKind::ReadOnly }],
+                    path: interpreter,
+                }
+            }
+            Self::Build(build) => build.executed(module),
+        }
+    }
+}
+
+impl Build {
+    fn executed(self, module: &Path) -> Executed {
+        let requirements = module.join(self.requirements);
+        let interpreter = self.interpreter.display().to_string();
+        let target = format!("{BUILD}/site");
+        let words: [&str; 20] = [
+            "uv",
+            "pip",
+            "install",
+            "--no-config",
+            "--no-python-downloads",
+            "--python",
+            &interpreter,
+            "--target",
+            &target,
+            "--requirements",
+            requirements.to_str().unwrap_or_default(),
+            "--default-index",
+            &self.index,
+            // Each package with a digest, and nothing that would have to be built by code of its own.
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "--compile-bytecode",
+            "--no-progress",
+            "--color",
+            "never",
+        ];
+        let mut variables: Vec<String> = [
+            // Beside the environment, so that a file is there once.
+            "UV_CACHE_DIR=/build/cache",
+            // What was compiled counts whatever the times of files are.
+            "PYC_INVALIDATION_MODE=UNCHECKED_HASH",
+            // One build is not to fill the host.
+            "UV_CONCURRENT_DOWNLOADS=4",
+            "UV_CONCURRENT_INSTALLS=2",
+            "UV_HTTP_TIMEOUT=30",
+            "TOKIO_WORKER_THREADS=2",
+            "RAYON_NUM_THREADS=2",
+        ]
+        .map(str::to_owned)
+        .into();
+        if let Some(file) = CERTIFICATES.into_iter().find(|path| Path::new(path).exists()) {
+            variables.push(format!("SSL_CERT_FILE={file}"));
+        }
+        Executed {
+            path: UV.into(),
+            arguments: words.map(PathBuf::from).into(),
+            needs: vec![UV.into(), self.interpreter],
+            shown: vec![
+                Shown { source: self.uv, target: UV.into(), kind: BindKind::ReadOnly },
+                Shown { source: self.folder, target: BUILD.into(), kind: BindKind::ReadWrite },
+            ],
+            variables,
         }
     }
 }

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use super::base::Base;
 use super::granted::Granted;
-use super::program::BUILTIN;
+use super::program::Shown;
 use super::{MODULE, real};
 use crate::jail::view::{Bind, BindKind, View};
 
-/// The view of a run: what every run sees, what was granted, and its module. `files` are made for it
-/// where the host's own are not shown.
+/// The view of a run: what every run sees, what was granted, its module, and what its program needs.
+/// `files` are made for it where the host's own are not shown.
 pub(super) fn view(
     base: &Base,
     granted: &Granted,
     module: &Path,
-    builtin: Option<&Path>,
+    shown: &[Shown],
     files: Vec<(PathBuf, String)>,
 ) -> View {
     // A folder granted above something of the base must come before it, and shows that as well.
@@ -27,13 +27,13 @@ pub(super) fn view(
     binds.extend(base.binds.iter().filter(|bind| !covered(&bind.target)).cloned());
     binds.extend(beside);
     binds.push(bind(module, MODULE, BindKind::ReadOnly));
-    binds.extend(builtin.map(|builtin| bind(builtin, BUILTIN, BindKind::ReadOnly)));
+    binds.extend(shown.iter().map(|shown| bind(&shown.source, &shown.target, shown.kind)));
     // A file of the host that was granted is meant as it is.
-    let shown = |path: &PathBuf| granted.read.contains(path) || granted.write.contains(path);
+    let meant = |path: &PathBuf| granted.read.contains(path) || granted.write.contains(path);
     View {
         binds,
         links: base.links.iter().filter(|(path, _)| !covered(path)).cloned().collect(),
-        files: files.into_iter().filter(|(path, _)| !covered(path) && !shown(path)).collect(),
+        files: files.into_iter().filter(|(path, _)| !covered(path) && !meant(path)).collect(),
         ..View::default()
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     fn check(read: &[&str], write: &[&str], exec: &[&str], expected: &[(&str, BindKind)]) -> View {
         let granted = Granted { read: paths(read), write: paths(write), exec: paths(exec) };
         let files = vec![("/etc/hosts".into(), String::new())];
-        let view = view(&base(), &granted, Path::new("/store/a"), None, files);
+        let view = view(&base(), &granted, Path::new("/store/a"), &[], files);
         let found: Vec<_> =
             view.binds.iter().map(|bind| (bind.target.to_str().unwrap(), bind.kind)).collect();
         assert_eq!(found, expected);

@@ -11,6 +11,7 @@ pub(super) fn environment(
     module: &Path,
     secrets: Option<&Path>,
     network: bool,
+    further: &[String],
 ) -> Vec<CString> {
     let mut variables = vec![
         "PATH=/usr/bin:/bin".to_owned(),
@@ -31,6 +32,7 @@ pub(super) fn environment(
             variables.push(format!("{name}={proxy}"));
         }
     }
+    variables.extend_from_slice(further);
     variables.into_iter().filter_map(|variable| CString::new(variable).ok()).collect()
 }
 

@@ -116,6 +116,18 @@ fn requirements(linted: &mut Linted<'_>) {
     let Some(file) = &linted.manifest.runtime.requirements else { return };
     let file = file.as_str().to_owned();
     let Some(text) = linted.texts.get(&file) else { return };
+    let elsewhere = ["-r", "-c", "-e", "--requirement", "--constraint", "--editable"];
+    let leads = |line: &&str| elsewhere.iter().any(|option| line.starts_with(option));
+    if let Some(line) = text.lines().map(str::trim_start).find(leads) {
+        let line = line.to_owned();
+        linted.refuse(
+            &file,
+            format!(
+                "`{line}` leads to another file, and a lock file stands alone; write it with `uv pip compile --generate-hashes`"
+            ),
+        );
+        return;
+    }
     let joined = text.replace("\\\n", " ");
     let without: Vec<_> = joined
         .lines()

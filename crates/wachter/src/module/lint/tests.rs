@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::module::{Language, new};
+use crate::module::{PACKAGES, PYTHON, SHELL, new};
 
 const GOOD: &str = "name: probe
 version: 1.2.0
@@ -120,9 +120,9 @@ fn each_problem_is_told_at_its_place() {
 #[test]
 fn what_we_make_ourselves_is_good() {
     let folder = tempfile::tempdir().unwrap();
-    for language in [Language::Shell, Language::Python] {
-        let path = folder.path().join(format!("{language:?}"));
-        new(&"probe".parse().unwrap(), language, Some(path.clone()), Format::Human).unwrap();
+    for (number, template) in [SHELL, PYTHON, PACKAGES].into_iter().enumerate() {
+        let path = folder.path().join(number.to_string());
+        new(&"probe".parse().unwrap(), template, Some(path.clone()), Format::Human).unwrap();
         assert_eq!(problems_of(&path), []);
     }
 }
@@ -137,6 +137,10 @@ fn requirements_have_digests() {
     let said = said(&[("module.yaml", Some(&python)), ("a.lock", Some(lock))]);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("a.lock: `idna==3.10` without a digest"), "{said:?}");
+    let lock = "-r more.txt\n";
+    let said = self::said(&[("module.yaml", Some(&python)), ("a.lock", Some(lock))]);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("`-r more.txt` leads to another file"), "{said:?}");
 }
 
 #[test]
