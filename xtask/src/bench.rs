@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 12] = [
+const BENCHMARKS: [Benchmark; 13] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -33,6 +33,11 @@ const BENCHMARKS: [Benchmark; 12] = [
         name: "views: what each view of the host costs",
         package: "wachter-sandbox",
         target: ["--bench", "views"],
+    },
+    Benchmark {
+        name: "wasi: a run of a module in WebAssembly, beside one in a shell",
+        package: "wachter-sandbox",
+        target: ["--bench", "wasi"],
     },
     Benchmark {
         name: "release: poll, verify and take a release, beside `git ls-remote`",

@@ -17,6 +17,7 @@ use wachter_protocol::launcher::{Launch, RefusalKind};
 use wachter_protocol::{AbsolutePath, Excess, Grant, LocalFile, Manifest, RuntimeKind};
 use wachter_trust::{ModuleDigests, PreviousTrust, Roots, TrustFile, ValidityClock};
 
+use crate::compiled::Compiled;
 use crate::entry;
 use crate::jail::plan::Program;
 use crate::kept::Kept;
@@ -77,6 +78,7 @@ pub(crate) struct Authority {
     local: LocalFile,
     state: PathBuf,
     store: Store,
+    compiled: Compiled,
     builtin: PathBuf,
     kept: Kept,
 }
@@ -95,9 +97,10 @@ impl Authority {
         local: LocalFile,
         state: PathBuf,
         store: Store,
+        compiled: Compiled,
         builtin: PathBuf,
     ) -> Self {
-        Self { mode, local, state, store, builtin, kept: Kept::default() }
+        Self { mode, local, state, store, compiled, builtin, kept: Kept::default() }
     }
 
     pub(crate) fn local(&self) -> &LocalFile {
@@ -111,6 +114,10 @@ impl Authority {
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    pub(crate) fn compiled(&self) -> &Compiled {
+        &self.compiled
     }
 
     /// Opens the secrets that a run was granted.
@@ -230,8 +237,18 @@ impl Authority {
                 executable: self.builtin.clone(),
                 name: entrypoint.to_owned(),
             }),
-            RuntimeKind::Python | RuntimeKind::Wasi => Err(refused(
-                "this version runs modules of kind `process` and `builtin`; use `process` with an interpreter in the first line".to_owned(),
+            RuntimeKind::Wasi => {
+                if digests.file(entrypoint).is_none() {
+                    return Err(refused(format!("the entrypoint `{entrypoint}` is not among the module's files")));
+                }
+                Ok(Program::Wasi {
+                    executable: self.builtin.clone(),
+                    file: entrypoint.to_owned(),
+                    code: self.compiled.find(digests.digest()),
+                })
+            }
+            RuntimeKind::Python => Err(refused(
+                "this version runs modules of kind `process`, `builtin` and `wasi`; use `process` with an interpreter in the first line".to_owned(),
             )),
         }
     }
@@ -390,9 +407,10 @@ mod tests {
         ))
         .unwrap();
         let store = Store::open(folder.path()).unwrap();
+        let compiled = Compiled::open(folder.path(), Path::new("/nowhere")).unwrap();
         let state = folder.path().to_owned();
         let mut authority =
-            Authority::new(Mode::Signed { data }, local, state, store, "/nowhere".into());
+            Authority::new(Mode::Signed { data }, local, state, store, compiled, "/nowhere".into());
         let grant = serde_json::from_value(Digest::of(b"grant").to_string().into()).unwrap();
         let launch = Launch {
             run: RunId::new(),

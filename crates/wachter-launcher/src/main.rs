@@ -15,6 +15,7 @@ mod arguments;
 mod authority;
 mod cgroup;
 mod check;
+mod compiled;
 mod describe;
 mod entry;
 mod folders;
@@ -81,6 +82,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let host = host::Host::probe(local.confinement.profile, &arguments.state)?;
     let store =
         store::Store::open(&arguments.state).map_err(|error| wachter_model::chain(&error))?;
+    let compiled = compiled::Compiled::open(&arguments.state, &arguments.builtin)
+        .map_err(|error| format!("cannot keep compiled modules: {error}"))?;
     // Without namespaces orphans come to whoever asked for them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|errno| format!("cannot adopt orphans: {errno}"))?;
@@ -94,7 +97,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let builtin = arguments.builtin.clone();
     let mode = arguments.mode.clone();
     let mut server = server::Server {
-        authority: Authority::new(mode, local, state.clone(), store, builtin),
+        authority: Authority::new(mode, local, state.clone(), store, compiled, builtin),
         host,
         filters: Filters::compile()?,
         base: Base::of_host(),

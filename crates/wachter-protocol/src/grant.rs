@@ -183,6 +183,19 @@ impl Grant {
         Self::decide(module, manifest, Some(&allowance))
     }
 
+    /// Nothing but `limits`: for what is done with a module's files before it runs.
+    #[must_use]
+    pub fn of_nothing(module: Digest, limits: Limits) -> Self {
+        Self {
+            module,
+            permissions: Permissions::default(),
+            network_ranges: BTreeSet::new(),
+            capabilities: BTreeSet::new(),
+            limits,
+            confidence: Confidence::CERTAIN,
+        }
+    }
+
     /// The same for a dry run: nothing can be written, reached or learnt.
     #[must_use]
     pub fn for_dry_run(&self) -> Self {

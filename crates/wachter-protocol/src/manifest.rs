@@ -101,6 +101,11 @@ pub enum ManifestError {
     /// Python without a lock file.
     #[error("`kind: python` needs `requirements`, a lock file with hashes")]
     NoRequirements,
+    /// WebAssembly that asks for what it cannot use.
+    #[error(
+        "`{0}` is for modules that WebAssembly is not: it has no sockets and starts no programs; leave it out, or use `kind: process`"
+    )]
+    WebAssembly(&'static str),
 }
 
 const fn first_protocol() -> u32 {
@@ -134,6 +139,16 @@ impl Manifest {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte);
         if !(1..=64).contains(&self.version.len()) || !self.version.bytes().all(plain) {
             return Err(ManifestError::Version(self.version.clone()));
+        }
+        if self.runtime.kind == RuntimeKind::Wasi {
+            let Permissions { network, exec, .. } = &self.permissions;
+            let unusable = [
+                ("permissions.network", !network.is_empty()),
+                ("permissions.exec", !exec.is_empty()),
+            ];
+            if let Some((key, _)) = unusable.into_iter().find(|(_, asked)| *asked) {
+                return Err(ManifestError::WebAssembly(key));
+            }
         }
         match (self.runtime.kind, &self.runtime.requirements) {
             (RuntimeKind::Python, None) => Err(ManifestError::NoRequirements),
@@ -196,6 +211,7 @@ emits: [backup.completed]
             (("1.2.0", "1 2"), "version `1 2` must be"),
             (("./main.py }", "./main.py, requirements: r }"), "`requirements` belongs to"),
             (("kind: process", "kind: python"), "needs `requirements`"),
+            (("kind: process", "kind: wasi"), "`permissions.network` is for modules that"),
         ] {
             let message = refused(change);
             assert!(message.contains(expected), "{message}");

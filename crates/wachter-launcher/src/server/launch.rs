@@ -15,8 +15,19 @@ use crate::check::Check;
 use crate::folders::Folders;
 use crate::host;
 use crate::jail;
-use crate::jail::plan::{Plan, Request};
+use crate::jail::plan::{Plan, Program, Request};
 use crate::scratch;
+
+/// Where the files of a module were checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checked {
+    /// By the loop, for there is little to them.
+    Here,
+    /// By a process of its own, its machine code included.
+    Elsewhere,
+    /// It was compiled as well.
+    Compiled,
+}
 
 impl Server {
     pub(super) fn launch(&mut self, connection: u64, launch: Launch) -> Result<(), Refusal> {
@@ -24,15 +35,22 @@ impl Server {
             return Err(Refusal::new(RefusalKind::Request, "a run of this name is under way"));
         }
         let signed = self.authority.admit(&launch)?;
-        if self.authority.store().holds_little(&signed.digests) {
-            let held = self.authority.store().hold(&signed.digests, &signed.source);
+        let store = self.authority.store();
+        if store.holds_little(&signed.digests) {
+            let held = store.hold(&signed.digests, &signed.source);
             held.map_err(|error| Refusal::new(RefusalKind::Module, chain(&error)))?;
-            return self.begin(connection, &launch, &signed);
+            return self.proceed(connection, launch, signed, Checked::Here);
         }
         // For each check there is a place for its run.
         self.free_slot()?;
         let run = launch.run;
-        let check = Check::begin(self.authority.store(), connection, launch, signed)
+        let compiled = self.authority.compiled();
+        let work = |signed: &Signed| {
+            store.hold(&signed.digests, &signed.source).map_err(|error| chain(&error))?;
+            compiled.check(signed.digests.digest());
+            Ok(())
+        };
+        let check = Check::begin(connection, launch, signed, None, work)
             .map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
         self.checks.insert(run, check);
         Ok(())
@@ -42,19 +60,57 @@ impl Server {
     pub(super) fn take_outcome(&mut self, id: RunId) {
         let Some(outcome) = self.checks.get(&id).and_then(Check::outcome) else { return };
         let Some(check) = self.checks.remove(&id) else { return };
-        check.end(self.authority.store());
+        let checked =
+            if check.compilation.is_some() { Checked::Compiled } else { Checked::Elsewhere };
+        let Check { connection, launch, signed, .. } = self.end_check(check);
         let begun = outcome
             .map_err(|reason| Refusal::new(RefusalKind::Module, reason))
-            .and_then(|()| self.begin(check.connection, &check.launch, &check.signed));
+            .and_then(|()| self.proceed(connection, launch, signed, checked));
         if let Err(Refusal { kind, reason }) = begun {
-            self.refuse(check.connection, id, kind, reason);
+            self.refuse(connection, id, kind, reason);
         }
     }
 
-    /// Begins the run of a module whose files were checked just now.
-    fn begin(&mut self, connection: u64, launch: &Launch, signed: &Signed) -> Result<(), Refusal> {
+    /// Begins the run of a module whose files were checked just now, or has it compiled first.
+    fn proceed(
+        &mut self,
+        connection: u64,
+        launch: Launch,
+        signed: Signed,
+        checked: Checked,
+    ) -> Result<(), Refusal> {
         let folder = self.authority.store().place(&signed.digests);
-        let admitted = self.authority.decide(launch, &signed.digests, folder)?;
+        let mut admitted = self.authority.decide(&launch, &signed.digests, folder)?;
+        let missing = match &mut admitted.program {
+            Program::Wasi { code, .. } => {
+                if code.is_some() && checked == Checked::Here {
+                    let (compiled, module) = (self.authority.compiled(), signed.digests.digest());
+                    compiled.check(module);
+                    *code = compiled.find(module);
+                }
+                code.is_none()
+            }
+            _ => false,
+        };
+        match (missing, checked) {
+            (false, _) => self.begin(connection, &launch, admitted),
+            (true, Checked::Here | Checked::Elsewhere) => {
+                self.compile(connection, launch, signed, admitted)
+            }
+            (true, Checked::Compiled) => Err(Refusal::new(
+                RefusalKind::Setup,
+                "the module was compiled and its code is gone; try again",
+            )),
+        }
+    }
+
+    /// Begins the run of a module.
+    fn begin(
+        &mut self,
+        connection: u64,
+        launch: &Launch,
+        admitted: Admitted,
+    ) -> Result<(), Refusal> {
         self.require(&admitted)?;
         let slot = self.free_slot()?;
         let setup = |fault: &dyn ToString| Refusal::new(RefusalKind::Setup, fault.to_string());
@@ -68,6 +124,7 @@ impl Server {
         };
         let forbidden = self.forbidden();
         let Admitted { grant, folder, program, .. } = admitted;
+        let timeout = launch.timeout.to_std().min(grant.limits().timeout.to_std());
         let plan = Plan::new(Request {
             grant: &grant,
             profile: self.host.profile,
@@ -79,13 +136,13 @@ impl Server {
             base: &self.base,
             forbidden: &forbidden,
             memory_for_each: !self.host.enforces(Mechanism::CgroupMemory),
+            timeout,
         })
         .map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
         let mut limits = plan.limits.clone();
         // The relay is none of the module's processes.
         limits.processes += u32::from(!secrets.is_empty());
         let group = self.host.cgroups.make(launch.run, &limits).map_err(|fault| setup(&fault))?;
-        let timeout = launch.timeout.to_std().min(plan.limits.timeout.to_std());
         let joined = group.clone();
         let descriptor = group.open();
         let begun = jail::begin(
@@ -122,7 +179,7 @@ impl Server {
     }
 
     /// Refuses what cannot be enforced, unless the owner accepted that by name.
-    fn require(&self, admitted: &Admitted) -> Result<(), Refusal> {
+    pub(super) fn require(&self, admitted: &Admitted) -> Result<(), Refusal> {
         let confinement = &self.authority.local().confinement;
         let missing: Vec<Mechanism> = Mechanism::ALL
             .into_iter()
@@ -146,7 +203,7 @@ impl Server {
     }
 
     /// What no run may see; with the identity that the owner names now.
-    fn forbidden(&self) -> Vec<PathBuf> {
+    pub(super) fn forbidden(&self) -> Vec<PathBuf> {
         let identity = self.authority.local().secrets.identity.as_ref();
         let identity = identity.map(|path| path.as_path().to_owned());
         let mut forbidden = self.forbidden.clone();
@@ -154,7 +211,7 @@ impl Server {
         forbidden
     }
 
-    fn free_slot(&self) -> Result<u32, Refusal> {
+    pub(super) fn free_slot(&self) -> Result<u32, Refusal> {
         let most = self.authority.local().confinement.users.count;
         let busy = || {
             Refusal::new(
@@ -167,6 +224,13 @@ impl Server {
         if self.runs.len() + self.checks.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
             return Err(busy());
         }
-        (0..most).find(|slot| !self.runs.values().any(|run| run.slot == *slot)).ok_or_else(busy)
+        let compiling = self.checks.values().filter_map(|check| check.compilation.as_ref());
+        let taken: Vec<u32> = self
+            .runs
+            .values()
+            .map(|run| run.slot)
+            .chain(compiling.map(|compilation| compilation.slot))
+            .collect();
+        (0..most).find(|slot| !taken.contains(slot)).ok_or_else(busy)
     }
 }

@@ -5,6 +5,7 @@
 //!   runs end.
 //! - A run belongs to the connection that asked for it and never outlives it.
 
+mod compile;
 mod launch;
 mod run;
 mod user;
@@ -87,7 +88,7 @@ impl Server {
         }
         // The last node is gone: so are its runs.
         while let Some((_, check)) = self.checks.pop_first() {
-            check.end(self.authority.store());
+            self.end_check(check);
         }
         while let Some((id, run)) = self.runs.pop_first() {
             let (_, group) = self.finish(id, run);
@@ -179,8 +180,9 @@ impl Server {
     fn disconnect(&mut self, connection: u64) {
         self.connections.remove(&connection);
         let checked = self.checks.extract_if(.., |_, check| check.connection == connection);
-        for (_, check) in checked {
-            check.end(self.authority.store());
+        let checked: Vec<Check> = checked.map(|(_, check)| check).collect();
+        for check in checked {
+            self.end_check(check);
         }
         let mine: Vec<RunId> = self
             .runs
@@ -199,7 +201,7 @@ impl Server {
         if self.checks.get(&stop.run).is_some_and(|check| check.connection == connection)
             && let Some(check) = self.checks.remove(&stop.run)
         {
-            check.end(self.authority.store());
+            self.end_check(check);
             self.refuse(connection, stop.run, RefusalKind::Setup, ENDED_BEFORE.to_owned());
         }
         let Some(run) = self.runs.get_mut(&stop.run).filter(|run| run.connection == connection)

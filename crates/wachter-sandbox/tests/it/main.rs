@@ -15,3 +15,4 @@ mod secrets;
 mod signed;
 mod stage;
 mod views;
+mod wasi;

@@ -37,6 +37,15 @@ impl Publication {
 
     /// The same with any program.
     pub(crate) fn with(profile: Profile, manifest: &str, allowance: &str, program: &[u8]) -> Self {
+        Self::of("process", profile, manifest, allowance, program)
+    }
+
+    /// The same of a module in WebAssembly.
+    pub(crate) fn wasi(profile: Profile, manifest: &str, allowance: &str, program: &[u8]) -> Self {
+        Self::of("wasi", profile, manifest, allowance, program)
+    }
+
+    fn of(kind: &str, profile: Profile, manifest: &str, allowance: &str, program: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Others must be able to come near, as below /var/lib.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
@@ -52,7 +61,7 @@ impl Publication {
             in_a_year,
         );
         let text = format!(
-            "name: sample\nversion: 1.0.0\nruntime: {{ kind: process, entrypoint: run }}\n{manifest}\n"
+            "name: sample\nversion: 1.0.0\nruntime: {{ kind: {kind}, entrypoint: run }}\n{manifest}\n"
         );
         let manifest = Manifest::read(&text).unwrap();
         for name in ["owner", "node/trust", "node/modules"] {

@@ -74,6 +74,8 @@ enum Language {
     Python,
     /// Rust, with the `wachter-module` crate
     Rust,
+    /// C, compiled to WebAssembly by clang, with its standard library
+    C,
 }
 
 /// The files of a template: path, content, whether it may be executed.
@@ -91,6 +93,9 @@ const PYTHON: Template = template!("python":
     "module.yaml" false, "main.py" true, "wachter_module.py" false, "input.schema.json" false, "README.md" false);
 const RUST: Template = template!("rust":
     "module.yaml" false, "Cargo.toml" false, ".cargo/config.toml" false, "src/main.rs" false, "input.schema.json" false, "README.md" false);
+
+const C: Template = template!("c":
+    "module.yaml" false, "main.c" false, "wachter.h" false, "build.sh" true, "input.schema.json" false, "README.md" false);
 
 pub(crate) fn carry_out(
     arguments: ModuleArguments,
@@ -125,6 +130,7 @@ fn new(
         Language::Shell => SHELL,
         Language::Python => PYTHON,
         Language::Rust => RUST,
+        Language::C => C,
     };
     let sdk = format!("\"{}\"", env!("CARGO_PKG_VERSION"));
     for (path, content, executable) in template {
@@ -140,8 +146,12 @@ fn new(
         let mode = if *executable { 0o755 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
+    let build = match language {
+        Language::C => format!("\nbuild it: {}/build.sh", folder.display()),
+        Language::Shell | Language::Python | Language::Rust => String::new(),
+    };
     output::talk(format_args!(
-        "made {0}\ntry it:   wachter module test {0}\nsign it:  wachter sign {name}",
+        "made {0}{build}\ntry it:   wachter module test {0}\nsign it:  wachter sign {name}",
         folder.display()
     ));
     if format == Format::Json {

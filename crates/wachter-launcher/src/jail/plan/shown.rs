@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::base::Base;
 use super::granted::Granted;
-use super::program::BUILTIN;
+use super::program::{BUILTIN, CODE, Executed};
 use super::{MODULE, real};
 use crate::jail::view::{Bind, BindKind, View};
 
@@ -14,7 +14,7 @@ pub(super) fn view(
     base: &Base,
     granted: &Granted,
     module: &Path,
-    builtin: Option<&Path>,
+    program: &Executed,
     files: Vec<(PathBuf, String)>,
 ) -> View {
     // A folder granted above something of the base must come before it, and shows that as well.
@@ -27,7 +27,10 @@ pub(super) fn view(
     binds.extend(base.binds.iter().filter(|bind| !covered(&bind.target)).cloned());
     binds.extend(beside);
     binds.push(bind(module, MODULE, BindKind::ReadOnly));
-    binds.extend(builtin.map(|builtin| bind(builtin, BUILTIN, BindKind::ReadOnly)));
+    let builtin = program.builtin.as_deref().map(|path| (path, BUILTIN));
+    let code = program.code.as_deref().map(|path| (path, CODE));
+    let ours = builtin.into_iter().chain(code);
+    binds.extend(ours.map(|(path, target)| bind(path, target, BindKind::ReadOnly)));
     // A file of the host that was granted is meant as it is.
     let shown = |path: &PathBuf| granted.read.contains(path) || granted.write.contains(path);
     View {
@@ -66,6 +69,7 @@ fn bind(source: &Path, target: impl AsRef<Path>, kind: BindKind) -> Bind {
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::Program;
     use super::*;
 
     fn paths(paths: &[&str]) -> Vec<PathBuf> {
@@ -84,7 +88,9 @@ mod tests {
     fn check(read: &[&str], write: &[&str], exec: &[&str], expected: &[(&str, BindKind)]) -> View {
         let granted = Granted { read: paths(read), write: paths(write), exec: paths(exec) };
         let files = vec![("/etc/hosts".into(), String::new())];
-        let view = view(&base(), &granted, Path::new("/store/a"), None, files);
+        let program = Program::Payload { file: "run".to_owned(), interpreters: Vec::new() };
+        let program = program.executed(Path::new(MODULE), true, Vec::new);
+        let view = view(&base(), &granted, Path::new("/store/a"), &program, files);
         let found: Vec<_> =
             view.binds.iter().map(|bind| (bind.target.to_str().unwrap(), bind.kind)).collect();
         assert_eq!(found, expected);
