@@ -98,7 +98,7 @@ impl Wasm {
     #[must_use]
     pub fn trapping() -> Vec<u8> {
         let mut wasm = Self::default();
-        let begun = wasm.print("{\"log\":{\"level\":\"info\",\"message\":\"begun\"}}\n");
+        let begun = wasm.print("{\"log\":{\"level\":\"info\",\"message\":\"begun\"}}\nhalf a line");
         let _ = write!(
             wasm.functions,
             "(func $divide (param $by i32) (result i32) (i32.div_s (i32.const 1) (local.get $by)))

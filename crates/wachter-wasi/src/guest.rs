@@ -12,6 +12,7 @@ use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, WasiCtxView, WasiView};
 use crate::arguments::{Folder, Options};
 use crate::code::Code;
 use crate::failure::{Place, WasiError};
+use crate::lines::Lines;
 use crate::memory::MemoryLimit;
 use crate::times::Times;
 use crate::watch;
@@ -40,7 +41,9 @@ pub(crate) fn run(
     options: &Options,
     times: &mut Times,
 ) -> Result<u8, WasiError> {
-    let guest = Guest { wasi: wasi(request, options)?, memory: MemoryLimit::new(options.memory) };
+    let lines = Lines::default();
+    let wasi = wasi(request, lines.clone(), options)?;
+    let guest = Guest { wasi, memory: MemoryLimit::new(options.memory) };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.memory);
     store.set_epoch_deadline(1);
@@ -60,10 +63,12 @@ pub(crate) fn run(
         }
     });
     times.step("run");
-    // The stream of lines that the module wrote ends with what it left unfinished.
-    let _ = io::stdout().flush();
     let error = match ended {
-        Ok(code) => return Ok(code),
+        Ok(code) => {
+            // Where nobody reads any more, nobody needs to know.
+            let _ = lines.finish();
+            return Ok(code);
+        }
         Err(error) => error,
     };
     if let (Some(timeout), WasiError::Trap { place, source }) = (options.timeout, &error)
@@ -80,10 +85,10 @@ pub(crate) fn run(
 }
 
 /// What a module has: its request, a place for its words, clocks, random numbers, and folders.
-fn wasi(request: Vec<u8>, options: &Options) -> Result<WasiP1Ctx, WasiError> {
+fn wasi(request: Vec<u8>, lines: Lines, options: &Options) -> Result<WasiP1Ctx, WasiError> {
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdin(MemoryInputPipe::new(request))
-        .inherit_stdout()
+        .stdout(lines)
         .inherit_stderr()
         .arg(options.module.file_name().unwrap_or_default().to_string_lossy())
         .allow_blocking_current_thread(true)

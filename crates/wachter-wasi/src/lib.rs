@@ -20,6 +20,7 @@ mod code;
 mod engine;
 mod failure;
 mod guest;
+mod lines;
 mod memory;
 mod times;
 mod watch;
@@ -110,10 +111,9 @@ fn say_failed(error: &WasiError) {
         state: None,
     };
     let mut stdout = io::stdout().lock();
-    // The module may have ended in the middle of a line; an empty one is no message.
     let said = serde_json::to_string(&Message::Result(result))
         .map_err(io::Error::from)
-        .and_then(|line| write!(stdout, "\n{line}\n"))
+        .and_then(|line| writeln!(stdout, "{line}"))
         .and_then(|()| stdout.flush());
     if said.is_err() {
         let _ = writeln!(io::stderr(), "{message}");

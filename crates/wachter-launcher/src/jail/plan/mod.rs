@@ -153,7 +153,7 @@ impl Plan {
         let mut limits = request.grant.limits().clone();
         let mut memory = Resource::As;
         if program.engine {
-            limits.processes = limits.processes.max(wasi::THREADS);
+            limits.processes = limits.processes.max(wasi::PROCESSES);
             memory = Resource::Data;
         }
         Ok(Self {

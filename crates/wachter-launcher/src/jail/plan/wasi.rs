@@ -9,8 +9,9 @@ use wachter_protocol::Limits;
 use super::granted::Granted;
 use super::{MODULE, SECRETS};
 
-/// Threads of the engine: the module's, and one that looks at the clock.
-pub(super) const THREADS: u32 = 2;
+/// Processes and threads that a run of the engine has at the least: those that every run has beside its
+/// module, the engine's two, and some room.
+pub(super) const PROCESSES: u32 = 8;
 
 /// Memory that is the engine's and not the module's: this much, or a quarter of all where that is less.
 const ENGINE: u64 = 16 << 20;
