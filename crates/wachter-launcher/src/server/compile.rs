@@ -80,8 +80,9 @@ impl Server {
         let group = self.host.cgroups.make(name, &plan.limits).map_err(|fault| setup(&fault))?;
         let compilation = Compilation { slot, group: group.clone(), _folders: folders };
         let (run, compiled) = (launch.run, self.authority.compiled());
-        let work =
-            |_: &Signed| compile(&plan, &self.filters, &group, compiled, module).map_err(told);
+        let work = |_: &Signed| {
+            compile(&plan, &self.filters, &group, compiled, module).map_err(|reason| told(&reason))
+        };
         let check = Check::begin(connection, launch, signed, Some(compilation), work);
         match check {
             Ok(check) => drop(self.checks.insert(run, check)),
@@ -104,7 +105,7 @@ impl Server {
     }
 }
 
-fn told(reason: String) -> String {
+fn told(reason: &str) -> String {
     format!("the module cannot be compiled: {reason}")
 }
 
