@@ -14,6 +14,7 @@ const PART: u32 = 20;
 const MOST: Duration = Duration::from_millis(200);
 
 /// Interrupts the module that `engine` runs shortly before `timeout` is over.
+#[expect(clippy::disallowed_methods, reason = "what is waited for is the clock")]
 pub(crate) fn interrupt(engine: &Engine, timeout: Duration) -> Result<(), WasiError> {
     let early = (timeout / PART).min(MOST);
     let engine = engine.clone();
@@ -26,6 +27,7 @@ pub(crate) fn interrupt(engine: &Engine, timeout: Duration) -> Result<(), WasiEr
 }
 
 /// Waits for the end from outside.
+#[expect(clippy::disallowed_methods, reason = "what is waited for ends this process")]
 pub(crate) fn wait_for_the_end(timeout: Duration) {
     std::thread::sleep((timeout / PART).min(MOST) + MOST);
 }
