@@ -40,6 +40,11 @@ const BENCHMARKS: [Benchmark; 13] = [
         target: ["--bench", "views"],
     },
     Benchmark {
+        name: "wasi: a run of a module in WebAssembly, beside one in a shell",
+        package: "wachter-sandbox",
+        target: ["--bench", "wasi"],
+    },
+    Benchmark {
         name: "release: poll, verify and take a release, beside `git ls-remote`",
         package: "wachter-gitops",
         target: ["--example", "release_benchmark"],

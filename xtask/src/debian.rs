@@ -32,6 +32,8 @@ enum Use {
     Aside,
     /// Without it a comparison is left out.
     Benchmarks,
+    /// Without it an example is left out.
+    Examples,
 }
 
 /// Makes every program of the list available.
@@ -68,10 +70,14 @@ pub(crate) fn install(workspace: &Workspace, tools: &Tools) -> anyhow::Result<()
             say::line(&format!("  not unpacked: {error:#}"));
         }
     }
-    let for_tests = missing(|needed_by| needed_by != Use::Benchmarks);
+    let for_tests = missing(|needed_by| matches!(needed_by, Use::Tests | Use::Aside));
     let for_benchmarks = missing(|needed_by| needed_by == Use::Benchmarks);
     if !for_benchmarks.is_empty() {
         say::line(&format!("  benchmarks will leave out: {}", for_benchmarks.join(", ")));
+    }
+    let for_examples = missing(|needed_by| needed_by == Use::Examples);
+    if !for_examples.is_empty() {
+        say::line(&format!("  examples will leave out: {}", for_examples.join(", ")));
     }
     anyhow::ensure!(
         for_tests.is_empty(),
@@ -149,8 +155,9 @@ fn parse(text: &str) -> anyhow::Result<Vec<Package<'_>>> {
             [name, command, "tests"] => Package { name, command, needed_by: Use::Tests },
             [name, command, "aside"] => Package { name, command, needed_by: Use::Aside },
             [name, command, "benchmarks"] => Package { name, command, needed_by: Use::Benchmarks },
+            [name, command, "examples"] => Package { name, command, needed_by: Use::Examples },
             _ => anyhow::bail!(
-                "{LIST}:{number}: expected: package command tests|aside|benchmarks # reason"
+                "{LIST}:{number}: expected: package command tests|aside|benchmarks|examples # reason"
             ),
         });
     }
@@ -185,6 +192,7 @@ mod tests {
             "openssh-server sshd aside # a server",
             Ok(&[("openssh-server", "sshd", Use::Aside)]),
         );
+        check("clang clang examples # C", Ok(&[("clang", "clang", Use::Examples)]));
         check("\ngit git tests\n", Err(":2: a package needs a reason"));
         check("git git # to fetch", Err(":1: expected: package command"));
         check("git git always # to fetch", Err(":1: expected: package command"));

@@ -63,7 +63,11 @@ const TABLE: &[(&str, May)] = &[
     ("wachter-notify", Use(&[])),
     ("wachter-scan", Use(&["wachter-module", "wachter-expression"])),
     ("wachter-log-analyzer", Use(&["wachter-document", "wachter-module"])),
-    ("wachter-modules", Use(&["wachter-log-analyzer", "wachter-module", "wachter-scan"])),
+    ("wachter-wasi", Use(&["wachter-module"])),
+    (
+        "wachter-modules",
+        Use(&["wachter-log-analyzer", "wachter-module", "wachter-scan", "wachter-wasi"]),
+    ),
     (
         "wachter",
         UseAllBut(&[
@@ -71,6 +75,7 @@ const TABLE: &[(&str, May)] = &[
             "wachter-log-analyzer",
             "wachter-scan",
             "wachter-modules",
+            "wachter-wasi",
             TESTKIT,
             "xtask",
         ]),
@@ -124,7 +129,7 @@ const QUARANTINES: &[Quarantine] = &[
     },
     Quarantine {
         outside: "wasmtime",
-        only: &["wachter-modules"],
+        only: &["wachter-wasi"],
         reason: "the engine runs inside the jail, never in the node",
     },
 ];

@@ -17,6 +17,7 @@ use wachter_protocol::launcher::{Launch, RefusalKind};
 use wachter_protocol::{AbsolutePath, Excess, Grant, LocalFile, Manifest, Python, RuntimeKind};
 use wachter_trust::{ModuleDigests, PreviousTrust, Roots, TrustFile, ValidityClock};
 
+use crate::compiled::Compiled;
 use crate::entry;
 use crate::environments::{self, Environments};
 use crate::interpreter::Interpreter;
@@ -90,6 +91,7 @@ pub(crate) struct Authority {
     local: LocalFile,
     state: PathBuf,
     store: Store,
+    compiled: Compiled,
     builtin: PathBuf,
     environments: Environments,
     kept: Kept,
@@ -109,10 +111,11 @@ impl Authority {
         local: LocalFile,
         state: PathBuf,
         store: Store,
+        compiled: Compiled,
         builtin: PathBuf,
         environments: Environments,
     ) -> Self {
-        Self { mode, local, state, store, builtin, environments, kept: Kept::default() }
+        Self { mode, local, state, store, compiled, builtin, environments, kept: Kept::default() }
     }
 
     pub(crate) fn local(&self) -> &LocalFile {
@@ -134,6 +137,10 @@ impl Authority {
 
     pub(crate) fn environments_mut(&mut self) -> &mut Environments {
         &mut self.environments
+    }
+
+    pub(crate) fn compiled(&self) -> &Compiled {
+        &self.compiled
     }
 
     /// Opens the secrets that a run was granted.
@@ -275,9 +282,15 @@ impl Authority {
         let entrypoint = manifest.runtime.entrypoint.as_str();
         match manifest.runtime.kind {
             RuntimeKind::Process => {
-                let file = digests.file(entrypoint).ok_or_else(|| refused(format!("the entrypoint `{entrypoint}` is not among the module's files")))?;
+                let file = digests.file(entrypoint).ok_or_else(|| {
+                    refused(format!(
+                        "the entrypoint `{entrypoint}` is not among the module's files"
+                    ))
+                })?;
                 if !file.executable {
-                    return Err(refused(format!("the entrypoint `{entrypoint}` may not be executed; `chmod +x` it and sign again")));
+                    return Err(refused(format!(
+                        "the entrypoint `{entrypoint}` may not be executed; `chmod +x` it and sign again"
+                    )));
                 }
                 let mut begin = Vec::new();
                 fs::File::open(folder.join(entrypoint))
@@ -292,18 +305,30 @@ impl Authority {
             }),
             RuntimeKind::Python => {
                 if digests.file(entrypoint).is_none() {
-                    return Err(refused(format!("the entrypoint `{entrypoint}` is not among the module's files")));
+                    return Err(refused(format!(
+                        "the entrypoint `{entrypoint}` is not among the module's files"
+                    )));
                 }
-                let environment = environment.ok_or_else(|| refused("`requirements` is missing".to_owned()))?;
+                let environment =
+                    environment.ok_or_else(|| refused("`requirements` is missing".to_owned()))?;
                 Ok(Program::Python {
                     interpreter: environment.interpreter.path.clone(),
                     file: entrypoint.to_owned(),
                     environment: self.environments.site(environment.key),
                 })
             }
-            RuntimeKind::Wasi => Err(refused(
-                "this version runs modules of kind `process`, `python` and `builtin`; use `process` with an interpreter in the first line".to_owned(),
-            )),
+            RuntimeKind::Wasi => {
+                if digests.file(entrypoint).is_none() {
+                    return Err(refused(format!(
+                        "the entrypoint `{entrypoint}` is not among the module's files"
+                    )));
+                }
+                Ok(Program::Wasi {
+                    executable: self.builtin.clone(),
+                    file: entrypoint.to_owned(),
+                    code: self.compiled.find(digests.digest()),
+                })
+            }
         }
     }
 
@@ -465,11 +490,12 @@ mod tests {
         ))
         .unwrap();
         let store = Store::open(folder.path()).unwrap();
+        let compiled = Compiled::open(folder.path(), Path::new("/nowhere")).unwrap();
         let state = folder.path().to_owned();
         let environments = Environments::open(&folder.path().join("python"), false).unwrap();
         let mode = Mode::Signed { data };
         let mut authority =
-            Authority::new(mode, local, state, store, "/nowhere".into(), environments);
+            Authority::new(mode, local, state, store, compiled, "/nowhere".into(), environments);
         authority.admit(&"sample".parse().unwrap(), Digest::of(b"module")).unwrap_err()
     }
 

@@ -10,13 +10,13 @@
 //! ends all processes of a run at once.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use wachter_model::RunId;
 use wachter_protocol::{Limits, Mechanism};
 
 use crate::jail::fault::{Attempt, Fault};
@@ -133,11 +133,11 @@ impl Cgroups {
                 .is_some_and(|(_, controllers)| controllers.contains(&controller))
     }
 
-    /// Makes the groups of a run and sets its limits.
+    /// Makes the groups of a run, or of what is done for one, and sets its limits.
     ///
     /// # Errors
     /// The kernel refused; nothing is left behind.
-    pub(crate) fn make(&self, run: RunId, limits: &Limits) -> Result<RunGroup, Fault> {
+    pub(crate) fn make(&self, run: impl Display, limits: &Limits) -> Result<RunGroup, Fault> {
         let name = format!("run-{run}");
         let mut group = RunGroup::default();
         let made = self.fill(&mut group, &name, limits);
@@ -430,6 +430,7 @@ fn move_all(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wachter_model::RunId;
 
     const HYBRID: &str = "\
 30 24 0:26 / /sys/fs/cgroup ro,nosuid shared:5 - tmpfs tmpfs ro,mode=755

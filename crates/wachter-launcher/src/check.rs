@@ -1,8 +1,8 @@
 //! Work on files that takes longer than starting a process, in a process of its own: the loop has
 //! other runs to start and to end meanwhile.
 //!
-//! A module is hashed, and copied where that is yet to be done; so is an environment. It is done before
-//! or after the run has a control group and a user, so that none of it counts as the run's, and in the
+//! A module is hashed, and copied where that is yet to be done, or compiled; so is an environment. It is
+//! done before or after the run has a control group and a user, so that none of it counts as the run's, and in the
 //! launcher's own rights, for only the launcher can write what it copies to.
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,6 +14,8 @@ use wachter_protocol::launcher::{Build, Exited, Launch};
 
 use crate::authority::{Authority, Signed};
 use crate::build::Building;
+use crate::cgroup::RunGroup;
+use crate::folders::Folders;
 use crate::jail::EndAtUnwind;
 use crate::jail::system::{self, Forked};
 use crate::jail::user;
@@ -48,6 +50,8 @@ pub(crate) enum Step {
     Module(Order, Signed),
     /// The files of an environment; then the order is carried out.
     Environment(Order, Signed, Digest),
+    /// A module in WebAssembly is compiled; then its run begins.
+    Compile(Launch, Signed),
     /// What a build has installed; then the node is told of it and of the build's end.
     Keep(Box<Building>, Exited),
 }
@@ -60,7 +64,18 @@ pub(crate) struct Check {
     pub(crate) connection: u64,
     pub(crate) step: Step,
     pub(crate) told: OwnedFd,
+    /// What belongs to a compilation, if that is what is done.
+    pub(crate) compilation: Option<Compilation>,
     process: Pid,
+}
+
+/// What belongs to a compilation while it is under way.
+pub(crate) struct Compilation {
+    /// Whose user it has.
+    pub(crate) slot: u32,
+    pub(crate) group: RunGroup,
+    /// Held until it has ended.
+    pub(crate) _folders: Folders,
 }
 
 impl Check {
@@ -71,12 +86,13 @@ impl Check {
     pub(crate) fn begin(
         connection: u64,
         step: Step,
+        compilation: Option<Compilation>,
         work: impl FnOnce(&Step) -> Outcome,
     ) -> Result<Self, String> {
         let (told, tell) = wachter_packet::pair().map_err(|error| wachter_model::chain(&error))?;
         let launcher = rustix::process::getpid().as_raw_nonzero().get();
         match system::fork().map_err(|errno| format!("cannot fork: {errno}"))? {
-            Forked::Parent(process) => Ok(Self { connection, step, told, process }),
+            Forked::Parent(process) => Ok(Self { connection, step, told, compilation, process }),
             Forked::Child => {
                 let _never_unwinds = EndAtUnwind;
                 let alone = system::close_all_but(&mut [tell.as_raw_fd()]).is_ok()
@@ -104,12 +120,13 @@ impl Check {
         self.process.as_raw_nonzero().get()
     }
 
-    /// Ends the process if it is still there, with what it left of a copy. Gives what it was about.
-    pub(crate) fn end(self, authority: &Authority) -> Step {
+    /// Ends the process if it is still there, with what it left unfinished. Gives what it was about.
+    pub(crate) fn end(self, authority: &Authority) -> (Step, Option<Compilation>) {
         system::kill(self.process(), libc::SIGKILL);
         system::wait(self.process(), true);
         authority.store().remove_copy_of(self.process());
         authority.environments().remove_copy_of(self.process());
-        self.step
+        authority.compiled().remove_unfinished_of(self.process());
+        (self.step, self.compilation)
     }
 }

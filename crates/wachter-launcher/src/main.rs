@@ -16,6 +16,7 @@ mod authority;
 mod build;
 mod cgroup;
 mod check;
+mod compiled;
 mod describe;
 mod entry;
 mod environments;
@@ -84,6 +85,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let host = host::Host::probe(local.confinement.profile, &arguments.state)?;
     let store =
         store::Store::open(&arguments.state).map_err(|error| wachter_model::chain(&error))?;
+    let compiled = compiled::Compiled::open(&arguments.state, &arguments.builtin)
+        .map_err(|error| format!("cannot keep compiled modules: {error}"))?;
     // Without namespaces orphans come to whoever asked for them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|errno| format!("cannot adopt orphans: {errno}"))?;
@@ -103,7 +106,15 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         .map_err(|error| format!("cannot use {}: {error}", environments.display()))?;
     build::sweep(&state);
     let mut server = server::Server {
-        authority: Authority::new(mode, local, state.clone(), store, builtin, environments),
+        authority: Authority::new(
+            mode,
+            local,
+            state.clone(),
+            store,
+            compiled,
+            builtin,
+            environments,
+        ),
         host,
         filters: Filters::compile()?,
         base: Base::of_host(),

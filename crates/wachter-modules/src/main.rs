@@ -4,6 +4,8 @@
 //! (a link `system-monitor` starts that module). `--list` prints a JSON array with each module's
 //! name, manifest and input schema.
 //!
+//! Modules in WebAssembly are run by it as well (`wachter-wasi`).
+//!
 //! # Invariants
 //! - Nothing here is linked into the node: a module is reached by the module protocol only.
 //! - A module has no other way to know the host than its request and the files that it was granted.
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
     let program = arguments.next().unwrap_or_default();
     match chosen(&program, arguments.next()) {
         Call::Run(builtin) => (builtin.run)(),
+        Call::Wasi => wachter_wasi::run(arguments),
+        Call::CompileWasi => wachter_wasi::compile(arguments),
         Call::List => {
             let list = serde_json::Value::from_iter(BUILTINS.iter().map(Builtin::describe));
             match writeln!(io::stdout(), "{list:#}") {
@@ -53,6 +57,9 @@ fn main() -> ExitCode {
 
 enum Call {
     Run(&'static Builtin),
+    /// The two that the launcher makes, which no person needs to know.
+    Wasi,
+    CompileWasi,
     List,
     Unknown(String),
 }
@@ -69,6 +76,8 @@ fn chosen(program: &OsString, argument: Option<OsString>) -> Call {
     match Builtin::find(&argument) {
         Some(builtin) => Call::Run(builtin),
         None if argument == "--list" => Call::List,
+        None if argument == "wasi" => Call::Wasi,
+        None if argument == "wasi-compile" => Call::CompileWasi,
         None => Call::Unknown(format!("there is no module `{argument}`")),
     }
 }
@@ -84,6 +93,8 @@ mod tests {
             ("/somewhere/system-monitor", None, "run system-monitor"),
             ("system-monitor", Some("--list"), "run system-monitor"),
             ("wachter-modules", Some("--list"), "list"),
+            ("wachter-modules", Some("wasi"), "wasi"),
+            ("wachter-modules", Some("wasi-compile"), "compile"),
             ("wachter-modules", Some("sytem-monitor"), "there is no module `sytem-monitor`"),
             ("wachter-modules", None, "name a module"),
             ("", Some(""), "there is no module ``"),
@@ -91,6 +102,8 @@ mod tests {
             let call = match chosen(&program.into(), argument.map(Into::into)) {
                 Call::Run(builtin) => format!("run {}", builtin.name),
                 Call::List => "list".to_owned(),
+                Call::Wasi => "wasi".to_owned(),
+                Call::CompileWasi => "compile".to_owned(),
                 Call::Unknown(message) => message,
             };
             assert!(call.starts_with(expected), "{program} {argument:?}: {call}");

@@ -191,14 +191,25 @@ impl Grant {
     /// The index that the owner names is none.
     pub fn for_environment(module: Digest, python: &Python) -> Result<Self, IndexError> {
         let network = python.endpoints()?;
+        let nothing = Self::of_nothing(module, python.limits());
         Ok(Self {
-            module,
             permissions: Permissions { network, ..Permissions::default() },
             network_ranges: python.network_ranges.clone(),
-            capabilities: BTreeSet::new(),
-            limits: python.limits(),
-            confidence: Confidence::CERTAIN,
+            ..nothing
         })
+    }
+
+    /// Nothing but `limits`: for what is done with a module's files before it runs.
+    #[must_use]
+    pub fn of_nothing(module: Digest, limits: Limits) -> Self {
+        Self {
+            module,
+            permissions: Permissions::default(),
+            network_ranges: BTreeSet::new(),
+            capabilities: BTreeSet::new(),
+            limits,
+            confidence: Confidence::CERTAIN,
+        }
     }
 
     /// The same for a dry run: nothing can be written, reached or learnt.

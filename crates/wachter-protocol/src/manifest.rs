@@ -111,6 +111,11 @@ pub enum ManifestError {
     /// Python without a lock file.
     #[error("`kind: python` needs `requirements`, a lock file with hashes")]
     NoRequirements,
+    /// WebAssembly that asks for what it cannot use.
+    #[error(
+        "`{0}` is for modules that WebAssembly is not: it has no sockets and starts no programs; leave it out, or use `kind: process`"
+    )]
+    WebAssembly(&'static str),
 }
 
 const fn first_protocol() -> u32 {
@@ -151,6 +156,16 @@ impl Manifest {
             }
             if !self.permissions.exec.iter().any(|path| path.contains(interpreter)) {
                 return Err(ManifestError::NotAsked(interpreter.clone()));
+            }
+        }
+        if self.runtime.kind == RuntimeKind::Wasi {
+            let Permissions { network, exec, .. } = &self.permissions;
+            let unusable = [
+                ("permissions.network", !network.is_empty()),
+                ("permissions.exec", !exec.is_empty()),
+            ];
+            if let Some((key, _)) = unusable.into_iter().find(|(_, asked)| *asked) {
+                return Err(ManifestError::WebAssembly(key));
             }
         }
         match (self.runtime.kind, &self.runtime.requirements) {
@@ -222,6 +237,7 @@ emits: [backup.completed]
                 ),
                 "does not stand under `permissions.exec`",
             ),
+            (("kind: process", "kind: wasi"), "`permissions.network` is for modules that"),
         ] {
             let message = refused(change);
             assert!(message.contains(expected), "{message}");

@@ -24,6 +24,7 @@ mod rsa_key;
 mod ssh_key;
 mod ssh_server;
 mod tokens;
+mod wasm;
 
 pub use author_command::author_command;
 pub use careless_release::careless_release;
@@ -39,3 +40,4 @@ pub use rsa_key::RsaKey;
 pub use ssh_key::SshKey;
 pub use ssh_server::SshServer;
 pub use tokens::Tokens;
+pub use wasm::Wasm;

@@ -14,7 +14,7 @@ const LOCKED: u64 = 64 << 10;
 
 /// Sets what may be set before the run has its own user namespace. `memory_for_each` stands in
 /// where no cgroup limits the memory of all processes together.
-pub(crate) fn set(limits: &Limits, memory_for_each: bool) -> Result<(), Fault> {
+pub(crate) fn set(limits: &Limits, memory_for_each: Option<Resource>) -> Result<(), Fault> {
     let seconds = limits.timeout.as_millis().div_ceil(1_000).max(1);
     let cpu = (u64::from(limits.cpu.as_millicores()) * seconds).div_ceil(1_000).max(1) + 1;
     let mut all = vec![
@@ -28,9 +28,7 @@ pub(crate) fn set(limits: &Limits, memory_for_each: bool) -> Result<(), Fault> {
         (Resource::Nice, 0),
         (Resource::Rtprio, 0),
     ];
-    if memory_for_each {
-        all.push((Resource::As, limits.memory.as_bytes()));
-    }
+    all.extend(memory_for_each.map(|resource| (resource, limits.memory.as_bytes())));
     all.into_iter().try_for_each(|(resource, most)| lower(resource, most))
 }
 

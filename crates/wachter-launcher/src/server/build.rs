@@ -130,7 +130,7 @@ impl Server {
         busy.extend(self.checks.values().filter_map(|check| match &check.step {
             Step::Environment(.., key) => Some(*key),
             Step::Keep(building, _) => Some(building.environment.key),
-            Step::Module(..) => None,
+            Step::Module(..) | Step::Compile(..) => None,
         }));
         self.authority.environments_mut().retain(&retain.modules, &busy);
     }

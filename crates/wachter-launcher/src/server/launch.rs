@@ -39,6 +39,17 @@ pub(super) struct Begin<'a> {
     pub(super) environment: Option<wachter_model::Digest>,
 }
 
+/// Where the files of a module were checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checked {
+    /// By the loop, for there is little to them.
+    Here,
+    /// By a process of its own, its machine code included.
+    Elsewhere,
+    /// It was compiled as well.
+    Compiled,
+}
+
 impl Server {
     /// Takes an order up.
     pub(super) fn take_up(&mut self, connection: u64, order: Order) -> Result<(), Refusal> {
@@ -51,7 +62,7 @@ impl Server {
         if self.authority.store().holds_little(&signed.digests) {
             let held = self.authority.store().hold(&signed.digests, &signed.source);
             held.map_err(|error| Refusal::new(RefusalKind::Module, chain(&error)))?;
-            return self.carry_out(connection, order, signed);
+            return self.carry_out(connection, order, signed, Checked::Here);
         }
         self.check(connection, Step::Module(order, signed))
     }
@@ -62,15 +73,20 @@ impl Server {
         self.free_slot()?;
         let run = match &step {
             Step::Module(order, _) | Step::Environment(order, ..) => order.run(),
+            Step::Compile(launch, _) => launch.run,
             Step::Keep(_, exited) => exited.run,
         };
         let (store, environments) = (self.authority.store(), self.authority.environments());
-        let check = Check::begin(connection, step, |step| match step {
-            Step::Module(_, signed) => store
-                .hold(&signed.digests, &signed.source)
-                .map(|_| None)
-                .map_err(|error| chain(&error)),
+        let compiled = self.authority.compiled();
+        let check = Check::begin(connection, step, None, |step| match step {
+            Step::Module(_, signed) => {
+                store.hold(&signed.digests, &signed.source).map_err(|error| chain(&error))?;
+                compiled.check(signed.digests.digest());
+                Ok(None)
+            }
             Step::Environment(.., key) => environments.verify(*key).map(Some),
+            // It is begun with a group and a user, by `compile`.
+            Step::Compile(..) => Ok(None),
             Step::Keep(building, _) => {
                 let environment = &building.environment;
                 environments
@@ -93,20 +109,27 @@ impl Server {
         let Some(outcome) = self.checks.get(&id).and_then(Check::outcome) else { return };
         let Some(check) = self.checks.remove(&id) else { return };
         let connection = check.connection;
-        let went_on = match (check.end(&self.authority), outcome) {
-            (Step::Module(order, signed), Ok(_)) => self.carry_out(connection, order, signed),
-            (Step::Module(..), Err(reason)) => Err(Refusal::new(RefusalKind::Module, reason)),
+        let went_on = match (self.end_check(check), outcome) {
+            (Step::Module(order, signed), Ok(_)) => {
+                self.carry_out(connection, order, signed, Checked::Elsewhere)
+            }
+            (Step::Compile(launch, signed), Ok(_)) => {
+                self.carry_out(connection, Order::Launch(launch), signed, Checked::Compiled)
+            }
+            (Step::Module(..) | Step::Compile(..), Err(reason)) => {
+                Err(Refusal::new(RefusalKind::Module, reason))
+            }
             (Step::Environment(order, signed, key), Ok(fingerprint)) => {
                 if let Some(fingerprint) = fingerprint {
                     self.authority.environments_mut().trust(key, fingerprint);
                 }
-                self.carry_out(connection, order, signed)
+                self.carry_out(connection, order, signed, Checked::Elsewhere)
             }
             (Step::Environment(order, signed, key), Err(reason)) => {
                 super::eprintln_line(&format!("{reason}; it is removed"));
                 self.authority.environments_mut().remove(key);
                 // A launch is refused, a build begins anew.
-                self.carry_out(connection, order, signed)
+                self.carry_out(connection, order, signed, Checked::Elsewhere)
             }
             (Step::Keep(building, exited), outcome) => {
                 self.take_over(connection, *building, exited, outcome);
@@ -119,22 +142,30 @@ impl Server {
     }
 
     /// Carries out an order whose module's files were checked just now.
-    fn carry_out(&mut self, connection: u64, order: Order, signed: Signed) -> Result<(), Refusal> {
+    fn carry_out(
+        &mut self,
+        connection: u64,
+        order: Order,
+        signed: Signed,
+        checked: Checked,
+    ) -> Result<(), Refusal> {
         let folder = self.authority.store().place(&signed.digests);
         match order {
-            Order::Launch(launch) => self.launch(connection, launch, signed, folder),
+            Order::Launch(launch) => self.launch(connection, launch, signed, folder, checked),
             Order::Build(build) => self.build(connection, build, signed, &folder),
         }
     }
 
+    /// Begins the run of a module, or what has to be done before.
     fn launch(
         &mut self,
         connection: u64,
         launch: Launch,
         signed: Signed,
         folder: PathBuf,
+        checked: Checked,
     ) -> Result<(), Refusal> {
-        let admitted = self.authority.decide(&launch, &signed.digests, folder)?;
+        let mut admitted = self.authority.decide(&launch, &signed.digests, folder)?;
         self.require(&admitted.manifest)?;
         let environment = admitted.environment.as_ref().map(|environment| environment.key);
         if let Some(key) = environment {
@@ -150,6 +181,22 @@ impl Server {
                         "its environment is not there; the node builds it when it takes up a release, and says why it could not",
                     ));
                 }
+            }
+        }
+        if let Program::Wasi { code, .. } = &mut admitted.program {
+            if code.is_some() && checked == Checked::Here {
+                let (compiled, module) = (self.authority.compiled(), signed.digests.digest());
+                compiled.check(module);
+                *code = compiled.find(module);
+            }
+            if code.is_none() && checked == Checked::Compiled {
+                return Err(Refusal::new(
+                    RefusalKind::Setup,
+                    "the module was compiled and its code is gone; try again",
+                ));
+            }
+            if code.is_none() {
+                return self.compile(connection, launch, signed, admitted);
             }
         }
         let slot = self.free_slot()?;
@@ -183,6 +230,7 @@ impl Server {
             false => Folders::default(),
         };
         let forbidden = self.forbidden();
+        let timeout = begin.timeout.to_std().min(grant.limits().timeout.to_std());
         let plan = Plan::new(Request {
             grant,
             profile: self.host.profile,
@@ -194,13 +242,13 @@ impl Server {
             base: &self.base,
             forbidden: &forbidden,
             memory_for_each: !self.host.enforces(Mechanism::CgroupMemory),
+            timeout,
         })
         .map_err(|reason| Refusal::new(RefusalKind::Setup, reason))?;
         let mut limits = plan.limits.clone();
         // The relay is none of the module's processes.
         limits.processes += u32::from(!secrets.is_empty());
         let group = self.host.cgroups.make(id, &limits).map_err(|fault| setup(&fault))?;
-        let timeout = begin.timeout.to_std().min(plan.limits.timeout.to_std());
         let joined = group.clone();
         let descriptor = group.open();
         let begun = jail::begin(
@@ -289,7 +337,7 @@ impl Server {
     }
 
     /// What no run may see; with the identity that the owner names now.
-    fn forbidden(&self) -> Vec<PathBuf> {
+    pub(super) fn forbidden(&self) -> Vec<PathBuf> {
         let identity = self.authority.local().secrets.identity.as_ref();
         let identity = identity.map(|path| path.as_path().to_owned());
         let mut forbidden = self.forbidden.clone();
@@ -310,6 +358,13 @@ impl Server {
         if self.runs.len() + self.checks.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
             return Err(busy());
         }
-        (0..most).find(|slot| !self.runs.values().any(|run| run.slot == *slot)).ok_or_else(busy)
+        let compiling = self.checks.values().filter_map(|check| check.compilation.as_ref());
+        let taken: Vec<u32> = self
+            .runs
+            .values()
+            .map(|run| run.slot)
+            .chain(compiling.map(|compilation| compilation.slot))
+            .collect();
+        (0..most).find(|slot| !taken.contains(slot)).ok_or_else(busy)
     }
 }

@@ -6,6 +6,7 @@
 //! - A run belongs to the connection that asked for it and never outlives it.
 
 mod build;
+mod compile;
 mod launch;
 mod run;
 mod user;
@@ -90,7 +91,7 @@ impl Server {
         }
         // The last node is gone: so are its runs.
         while let Some((_, check)) = self.checks.pop_first() {
-            drop(check.end(&self.authority));
+            let _ = self.end_check(check);
         }
         while let Some((id, run)) = self.runs.pop_first() {
             let (_, group) = self.finish(id, run);
@@ -188,8 +189,9 @@ impl Server {
     fn disconnect(&mut self, connection: u64) {
         self.connections.remove(&connection);
         let checked = self.checks.extract_if(.., |_, check| check.connection == connection);
-        for (_, check) in checked {
-            drop(check.end(&self.authority));
+        let checked: Vec<Check> = checked.map(|(_, check)| check).collect();
+        for check in checked {
+            let _ = self.end_check(check);
         }
         let mine: Vec<RunId> = self
             .runs
@@ -208,7 +210,7 @@ impl Server {
         if self.checks.get(&stop.run).is_some_and(|check| check.connection == connection)
             && let Some(check) = self.checks.remove(&stop.run)
         {
-            drop(check.end(&self.authority));
+            let _ = self.end_check(check);
             self.refuse(connection, stop.run, RefusalKind::Setup, ENDED_BEFORE.to_owned());
         }
         let Some(run) = self.runs.get_mut(&stop.run).filter(|run| run.connection == connection)

@@ -26,6 +26,15 @@ impl Bench {
     }
 
     pub(crate) fn with(manifest: &str, name: &str, program: &[u8]) -> Self {
+        Self::of("process", manifest, name, program)
+    }
+
+    /// A module in WebAssembly.
+    pub(crate) fn wasi(manifest: &str, program: &[u8]) -> Self {
+        Self::of("wasi", manifest, "main.wasm", program)
+    }
+
+    fn of(kind: &str, manifest: &str, name: &str, program: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Others must be able to come near, as below /var/lib.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -34,7 +43,7 @@ impl Bench {
         fs::write(module.join(name), program).unwrap();
         fs::set_permissions(module.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         let text = format!(
-            "name: sample\nversion: 1.0.0\nruntime: {{ kind: process, entrypoint: {name} }}\n{manifest}\n"
+            "name: sample\nversion: 1.0.0\nruntime: {{ kind: {kind}, entrypoint: {name} }}\n{manifest}\n"
         );
         fs::write(module.join("module.yaml"), &text).unwrap();
         Self { folder, manifest: Manifest::read(&text).unwrap() }

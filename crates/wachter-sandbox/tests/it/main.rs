@@ -16,3 +16,4 @@ mod secrets;
 mod signed;
 mod stage;
 mod views;
+mod wasi;

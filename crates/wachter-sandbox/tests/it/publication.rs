@@ -43,6 +43,12 @@ impl Publication {
         Self::of(profile, runtime, &[], manifest, allowance, "", program)
     }
 
+    /// The same of a module in WebAssembly.
+    pub(crate) fn wasi(profile: Profile, manifest: &str, allowance: &str, program: &[u8]) -> Self {
+        let runtime = "{ kind: wasi, entrypoint: run }";
+        Self::of(profile, runtime, &[], manifest, allowance, "", program)
+    }
+
     /// The same for any runtime, with further files, and with further lines of the local file.
     pub(crate) fn of(
         profile: Profile,

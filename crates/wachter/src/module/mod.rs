@@ -80,6 +80,8 @@ enum Language {
     Python,
     /// Rust, with the `wachter-module` crate
     Rust,
+    /// C, compiled to WebAssembly by clang, with its standard library
+    C,
 }
 
 /// The files of a template: path, content, whether it may be executed.
@@ -115,6 +117,9 @@ const PACKAGES: Template = &[
 const RUST: Template = template!("rust":
     "module.yaml" false, "Cargo.toml" false, ".cargo/config.toml" false, "src/main.rs" false, "input.schema.json" false, "README.md" false);
 
+const C: Template = template!("c":
+    "module.yaml" false, "main.c" false, "wachter.h" false, "build.sh" true, "input.schema.json" false, "README.md" false);
+
 pub(crate) fn carry_out(
     arguments: ModuleArguments,
     host: HostOptions,
@@ -128,13 +133,14 @@ pub(crate) fn carry_out(
                 (Language::Python, false) => PYTHON,
                 (Language::Shell, false) => SHELL,
                 (Language::Rust, false) => RUST,
+                (Language::C, false) => C,
                 (_, true) => {
                     return Err(CommandError::usage(
                         "`--requirements` are those of a module in Python; add --python",
                     ));
                 }
             };
-            new(&name, template, folder, format)
+            new(&name, language, template, folder, format)
         }
         ModuleCommand::Add { name, repository } => official::add(&name, &repository, format),
         ModuleCommand::Lint { folder, strict } => lint::lint(folder, strict, format),
@@ -144,6 +150,7 @@ pub(crate) fn carry_out(
 
 fn new(
     name: &ModuleName,
+    language: Language,
     template: Template,
     folder: Option<PathBuf>,
     format: Format,
@@ -172,8 +179,12 @@ fn new(
         let mode = if *executable { 0o755 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
+    let build = match language {
+        Language::C => format!("\nbuild it: {}/build.sh", folder.display()),
+        Language::Shell | Language::Python | Language::Rust => String::new(),
+    };
     output::talk(format_args!(
-        "made {0}\ntry it:   wachter module test {0}\nsign it:  wachter sign {name}",
+        "made {0}{build}\ntry it:   wachter module test {0}\nsign it:  wachter sign {name}",
         folder.display()
     ));
     if format == Format::Json {

@@ -77,6 +77,68 @@ fn every_template_passes_its_own_test() {
     }
 }
 
+/// With clang and a C library for WASI, as Debian has them.
+#[test]
+fn the_template_in_c_passes_its_own_test() {
+    let home = Home::new();
+    let made = home.wachter(&["module", "new", "sample", "--language", "c"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert!(made.stderr.contains("build it: sample/build.sh\n"), "{}", made.stderr);
+    let build = |more: &[&str]| {
+        let script = home.path().join("sample/build.sh");
+        Command::new(script).args(more).env("PATH", path()).output().unwrap()
+    };
+    if !can_compile(home.path()) {
+        say_skipped();
+        return;
+    }
+    let built = build(&["-Werror", "-Wconversion", "-Wno-sign-conversion"]);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let tested =
+        home.wachter(&["module", "test", "sample", "--input", "greeting=Grüß \"dich\"\n\u{1f980}"]);
+    assert_eq!(
+        (tested.code, tested.stdout.as_str()),
+        (0, "ok      dry run\nok      run\nok      run again\n"),
+        "{}",
+        tested.stderr
+    );
+    let said =
+        home.wachter(&["exec", "./sample", "--output", "json", "--input", "greeting=ä\t\u{1f980}"]);
+    let record: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(record["message"], "ä\t\u{1f980}", "{}", said.stderr);
+    assert_eq!(record["output"]["count"], 1);
+    let wrong = home.path().join("sample/main.c");
+    let text = fs::read_to_string(&wrong).unwrap();
+    let text = text.replace("wachter_begin();", "wachter_begin(); abort();");
+    fs::write(&wrong, text).unwrap();
+    assert!(build(&[]).status.success());
+    let said = home.wachter(&["exec", "./sample"]);
+    assert_eq!(said.code, 4);
+    assert!(said.stderr.contains("the module stopped in abort, called by "), "{}", said.stderr);
+}
+
+/// Whether there is a compiler for WASI here, and all that it needs.
+fn can_compile(folder: &Path) -> bool {
+    let (source, target) = (folder.join("probe.c"), folder.join("probe.wasm"));
+    fs::write(&source, "#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n").unwrap();
+    let compiled = Command::new("clang")
+        .args(["--target=wasm32-wasi", "-O2", "-o"])
+        .args([target, source])
+        .env("PATH", path())
+        .output();
+    compiled.is_ok_and(|compiled| compiled.status.success())
+}
+
+fn path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into())
+}
+
+/// A test that prints is hidden by its runner unless it fails; this is for who asks.
+#[allow(clippy::print_stderr, reason = "a test has no other place to say that it did nothing")]
+fn say_skipped() {
+    eprintln!("left out: no clang with a C library for WASI; see scripts/debian-packages.txt");
+}
+
 #[test]
 fn input_that_the_schema_does_not_allow_is_refused_before_a_run() {
     let home = Home::new();

@@ -7,10 +7,13 @@ mod listeners;
 mod program;
 mod shown;
 mod surroundings;
+mod wasi;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 use wachter_protocol::{Grant, Limits, Profile};
 
@@ -52,7 +55,8 @@ pub(crate) struct Plan {
     pub(crate) user_namespace: bool,
     pub(crate) rules: Rules,
     pub(crate) limits: Limits,
-    pub(crate) memory_for_each: bool,
+    /// What of each process is limited to the memory of all, where nothing limits that.
+    pub(crate) memory_for_each: Option<Resource>,
     pub(crate) listeners: Vec<Listener>,
     /// Folders whose growth counts against the disk limit.
     pub(crate) watched: Vec<PathBuf>,
@@ -76,6 +80,8 @@ pub(crate) struct Request<'a> {
     /// Paths that no run may see: Wachter's own, and sockets that are as good as root.
     pub(crate) forbidden: &'a [PathBuf],
     pub(crate) memory_for_each: bool,
+    /// When the run is ended.
+    pub(crate) timeout: Duration,
 }
 
 impl Plan {
@@ -111,7 +117,11 @@ impl Plan {
         };
         let folder = if namespaces { PathBuf::from(MODULE) } else { request.module.to_owned() };
         let scratch = if namespaces { PathBuf::from("/tmp") } else { request.scratch };
-        let program = request.program.executed(&folder, namespaces);
+        let program = request.program.executed(&folder, namespaces, || {
+            let places =
+                wasi::Places { module: &folder, scratch: &scratch, secrets: secrets.as_deref() };
+            wasi::arguments(&granted, places, request.grant.limits(), request.timeout)
+        });
         let listeners = listeners::listeners(request.grant)?;
         let rules = Rules {
             read: match namespaces {
@@ -146,6 +156,12 @@ impl Plan {
                 surroundings::files(&request.user, &listeners),
             )
         });
+        let mut limits = request.grant.limits().clone();
+        let mut memory = Resource::As;
+        if program.engine {
+            limits.processes = limits.processes.max(wasi::PROCESSES);
+            memory = Resource::Data;
+        }
         Ok(Self {
             program: text(program.path)?,
             arguments: program.arguments.into_iter().map(text).collect::<Result<_, _>>()?,
@@ -156,8 +172,8 @@ impl Plan {
             rules: if view.is_some() { rules } else { of_the_host(rules) },
             view,
             user_namespace: namespaces && !root,
-            limits: request.grant.limits().clone(),
-            memory_for_each: request.memory_for_each,
+            limits,
+            memory_for_each: request.memory_for_each.then_some(memory),
             listeners,
             watched,
         })

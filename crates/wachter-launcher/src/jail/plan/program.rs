@@ -29,6 +29,11 @@ pub(crate) enum Program {
     Python { interpreter: PathBuf, file: String, environment: PathBuf },
     /// The build of an environment, by `uv`, into `folder`.
     Build(Build),
+    /// A file of the module in WebAssembly, with machine code that was compiled from it, run by the
+    /// executable of the built-in modules.
+    Wasi { executable: PathBuf, file: String, code: Option<PathBuf> },
+    /// The same executable, compiling such a file.
+    Compiler { executable: PathBuf, file: String },
 }
 
 /// The build of an environment.
@@ -56,6 +61,8 @@ pub(super) struct Executed {
     pub(super) shown: Vec<Shown>,
     /// Further variables of its environment, `NAME=VALUE`.
     pub(super) variables: Vec<String>,
+    /// Whether it is the engine for WebAssembly, which reserves much more memory than it uses.
+    pub(super) engine: bool,
 }
 
 /// A path of the host that a program sees.
@@ -70,11 +77,28 @@ impl Executed {
     pub(super) fn written(&self) -> impl Iterator<Item = &Shown> {
         self.shown.iter().filter(|shown| shown.kind == BindKind::ReadWrite)
     }
+
+    /// The executable of the built-in modules, which the run finds at `path`.
+    fn of_ours(executable: PathBuf, path: PathBuf, mut arguments: Vec<PathBuf>) -> Self {
+        arguments.insert(0, path.clone());
+        let shown =
+            vec![Shown { source: executable, target: path.clone(), kind: BindKind::ReadOnly }];
+        Self { arguments, needs: vec![path.clone()], path, shown, ..Self::default() }
+    }
 }
 
+/// Where machine code is in the view.
+pub(super) const CODE: &str = "/run/wachter-code";
+
 impl Program {
-    /// The program of a module whose files the run finds in `module`.
-    pub(super) fn executed(self, module: &Path, namespaces: bool) -> Executed {
+    /// The program of a module whose files the run finds in `module`. `grants` are the arguments that
+    /// say what a module in WebAssembly was granted.
+    pub(super) fn executed(
+        self,
+        module: &Path,
+        namespaces: bool,
+        grants: impl FnOnce() -> Vec<PathBuf>,
+    ) -> Executed {
         // Without namespaces everything is where the host has it.
         let place = |source: &Path, target: &str| match namespaces {
             true => PathBuf::from(target),
@@ -88,17 +112,26 @@ impl Program {
             }
             Self::Builtin { executable, name } => {
                 let path = place(&executable, BUILTIN);
-                Executed {
-                    arguments: vec![path.clone(), name.into()],
-                    needs: vec![path.clone()],
-                    shown: vec![Shown {
-                        source: executable,
-                        target: path.clone(),
-                        kind: BindKind::ReadOnly,
-                    }],
-                    path,
-                    ..Executed::default()
-                }
+                Executed::of_ours(executable, path, vec![name.into()])
+            }
+            Self::Wasi { executable, file, code } => {
+                let path = place(&executable, BUILTIN);
+                let mut arguments = vec!["wasi".into()];
+                arguments.extend(grants());
+                let code = code.map(|source| {
+                    let target = place(&source, CODE);
+                    arguments.extend(["--code".into(), target.clone()]);
+                    Shown { source, target, kind: BindKind::ReadOnly }
+                });
+                arguments.push(module.join(file));
+                let mut ours = Executed::of_ours(executable, path, arguments);
+                ours.shown.extend(code);
+                Executed { engine: true, ..ours }
+            }
+            Self::Compiler { executable, file } => {
+                let path = place(&executable, BUILTIN);
+                let arguments = vec!["wasi-compile".into(), module.join(file)];
+                Executed { engine: true, ..Executed::of_ours(executable, path, arguments) }
             }
             Self::Python { interpreter, file, environment } => {
                 let target = place(&environment, ENVIRONMENT);
@@ -114,6 +147,7 @@ impl Program {
                     variables: vec![format!("PYTHONPATH={}", target.display())],
                     shown: vec![Shown { source: environment, target, kind: BindKind::ReadOnly }],
                     path: interpreter,
+                    ..Executed::default()
                 }
             }
             Self::Build(build) => build.executed(module),
@@ -175,6 +209,7 @@ impl Build {
                 Shown { source: self.folder, target: BUILD.into(), kind: BindKind::ReadWrite },
             ],
             variables,
+            ..Executed::default()
         }
     }
 }
