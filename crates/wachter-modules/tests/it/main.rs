@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
 mod log_analyzer_kills;
+mod real_leak;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
