@@ -3,8 +3,8 @@
 //!
 //! There is a forecast only where the past supports one. It goes on rising, the rise stands out of the noise,
 //! it is above where it was before, and the forecast reaches no farther ahead than [`REACH`] times as far as
-//! the past reaches back. A rise that slows down for sure is foretold as one that goes on slowing down, and so
-//! may never get there; one that quickens for sure, by its newer half.
+//! the past reaches back. A rise that slows down is foretold as one that goes on slowing down, and so may never
+//! get there; one that quickens clearly, by its newer half.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +21,14 @@ pub(crate) const DAY: f64 = 24.0 * HOUR;
 
 /// A forecast reaches as far ahead as the past that it is drawn from is long, this many times.
 const REACH: f64 = 4.0;
+
+/// How close to the expected time the bounds of a forecast may come, and by how much farther away they are for
+/// each time that the forecast reaches as far as its past: what is to come is not as even as what was.
+const SUREST: f64 = 0.05;
+const WIDENING: f64 = 0.1;
+
+/// A forecast whose latest time is this many times as far away as the expected one is none.
+const VAGUE: f64 = 2.5;
 
 /// A rise that is smaller than this in all of its past is noise, in millionths: 0.2 %.
 pub(crate) const LEAST_RISE: f64 = 2_000.0;
@@ -69,6 +77,8 @@ pub(crate) struct Filling {
     /// What it gains in a day, in percent of all there is.
     pub(crate) percent_a_day: f64,
     pub(crate) scale: Scale,
+    /// How long all of its past is, in minutes.
+    pub(crate) past: f64,
 }
 
 impl Supply {
@@ -169,28 +179,46 @@ pub(crate) fn severity(filling: &Filling, days: Days, open: Option<Severity>) ->
     }
 }
 
-/// When a series is full, by the scale that says the soonest. None where no scale supports a forecast.
+/// When a series reaches a level, in millionths. None where no scale supports a forecast.
+///
+/// Of two scales that agree the one that is surer counts, and the sooner forecast of two that do not: the
+/// finer scale has seen that it rises faster now. To take the soonest always would be to take the one that
+/// errs the most.
 fn foresee(series: &Series, level: f64) -> Option<Filling> {
     let hour = series.points(Scale::Hour);
     let day = series.points(Scale::Day);
     let month = series.points(Scale::Month);
     let (now, _) = *hour.last()?;
     // It is no tide: what comes and goes was as high before, and its medians were all but as high. A month
-    // may hold something else one time in fifty; a day knows of a single night.
-    let earlier = |points: &[(f64, f64)], of: &[(f64, f64)], share: f64| {
+    // may hold something else one time in fifty; a day knows of a single night. Only points that lie before
+    // the others with all of their time say how it was before.
+    let earlier = |points: &[(f64, f64)], width: f64, of: &[(f64, f64)], share: f64| {
         let first = of.first().map_or(f64::INFINITY, |(time, _)| *time);
-        high(points.iter().filter(|(time, _)| *time < first), share)
+        high(points.iter().filter(|(time, _)| *time + width / 2.0 <= first), share)
     };
     let older = &month[..month.len() - month.len() / 3];
     let scales = [
-        (Scale::Hour, &hour, earlier(&day, &hour, 1.0).map(|high| (high, 20.0))),
-        (Scale::Day, &day, earlier(&month, &day, 0.98).map(|high| (high, 12.0 * HOUR))),
         (Scale::Month, &month, high(older.iter(), 0.98).map(|high| (high, 12.0 * HOUR))),
+        (Scale::Day, &day, earlier(&month, 6.0 * HOUR, &day, 0.98).map(|high| (high, 12.0 * HOUR))),
+        (Scale::Hour, &hour, earlier(&day, 10.0, &hour, 1.0).map(|high| (high, 20.0))),
     ];
-    let foreseen = scales
-        .into_iter()
-        .filter_map(|(scale, points, high)| foresee_by(scale, points, high, now, level));
-    foreseen.min_by(|one, other| one.expected.total_cmp(&other.expected))
+    // A point of six hours may have begun with less than all of its time.
+    let ages = [(&hour, 0.5), (&day, 5.0), (&month, -3.0 * HOUR)]
+        .map(|(points, begun)| points.first().map_or(0.0, |first| now - first.0 + begun));
+    let past = ages.into_iter().fold(0.0, f64::max);
+    let mut foreseen: Option<Filling> = None;
+    for (scale, points, high) in scales {
+        let Some(finer) = foresee_by(scale, points, &hour, high, now, level) else { continue };
+        let is_better = foreseen.is_none_or(|coarser| {
+            let width = |filling: &Filling| filling.latest / filling.earliest.max(1.0);
+            finer.latest < coarser.earliest
+                || (finer.earliest <= coarser.latest && width(&finer) < width(&coarser))
+        });
+        if is_better {
+            foreseen = Some(finer);
+        }
+    }
+    foreseen.map(|filling| Filling { past, ..filling })
 }
 
 /// What all but a share of points lie below.
@@ -216,6 +244,7 @@ fn index(count: usize, share: f64) -> usize {
 fn foresee_by(
     scale: Scale,
     points: &[(f64, f64)],
+    hour: &[(f64, f64)],
     high: Option<(f64, f64)>,
     now: f64,
     level: f64,
@@ -223,7 +252,7 @@ fn foresee_by(
     let fewest = match scale {
         Scale::Hour => 30,
         Scale::Day => 18,
-        Scale::Month => 8,
+        Scale::Month => 12,
     };
     if points.len() < fewest {
         return None;
@@ -250,37 +279,61 @@ fn foresee_by(
     if high.is_some_and(|(high, hidden)| newest <= trend.slope.mul_add(hidden, high)) {
         return None;
     }
-    let (slope, forecast) = ahead(&trend, points, level, now)?;
-    if forecast.expected > REACH * span {
+    // Its peaks get there first.
+    let peaks =
+        swing(points, &trend).max(Trend::through(hour).map_or(0.0, |line| swing(hour, &line)));
+    let (slope, Forecast { expected, earliest, latest }) =
+        ahead(&trend, points, level - peaks, now)?;
+    if expected > REACH * span {
         return None;
     }
+    // Too vague to be one, but for one of hours, which cannot wait until it is surer.
+    let is_vague = |latest: f64| scale != Scale::Hour && latest > VAGUE * expected;
+    let latest = latest.filter(|latest| !is_vague(*latest))?;
+    let unsure = WIDENING.mul_add(expected / span, SUREST);
     Some(Filling {
-        expected: forecast.expected,
-        earliest: forecast.earliest,
-        latest: forecast.latest?,
+        expected,
+        earliest: earliest.min(expected * (1.0 - unsure)),
+        latest: latest.max(expected * (1.0 + unsure)),
         percent_a_day: slope * DAY / FULL * 100.0,
         scale,
+        past: span,
     })
 }
 
+/// How far above its line a series goes time and again.
+fn swing(points: &[(f64, f64)], line: &Trend) -> f64 {
+    let mut above: Vec<f64> =
+        points.iter().map(|(x, y)| y - line.slope.mul_add(*x, line.intercept)).collect();
+    above.sort_unstable_by(f64::total_cmp);
+    above.get(index(above.len(), 0.95)).map_or(0.0, |above| above.max(0.0))
+}
+
 /// The slope that it has now, and when it reaches the level. The two halves of the past say whether it goes
-/// on as it did: where their slopes differ for sure, at 95 % each, it does not.
+/// on as it did.
+///
+/// That it quickens has to be certain and by half as much again, or a tide below a leak would look so; that it
+/// slows down has to be likely only, since that is the side to err on.
 fn ahead(trend: &Trend, points: &[(f64, f64)], level: f64, now: f64) -> Option<(f64, Forecast)> {
-    let as_it_did = || Some((trend.slope, trend.reaches(level, points, now)?));
+    let whole = trend.reaches(level, points, now)?;
     let (older, newer) = points.split_at(points.len() / 2);
     let (Some(first), Some(second)) = (Trend::through(older), Trend::through(newer)) else {
-        return as_it_did();
+        return Some((trend.slope, whole));
     };
-    if second.slope_low > first.slope_high {
-        return Some((second.slope, second.reaches(level, newer, now)?));
+    if second.slope_low > 1.5 * first.slope_high {
+        let forecast = second.reaches(level, newer, now)?;
+        // It may be chance, and go back to what it was.
+        let latest = forecast.latest.zip(whole.latest).map(|(newer, whole)| newer.max(whole));
+        return Some((second.slope, Forecast { latest, ..forecast }));
     }
-    if second.slope_high >= first.slope_low {
-        return as_it_did();
+    let slows = second.slope_high < first.slope && second.slope < first.slope_low;
+    if !slows {
+        return Some((trend.slope, whole));
     }
-    // By how much it slows down from one half to the next, and so in each minute: the slope decays.
+    // The pace falls by as much in each half of the past, and so in each minute.
     let half = middle_time(newer) - middle_time(older);
     let ratio = second.slope / first.slope;
-    if !(ratio > 0.0 && ratio < 1.0 && half > 0.0) {
+    if !(ratio > 0.0 && half > 0.0) {
         return None;
     }
     let decay = -ratio.ln() / half;
@@ -291,10 +344,11 @@ fn ahead(trend: &Trend, points: &[(f64, f64)], level: f64, now: f64) -> Option<(
     if rest <= 0.0 {
         return None;
     }
-    let expected = -rest.ln() / decay;
-    // On the one side it stops slowing down, on the other it slows down twice as much.
-    let latest = even.latest.map(|latest| latest.max(expected) + (expected - even.expected));
-    Some((slope, Forecast { expected, earliest: even.earliest, latest }))
+    // What comes and goes may have slowed it down too, so the truth lies between both.
+    let decaying = -rest.ln() / decay;
+    let latest = whole.latest.map(|latest| latest.max(decaying));
+    let expected = f64::midpoint(whole.expected, decaying);
+    Some((slope, Forecast { expected, earliest: whole.earliest.min(even.earliest), latest }))
 }
 
 fn middle_time(points: &[(f64, f64)]) -> f64 {

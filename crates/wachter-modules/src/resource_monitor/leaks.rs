@@ -169,7 +169,10 @@ impl Watch {
             }
             let reach = suspect.share(suspect.limit.reach).min(1.0);
             let used = suspect.share(suspect.used);
-            let outlook = watched.supply.judge(minute, suspect.limit.total, used, reach);
+            let outlook = watched
+                .supply
+                .judge(minute, suspect.limit.total, used, reach)
+                .cautious(alarms.severity(suspect.kind, suspect.subject).is_some());
             if let Some(filling) = tell(suspect, outlook, days(suspect.kind), alarms) {
                 let subject = suspect.subject.to_owned();
                 leaks.push(Leak { kind: suspect.kind, subject, filling });
@@ -212,6 +215,23 @@ impl Watch {
         let message = format!("`{subject}` was started again and holds {} now", bytes(float(used)));
         alarms.tell(MEMORY_LEAK, subject, None, message, json!({ "used_bytes": used }));
         was_open
+    }
+}
+
+impl Outlook {
+    /// Memory comes and goes by day more than disks do. As long as no whole day is known, a forecast has to
+    /// lie within as much time as its past: half of the way has been seen. What was told of stays so for twice
+    /// as much.
+    fn cautious(self, is_open: bool) -> Self {
+        let reach = if is_open { 2.0 } else { 1.0 };
+        match self {
+            Self::Foreseen(filling)
+                if filling.past < DAY && filling.expected > reach * filling.past =>
+            {
+                Self::Clear
+            }
+            outlook => outlook,
+        }
     }
 }
 

@@ -17,7 +17,6 @@ mod sensors;
 mod sockets;
 mod units;
 
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use wachter_module::host::{self, Moment};

@@ -19,12 +19,12 @@ const MEBIBYTES: u64 = 3;
 const FILES: u64 = 2;
 
 /// How many files it may have open.
-const MOST_FILES: u64 = 320;
+const MOST_FILES: u64 = 400;
 
 /// What the host has left at the beginning, in minutes of this leak.
-const MINUTES: u64 = 240;
+const MINUTES: u64 = 160;
 
-const LOOKS: u64 = 110;
+const LOOKS: u64 = 130;
 
 /// Leaks once for each line that it reads, and says when it has. The memory is written to: what is only
 /// promised is not in use.
@@ -164,7 +164,7 @@ fn a_process_that_leaks_is_told_of_in_time() {
             finding.message
         );
         assert_eq!(finding.subject, format!("python3[{pid}]"));
-        assert!(*minute < 60 && errors.len() > 40, "{kind}: {minute}, {}", errors.len());
+        assert!(*minute < 90 && errors.len() > 40, "{kind}: {minute}, {}", errors.len());
         assert!(median < 0.03 && worst < 0.10, "{kind}: {median} {worst}");
     }
 }
