@@ -117,10 +117,11 @@ impl Module for ResourceMonitor {
         storms::judge_zombies(&views.processes, &input, &mut alarms);
         let uptime = now.uptime_milliseconds;
         storms::judge_containers(&state.groups, groups.keys(), uptime, &input, &mut alarms);
-        if let Some(view) = &views.units {
-            state.restarts.judge_units(&view.units, uptime, &input, &mut alarms);
-            alarms.end_unseen(storms::RESTART_STORM);
+        match &views.units {
+            Some(view) => state.restarts.judge_units(&view.units, uptime, &input, &mut alarms),
+            None => state.restarts.unknown(&mut alarms),
         }
+        alarms.end_unseen(storms::RESTART_STORM);
 
         for finding in alarms.into_findings() {
             context.finding(finding);

@@ -75,6 +75,11 @@ impl Restarts {
         });
     }
 
+    /// Says that units could not be seen.
+    pub(super) fn unknown(&self, alarms: &mut Alarms<'_>) {
+        self.0.keys().for_each(|name| alarms.unknown(RESTART_STORM, name));
+    }
+
     /// Forgets all: the host has started anew.
     pub(super) fn clear(&mut self) {
         self.0.clear();

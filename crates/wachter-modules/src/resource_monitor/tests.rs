@@ -323,6 +323,21 @@ fn restarts_are_counted_in_a_window() {
 }
 
 #[test]
+fn units_that_cannot_be_seen_are_not_gone() {
+    let mut host = Watched::new(json!({}));
+    let units = |restarts| {
+        let name = "web.service".to_owned();
+        Some(vec![Unit { name, restarts: Some(restarts), ..Unit::default() }])
+    };
+    for seen in [units(0), units(6), None, Some(vec![])] {
+        host.look_at(Processes::default(), 0, seen);
+        host.told.push(".".to_owned());
+    }
+    let story = host.told.concat().replace("restarts.storm:web.service", "");
+    assert_eq!(story, ".+..-.");
+}
+
+#[test]
 fn containers_are_restarted_by_somebody_else() {
     let mut host = Watched::new(json!({ "restarts": { "raise": 3, "resolve": 1 } }));
     let id = "4c3d0f5e0a1b2c3d";
