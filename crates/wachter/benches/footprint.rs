@@ -44,7 +44,7 @@ async fn measure(time: Duration) {
     let _crowd = Crowd::of(PROCESSES + 20);
     let mut node = place.start();
     client_is_ready(&place.client(), &node).await;
-    let mut exporter = Exporter::start();
+    let mut exporter = Exporter::start().await;
     let peer = exporter.as_ref().map(|exporter| exporter.process.id());
     let begun = tree(node.id());
     let peer_begun = peer.map(processor_time);
@@ -211,7 +211,7 @@ struct Exporter {
 }
 
 impl Exporter {
-    fn start() -> Option<Self> {
+    async fn start() -> Option<Self> {
         let named = std::env::var_os("WACHTER_NODE_EXPORTER").map(PathBuf::from);
         let program = named.unwrap_or_else(|| "prometheus-node-exporter".into());
         // It says nowhere which port it was given, so one is found that is free.
@@ -222,7 +222,7 @@ impl Exporter {
         let until = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < until, "prometheus-node-exporter never answered");
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Some(Self { process, port })
     }

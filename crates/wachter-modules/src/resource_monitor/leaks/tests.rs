@@ -9,7 +9,7 @@ use wachter_module::host::Moment;
 const TOTAL: u64 = 1 << 30;
 const WEEK: Days = Days { raise: 7.0, resolve: 10.0 };
 
-/// Traces of each shape, unless the environment says otherwise: the table of the book is made of 50.
+/// Traces of each shape, unless the environment says otherwise: the table of the book is made of 20.
 const TRACES: u64 = 5;
 
 /// Minutes between two looks. In between the past is recorded.
