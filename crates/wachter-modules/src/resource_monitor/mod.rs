@@ -6,7 +6,7 @@
 //!
 //! # Limits
 //! The state has 70 bytes for each of 2,048 processes at most, 250 for each of 256 groups, 5 KiB for each of 64
-//! that grow, and the open problems: 600 KiB if all of it is full, and mostly below 40 KiB.
+//! that grow, and the open problems: 600 KiB if all of it is full, and mostly below 50 KiB.
 //!
 //! # Invariants
 //! - Page cache is no memory of anybody: only what belongs to no file counts.
