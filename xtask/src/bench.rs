@@ -23,7 +23,7 @@ struct Benchmark {
     target: [&'static str; 2],
 }
 
-const BENCHMARKS: [Benchmark; 13] = [
+const BENCHMARKS: [Benchmark; 15] = [
     Benchmark {
         name: "launch: a run through the launcher, beside a bare process and bubblewrap",
         package: "wachter-sandbox",
@@ -78,6 +78,11 @@ const BENCHMARKS: [Benchmark; 13] = [
         name: "node: ready with a long journal, reload with many agents, idle",
         package: "wachter",
         target: ["--bench", "node"],
+    },
+    Benchmark {
+        name: "footprint: a node with the monitors, beside prometheus-node-exporter",
+        package: "wachter",
+        target: ["--bench", "footprint"],
     },
     Benchmark {
         name: "log patterns: lines a second, beside fail2ban-regex",

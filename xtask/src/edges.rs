@@ -94,9 +94,12 @@ const VOCABULARY: &str = "wachter-model";
 const TESTKIT: &str = "wachter-testkit";
 
 /// What the tests of a crate may know beyond it: those of the sandbox sign modules and seal secrets
-/// themselves.
-const FOR_TESTS: [(&str, &str); 2] =
-    [("wachter-sandbox", "wachter-secret"), ("wachter-sandbox", "wachter-trust")];
+/// themselves, those of the built-in modules look at the host as a node does.
+const FOR_TESTS: [(&str, &str); 3] = [
+    ("wachter-modules", "wachter-sandbox"),
+    ("wachter-sandbox", "wachter-secret"),
+    ("wachter-sandbox", "wachter-trust"),
+];
 
 /// A dependency from outside that only some crates may know.
 struct Quarantine {

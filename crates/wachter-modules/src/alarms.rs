@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use wachter_module::host::Moment;
 use wachter_module::{Confidence, Finding, ModuleError, Severity, Topic};
 
@@ -97,6 +97,43 @@ pub(crate) struct Problem {
     severity: Severity,
 }
 
+impl Standing {
+    /// What is wrong, by kind, and what could not be seen: one sentence for a person.
+    pub(crate) fn sentence(&self, missing: &[String]) -> String {
+        let mut kinds = BTreeMap::<&str, usize>::new();
+        for fingerprint in self.open.keys() {
+            let kind = fingerprint.split(':').next().unwrap_or_default();
+            *kinds.entry(kind).or_default() += 1;
+        }
+        let mut text = match kinds.len() {
+            0 => "No open problems".to_owned(),
+            _ => {
+                let kinds = kinds.iter().map(|(kind, count)| format!("{kind} ({count})"));
+                format!("Open problems: {}", kinds.collect::<Vec<_>>().join(", "))
+            }
+        };
+        match missing {
+            [] => {}
+            [one] => text.push_str(&format!("; could not be seen: {one}")),
+            [first, rest @ ..] => {
+                text.push_str(&format!("; could not be seen: {first}; and {} more", rest.len()));
+            }
+        }
+        text
+    }
+}
+
+/// What is said of a value beyond the value.
+#[derive(Default)]
+pub(crate) struct Details {
+    /// For how long it has to be a problem in every run.
+    pub(crate) lasting: Duration,
+    /// What is added to the sentence: who it is, as in "; most of it is cc1[12]".
+    pub(crate) words: String,
+    /// What is added to the evidence, an object.
+    pub(crate) evidence: Map<String, Value>,
+}
+
 /// Turns measurements into findings.
 pub(crate) struct Alarms<'a> {
     standing: &'a mut Standing,
@@ -124,6 +161,19 @@ impl<'a> Alarms<'a> {
         threshold: Threshold,
         lasting: Duration,
     ) {
+        let details = Details { lasting, ..Details::default() };
+        self.judge_with(kind, subject, value, threshold, details);
+    }
+
+    /// Judges a value, and says more of it.
+    pub(crate) fn judge_with(
+        &mut self,
+        kind: Kind,
+        subject: &str,
+        value: f64,
+        threshold: Threshold,
+        Details { lasting, words, mut evidence }: Details,
+    ) {
         let open = self.severity(kind, subject);
         let severity = threshold.severity(value, kind.severity, open);
         let mut lasted = String::new();
@@ -138,13 +188,12 @@ impl<'a> Alarms<'a> {
             Some(_) => ("at or above", threshold.raise),
             None => ("below", threshold.resolve),
         };
-        let message = format!("{subject}: {value:.1} {}, {relation} {bound}{lasted}", kind.what);
-        let evidence = json!({
-            "value": value,
-            "raise": threshold.raise,
-            "resolve": threshold.resolve,
-        });
-        self.tell(kind, subject, severity, message, evidence);
+        let message =
+            format!("{subject}: {value:.1} {}, {relation} {bound}{lasted}{words}", kind.what);
+        evidence.insert("value".to_owned(), json!(value));
+        evidence.insert("raise".to_owned(), json!(threshold.raise));
+        evidence.insert("resolve".to_owned(), json!(threshold.resolve));
+        self.tell(kind, subject, severity, message, Value::Object(evidence));
     }
 
     /// For how long a subject has looked like a problem, if for long enough.

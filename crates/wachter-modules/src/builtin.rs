@@ -7,6 +7,7 @@ use wachter_module::protocol::Manifest;
 
 use crate::certificate_monitor::CertificateMonitor;
 use crate::disk_health::DiskHealth;
+use crate::resource_monitor::ResourceMonitor;
 use crate::system_monitor::SystemMonitor;
 
 /// A module that is part of this executable.
@@ -33,6 +34,7 @@ macro_rules! builtin {
 /// Every module of this executable. A new one is one line here and one folder in `modules`.
 pub(crate) const BUILTINS: &[Builtin] = &[
     builtin!("system-monitor", SystemMonitor),
+    builtin!("resource-monitor", ResourceMonitor),
     builtin!("log-analyzer", LogAnalyzer),
     builtin!("certificate-monitor", CertificateMonitor { now: SystemTime::now }),
     builtin!("disk-health", DiskHealth { now: SystemTime::now }),

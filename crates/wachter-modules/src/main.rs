@@ -13,10 +13,16 @@
 mod alarms;
 mod builtin;
 mod certificate_monitor;
+#[cfg(test)]
+mod chance;
 mod disk_health;
+mod exhaustion;
 mod history;
+mod rates;
+mod resource_monitor;
 mod system_monitor;
 mod trend;
+mod views;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};

@@ -7,16 +7,18 @@
 #![allow(clippy::print_stdout, reason = "figures are data")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to say")]
 
+mod place;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wachter_api::{Client, GetStatus, ListAgents, Nothing, ReloadConfiguration};
+use wachter_api::{Client, ListAgents, Nothing, ReloadConfiguration};
 use wachter_bus::{Bus, Options};
 use wachter_model::{Event, Source};
-use wachter_testkit::{author_command, executable};
+
+use place::{Place, client_is_ready};
 
 const EVENTS: u32 = 1_000_000;
 const AGENTS: usize = 500;
@@ -37,7 +39,12 @@ fn main() {
 }
 
 async fn ready_and_reload(events: u32, rounds: u32) {
-    let place = Place::with_agents(AGENTS, "events: [benchmark.wanted]");
+    let place = with_agents(AGENTS, "events: [benchmark.wanted]");
+    let local = fs::read_to_string(place.path("node.yaml")).unwrap();
+    let settings = |settings: &str| {
+        let text = format!("{}\nsettings: {{ {settings} }}\n", local.trim_end());
+        fs::write(place.path("node.yaml"), text).unwrap();
+    };
     fill(&place.path("data/journal"), events).await;
     let began = Instant::now();
     let mut node = place.start();
@@ -48,9 +55,9 @@ async fn ready_and_reload(events: u32, rounds: u32) {
     let mut all = Vec::new();
     for round in 0..rounds {
         // That an agent is gone, or there again, shows that the change has been taken up.
-        place.settings("agents: { agent-1: { enabled: false } }");
+        settings("agents: { agent-1: { enabled: false } }");
         one.push(reload(&client, AGENTS - 1).await);
-        place.settings(&format!("modules: {{ bench: {{ with: {{ interval: {round} }} }} }}"));
+        settings(&format!("modules: {{ bench: {{ with: {{ interval: {round} }} }} }}"));
         all.push(reload(&client, AGENTS).await);
     }
     say(&format!("reload with {AGENTS} agents, of which one changes: {}", spread(&mut one)));
@@ -71,7 +78,7 @@ async fn reload(client: &Client, agents: usize) -> Duration {
 }
 
 async fn while_nothing_happens(time: Duration) {
-    let place = Place::with_agents(IDLE_AGENTS, "schedule: { every: 30s }");
+    let place = with_agents(IDLE_AGENTS, "schedule: { every: 30s }");
     let mut node = place.start();
     client_is_ready(&place.client(), &node).await;
     let process = PathBuf::from(format!("/proc/{}", node.id()));
@@ -103,18 +110,6 @@ fn processor_time(process: &Path) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-async fn client_is_ready(client: &Client, node: &Child) {
-    let until = Instant::now() + Duration::from_secs(120);
-    loop {
-        let status = client.call::<GetStatus>(&Nothing {}, &Nothing {}).await;
-        if status.is_ok_and(|status| status.release.is_some() && status.launcher.is_some()) {
-            return;
-        }
-        assert!(Instant::now() < until, "process {} was never ready", node.id());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 /// Events of a kilobyte each, which nobody listens to.
 async fn fill(folder: &Path, count: u32) {
     fs::create_dir_all(folder).unwrap();
@@ -142,78 +137,18 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-/// A managed repository in a folder, and a node of it.
-struct Place {
-    folder: tempfile::TempDir,
-    local: String,
-}
-
-impl Place {
-    fn with_agents(count: usize, wakes_on: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut place = Self { folder, local: String::new() };
-        let (key, local) = (place.text("key"), place.text("node.yaml"));
-        place.wachter(&[
-            "init",
-            "infra",
-            "--yes",
-            "--name",
-            "ann",
-            "--generate-key",
-            &key,
-            "--local-file",
-            &local,
-        ]);
-        place.wachter(&["module", "new", "bench", "--language", "shell"]);
-        let schema =
-            json!({ "type": "object", "properties": { "interval": { "type": "integer" } } });
-        fs::write(place.path("infra/modules/bench/input.schema.json"), schema.to_string()).unwrap();
-        let agents = place.path("infra/config/agents");
-        fs::remove_file(agents.join("system-monitor.yaml")).unwrap();
-        for number in 0..count {
-            let agent = format!("name: agent-{number}\nmodule: bench\non: {{ {wakes_on} }}\n");
-            fs::write(agents.join(format!("agent-{number}.yaml")), agent).unwrap();
-        }
-        place.wachter(&["sign", "--all"]);
-        for arguments in [&["add", "-A"][..], &["commit", "-q", "-m", "Agents"]] {
-            assert!(place.command("git").args(arguments).status().unwrap().success());
-        }
-        place.wachter(&["release", "--yes"]);
-        place.local = fs::read_to_string(place.path("node.yaml")).unwrap();
-        place
+/// A place with so many agents of one module.
+fn with_agents(count: usize, wakes_on: &str) -> Place {
+    let place = Place::new();
+    place.wachter(&["module", "new", "bench", "--language", "shell"]);
+    let schema = json!({ "type": "object", "properties": { "interval": { "type": "integer" } } });
+    fs::write(place.path("infra/modules/bench/input.schema.json"), schema.to_string()).unwrap();
+    let agents = place.path("infra/config/agents");
+    fs::remove_file(agents.join("system-monitor.yaml")).unwrap();
+    for number in 0..count {
+        let agent = format!("name: agent-{number}\nmodule: bench\non: {{ {wakes_on} }}\n");
+        fs::write(agents.join(format!("agent-{number}.yaml")), agent).unwrap();
     }
-
-    /// Lays settings over those of the repository.
-    fn settings(&self, settings: &str) {
-        let text = format!("{}\nsettings: {{ {settings} }}\n", self.local.trim_end());
-        fs::write(self.path("node.yaml"), text).unwrap();
-    }
-
-    fn start(&self) -> Child {
-        let log = fs::File::create(self.path("node.log")).unwrap();
-        let mut command = self.command(executable("wachter"));
-        command.arg("run").stdout(Stdio::null()).stderr(log).spawn().unwrap()
-    }
-
-    fn client(&self) -> Client {
-        Client::new(&self.path("data/node.sock"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    fn wachter(&self, arguments: &[&str]) {
-        let said = self.command(executable("wachter")).args(arguments).output().unwrap();
-        let errors = String::from_utf8_lossy(&said.stderr);
-        assert!(said.status.success(), "wachter {}: {errors}", arguments.join(" "));
-    }
-
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        author_command(self.folder.path(), program)
-    }
+    place.release();
+    place
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use wachter_module::ModuleError;
 
 use super::alarms::Threshold;
+use crate::exhaustion::Days;
 
 /// When what is a problem. The defaults stand in `input.schema.json` too; a test compares them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,15 +37,6 @@ pub(crate) struct Input {
     pub(crate) clock_unsynchronized_seconds: u64,
     pub(crate) ignore_mounts: BTreeSet<String>,
     pub(crate) ignore_units: BTreeSet<String>,
-}
-
-/// How soon something is a problem. It begins when there are no more days than `raise`, and ends when there
-/// are more than `resolve`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Days {
-    pub(crate) raise: f64,
-    pub(crate) resolve: f64,
 }
 
 impl Default for Input {
@@ -119,13 +111,7 @@ impl Input {
                 "the input `temperature_margin_celsius` is not right: it must be above 0",
             ));
         }
-        let Days { raise, resolve } = self.disk_full_days;
-        if !(0.0 < raise && raise < resolve) {
-            return Err(ModuleError::failed(format!(
-                "the input `disk_full_days` is not right: `raise` ({raise}) must lie between 0 and `resolve` ({resolve})"
-            )));
-        }
-        Ok(())
+        self.disk_full_days.check("disk_full_days")
     }
 }
 

@@ -17,14 +17,14 @@ mod sensors;
 mod sockets;
 mod units;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use wachter_module::host::{self, Moment, View, ViewError};
+use wachter_module::host::{self, Moment};
 use wachter_module::{Context, Module, ModuleError, Report};
 
 use crate::alarms::{self, Alarms, Standing};
+use crate::rates::{float, per_second};
+use crate::views::seen;
 use input::Input;
 
 /// The module.
@@ -167,7 +167,7 @@ impl Module for SystemMonitor {
         }
         output.insert("open".to_owned(), json!(state.standing.open.keys().collect::<Vec<_>>()));
         output.insert("missing".to_owned(), json!(missing));
-        let message = sentence(&state.standing, &missing);
+        let message = state.standing.sentence(&missing);
         // A view that is missing once must not cost the rates of the run after.
         state.cpu = views.cpu.map(cpu::Before::from).or(state.cpu);
         let memory = state.memory.take();
@@ -231,60 +231,6 @@ impl Views {
         ];
         moments.into_iter().flatten().next().cloned().unwrap_or_default()
     }
-}
-
-/// A view, or a sentence that it is not there. One that the node tried to take has its own
-/// sentence already.
-fn seen<T: View>(
-    context: &Context<State>,
-    unseen: &mut Vec<String>,
-) -> Result<Option<T>, ViewError> {
-    match context.host() {
-        Ok(view) => Ok(Some(view)),
-        Err(ViewError::Absent(view)) => {
-            let prefix = format!("{view}: ");
-            if !context.missing().iter().any(|sentence| sentence.starts_with(&prefix)) {
-                unseen
-                    .push(format!("{view}: not handed in; grant `host: [{view}]` to this module"));
-            }
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn sentence(standing: &Standing, missing: &[String]) -> String {
-    let mut kinds = BTreeMap::<&str, usize>::new();
-    for fingerprint in standing.open.keys() {
-        let kind = fingerprint.split(':').next().unwrap_or_default();
-        *kinds.entry(kind).or_default() += 1;
-    }
-    let mut text = match kinds.len() {
-        0 => "No open problems".to_owned(),
-        _ => {
-            let kinds = kinds.iter().map(|(kind, count)| format!("{kind} ({count})"));
-            format!("Open problems: {}", kinds.collect::<Vec<_>>().join(", "))
-        }
-    };
-    match missing {
-        [] => {}
-        [one] => text.push_str(&format!("; could not be seen: {one}")),
-        [first, rest @ ..] => {
-            text.push_str(&format!("; could not be seen: {first}; and {} more", rest.len()));
-        }
-    }
-    text
-}
-
-/// A counter as a number of a metric.
-#[expect(clippy::cast_precision_loss, reason = "a metric is a float, exact up to 2^53")]
-const fn float(counter: u64) -> f64 {
-    counter as f64
-}
-
-/// What a counter gained in each second; none where it was reset.
-fn per_second(now: u64, before: u64, milliseconds: u64) -> Option<f64> {
-    Some(float(now.checked_sub(before)?) * 1_000.0 / float(milliseconds))
 }
 
 #[cfg(test)]

@@ -402,7 +402,7 @@ fn what_fills_is_foreseen_from_run_to_run() {
     }
     let [finding] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!(finding.kind.as_str(), "disk.filling");
-    assert_eq!(finding.message, "`/var` will be full in about 3 hours (2 to 3)");
+    assert_eq!(finding.message, "`/var` will be full in about 3 hours (1 to 4)");
     assert_eq!(finding.evidence["seen_over"], "hour");
     let days =
         finished.result.output["mounts"]["filling"]["/var"]["full_in_days"].as_f64().unwrap();

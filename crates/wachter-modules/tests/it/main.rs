@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
 mod log_analyzer_kills;
+mod real_leak;
 mod wasi;
 
 use std::io::Write as _;

@@ -4,7 +4,7 @@
 //! never fails as a whole: what cannot be read is named in [`HostViews::missing`], one sentence each.
 //!
 //! Limits: 4 MiB of one file, 256 mounts, 256 block devices, 256 interfaces, 4,096 processes looked at
-//! and 1,024 of them reported, 65,536 open files counted of one process, 256 sensors, 65,536 sockets of
+//! and 1,024 of them reported with 64 parents of dead ones, 65,536 open files counted of one process, 256 sensors, 65,536 sockets of
 //! a kind, 256 ports, 1,024 units and the restarts of 64 services, 64 sentences.
 //!
 //! Trade-offs: the parsers are small and our own. The library that reads all of procfs reads each
@@ -27,6 +27,7 @@ mod cpu;
 mod disks;
 mod lines;
 mod memory;
+mod memory_limits;
 mod moment;
 mod mounts;
 mod network;

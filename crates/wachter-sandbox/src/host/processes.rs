@@ -1,13 +1,15 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat};
-use wachter_protocol::module::host::{Moment, OpenFiles, Process, ProcessIo, Processes};
+use wachter_protocol::module::host::{Moment, OpenFiles, Process, ProcessIo, Processes, Zombies};
 
 use super::cgroup;
 use super::lines::number;
+use super::memory_limits::MemoryLimits;
 use super::root::{HostRoot, Missing};
 
 /// The most entries of `/proc` that are listed.
@@ -18,6 +20,13 @@ const MAX_SEEN: usize = 4_096;
 
 /// The most processes that are reported, about 300 KiB of JSON.
 const MAX_REPORTED: usize = 1_024;
+
+/// Of these, those that took the most processor time for their age: what keeps a core busy may hold little
+/// memory.
+const BUSY_REPORTED: usize = 128;
+
+/// The most parents of dead processes that are reported.
+const MAX_PARENTS: usize = 64;
 
 /// The most open files that are counted, of one process.
 const MAX_DESCRIPTORS: u32 = 65_536;
@@ -54,19 +63,19 @@ pub(super) fn sample(
     let unseen = numbers.len().saturating_sub(MAX_SEEN);
     let mut processes: Vec<_> =
         numbers.iter().skip(unseen).filter_map(|pid| base(root, &proc, *pid, text)).collect();
-    if processes.len() > MAX_REPORTED {
-        processes.sort_by_key(|process| Reverse(process.resident_bytes));
-    }
+    let zombies = zombies(&processes);
     let dropped = processes.len().saturating_sub(MAX_REPORTED) + unseen;
     if dropped > 0 {
         missing.say(format_args!(
             "{dropped} of {total} processes are left out, {MAX_REPORTED} are the most"
         ));
     }
-    processes.truncate(MAX_REPORTED);
-    processes.sort_by_key(|process| process.pid);
+    if processes.len() > MAX_REPORTED {
+        choose(&mut processes, taken);
+    }
+    let mut limits = MemoryLimits::of(root);
     // What has ended in the meantime is no process any more.
-    processes.retain_mut(|process| complete(root, &proc, process, text).is_some());
+    processes.retain_mut(|process| complete(&mut limits, &proc, process, text).is_some());
     // What is dead has no files, and nothing to hide.
     let closed = |told: fn(&Process) -> bool| {
         processes.iter().filter(|process| process.state != "Z" && !told(process)).count()
@@ -85,7 +94,41 @@ pub(super) fn sample(
             processes.len()
         ));
     }
-    Some(Processes { taken: taken.clone(), total, open_files: open_files(root), processes })
+    let open_files = open_files(root);
+    Some(Processes { taken: taken.clone(), total, open_files, processes, zombies })
+}
+
+/// Leaves [`MAX_REPORTED`], in the order of their numbers: those with the most memory, and of the others
+/// those with the most processor time for their age.
+fn choose(processes: &mut Vec<Process>, taken: &Moment) {
+    processes.sort_by_key(|process| Reverse(process.resident_bytes));
+    // In millionths of a core.
+    let busy = |process: &Process| {
+        let age = taken.uptime_milliseconds.saturating_sub(process.started_milliseconds).max(1_000);
+        process.cpu_milliseconds.saturating_mul(1_000_000) / age
+    };
+    processes[MAX_REPORTED - BUSY_REPORTED..].sort_by_key(|process| Reverse(busy(process)));
+    processes.truncate(MAX_REPORTED);
+    processes.sort_by_key(|process| process.pid);
+}
+
+/// Who has not collected its dead children.
+fn zombies(processes: &[Process]) -> Vec<Zombies> {
+    let mut counts = HashMap::<u32, u32>::new();
+    for process in processes.iter().filter(|process| process.state == "Z") {
+        *counts.entry(process.parent).or_default() += 1;
+    }
+    let name = |pid: u32| {
+        let found = processes.binary_search_by_key(&pid, |process| process.pid);
+        found.map(|place| processes[place].name.clone()).unwrap_or_default()
+    };
+    let mut zombies: Vec<_> = counts
+        .into_iter()
+        .map(|(parent, count)| Zombies { parent, name: name(parent), count })
+        .collect();
+    zombies.sort_by_key(|zombies| (Reverse(zombies.count), zombies.parent));
+    zombies.truncate(MAX_PARENTS);
+    zombies
 }
 
 /// proc_sys_fs(5): how many there are, a number that is always 0, and how many there may be.
@@ -145,22 +188,28 @@ fn base(root: &HostRoot, proc: &OwnedFd, pid: u32, text: &mut Vec<u8>) -> Option
 
 /// What other files tell, each where it can be read; none for a process that has ended.
 fn complete(
-    root: &HostRoot,
+    limits: &mut MemoryLimits<'_>,
     proc: &OwnedFd,
     process: &mut Process,
     text: &mut Vec<u8>,
 ) -> Option<()> {
     let mut folder = Folder::open(proc, process.pid, text)?;
     if let Some(status) = folder.read("status") {
-        (process.user, process.swapped_bytes) = parse_status(&status);
+        let Status { user, anonymous_bytes, swapped_bytes } = parse_status(&status);
+        process.user = user;
+        process.anonymous_bytes = anonymous_bytes;
+        process.swapped_bytes = swapped_bytes;
     }
-    process.cgroup = folder.read("cgroup").as_deref().and_then(parse_cgroup);
+    if let Some(groups) = folder.read("cgroup") {
+        process.cgroup = parse_cgroup(&groups);
+        process.memory_limit_bytes = limits.least(&groups);
+    }
     if let Some(path) = &process.cgroup {
         process.unit = cgroup::unit(path).map(str::to_owned);
         process.container = cgroup::container(path).map(str::to_owned);
     }
     process.io = folder.read("io").as_deref().and_then(parse_io);
-    process.descriptors = folder.descriptors(root);
+    process.descriptors = folder.descriptors(limits.root());
     if process.descriptors >= Some(FEW_DESCRIPTORS) {
         process.descriptors_most = folder.read("limits").as_deref().and_then(parse_limit);
     }
@@ -190,19 +239,29 @@ fn parse_stat(text: &str, pid: u32, root: &HostRoot) -> Option<Process> {
     })
 }
 
-/// proc_pid_status(5): of the four users the first is the real one; and what is swapped out.
-fn parse_status(text: &str) -> (Option<u32>, u64) {
-    let mut user = None;
-    let mut swapped = 0;
+/// What proc_pid_status(5) tells and `stat` does not.
+#[derive(Default)]
+struct Status {
+    user: Option<u32>,
+    anonymous_bytes: Option<u64>,
+    swapped_bytes: u64,
+}
+
+/// Of the four users the first is the real one. A thread of the kernel has no lines about memory.
+fn parse_status(text: &str) -> Status {
+    let mut status = Status::default();
+    let first = |values: &str| values.split_ascii_whitespace().next()?.parse::<u64>().ok();
     for line in text.lines() {
         if let Some(users) = line.strip_prefix("Uid:") {
-            user = users.split_ascii_whitespace().next().and_then(|user| user.parse().ok());
+            status.user = first(users).and_then(|user| user.try_into().ok());
+        } else if let Some(size) = line.strip_prefix("RssAnon:") {
+            status.anonymous_bytes = first(size).map(|size| size.saturating_mul(1_024));
         } else if let Some(size) = line.strip_prefix("VmSwap:") {
-            swapped = number(size.split_ascii_whitespace().next()).saturating_mul(1_024);
+            status.swapped_bytes = first(size).unwrap_or(0).saturating_mul(1_024);
             break;
         }
     }
-    (user, swapped)
+    status
 }
 
 /// proc_pid_io(5).
@@ -294,7 +353,10 @@ mod tests {
         let folder = host(2);
         let first = folder.path().join("proc/1");
         for (file, text) in [
-            ("status", "Name:\tx\nUid:\t1000\t0\t0\t0\nVmSwap:\t   8 kB\nThreads:\t1\n"),
+            (
+                "status",
+                "Name:\tx\nUid:\t1000\t0\t0\t0\nRssAnon:\t  24 kB\nVmSwap:\t   8 kB\nThreads:\t1\n",
+            ),
             ("cgroup", "0::/system.slice/a.service\n"),
             ("io", "rchar: 9\nread_bytes: 4096\nwrite_bytes: 512\ncancelled_write_bytes: 1\n"),
             (
@@ -306,6 +368,9 @@ mod tests {
         }
         std::fs::create_dir_all(folder.path().join("proc/sys/fs")).unwrap();
         std::fs::write(folder.path().join("proc/sys/fs/file-nr"), "413\t0\t2466170\n").unwrap();
+        let slice = folder.path().join("sys/fs/cgroup/system.slice");
+        std::fs::create_dir_all(slice.join("a.service")).unwrap();
+        std::fs::write(slice.join("memory.max"), "1048576\n").unwrap();
         std::fs::create_dir(first.join("fd")).unwrap();
         for number in 0..FEW_DESCRIPTORS {
             std::fs::write(first.join(format!("fd/{number}")), "").unwrap();
@@ -323,6 +388,8 @@ mod tests {
         assert_eq!((first.unit.as_deref(), &first.container), (Some("a.service"), &None));
         assert_eq!(first.io, Some(ProcessIo { read_bytes: 4_096, written_bytes: 512 }));
         assert_eq!((first.descriptors_most, first.swapped_bytes), (Some(1_024), 8_192));
+        assert_eq!((first.anonymous_bytes, second.anonymous_bytes), (Some(24_576), None));
+        assert_eq!((first.memory_limit_bytes, second.memory_limit_bytes), (Some(1 << 20), None));
         assert_eq!(processes.open_files, Some(OpenFiles { open: 413, most: 2_466_170 }));
         assert_eq!((second.user, &second.cgroup, second.descriptors), (None, &None, None));
         assert!(missing[0].contains("open files of 1 of 2 processes"), "{missing:?}");
@@ -340,6 +407,39 @@ mod tests {
         assert_eq!((processes.total, processes.processes.len()), (1_100, MAX_REPORTED));
         assert_eq!(processes.processes[0].pid, 77);
         assert!(missing[0].contains("76 of 1100 processes are left out"), "{missing:?}");
+    }
+
+    #[test]
+    fn those_that_are_busy_are_reported_with_little_memory() {
+        let process = |pid: u32| Process {
+            pid,
+            resident_bytes: u64::from(pid),
+            cpu_milliseconds: if pid == 3 { 900 } else { 5 },
+            ..Process::default()
+        };
+        let mut processes: Vec<Process> = (1..=2_000).map(process).collect();
+        choose(&mut processes, &Moment { uptime_milliseconds: 10_000, ..Moment::default() });
+        assert_eq!(processes.len(), MAX_REPORTED);
+        let pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
+        assert_eq!((pids[0], pids[1], pids[MAX_REPORTED - 1]), (3, 978, 2_000));
+    }
+
+    #[test]
+    fn dead_children_are_counted_by_parent() {
+        let folder = host(1);
+        for pid in 2..102 {
+            let proc = folder.path().join(format!("proc/{pid}"));
+            std::fs::create_dir_all(&proc).unwrap();
+            let parent = if pid < 42 { 1 } else { 5_000 };
+            let text = stat(pid, "dead", 0).replace(") S 1 ", &format!(") Z {parent} "));
+            std::fs::write(proc.join("stat"), text).unwrap();
+        }
+        let mut missing = Vec::new();
+        let root = HostRoot::at(folder.path());
+        let mut sentences = Missing::of(HostView::Processes, &mut missing);
+        let view = sample(&root, &Moment::default(), &mut sentences).unwrap();
+        let zombies = |parent, name: &str, count| Zombies { parent, name: name.to_owned(), count };
+        assert_eq!(view.zombies, [zombies(5_000, "", 60), zombies(1, "worker", 40)]);
     }
 
     #[test]

@@ -46,7 +46,7 @@ enum ModuleCommand {
     },
     /// Put a module that ships with Wachter into the managed repository, or bring it up to date
     Add {
-        /// Its name: certificate-monitor, disk-health, log-analyzer or system-monitor
+        /// Its name: certificate-monitor, disk-health, log-analyzer, resource-monitor or system-monitor
         name: String,
         #[command(flatten)]
         repository: RepositoryOptions,

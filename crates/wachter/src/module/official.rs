@@ -41,8 +41,13 @@ macro_rules! official {
 /// The one that every new repository has.
 pub(crate) const FIRST: Official = official!("system-monitor");
 
-static ALL: [Official; 4] =
-    [official!("certificate-monitor"), official!("disk-health"), official!("log-analyzer"), FIRST];
+static ALL: [Official; 5] = [
+    official!("certificate-monitor"),
+    official!("disk-health"),
+    official!("log-analyzer"),
+    official!("resource-monitor"),
+    FIRST,
+];
 
 impl Official {
     fn find(name: &str) -> Result<&'static Self, CommandError> {

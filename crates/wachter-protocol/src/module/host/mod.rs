@@ -28,7 +28,7 @@ pub use moment::Moment;
 pub use mounts::{Mount, Mounts, Space};
 pub use network::{Interface, Network, Traffic};
 pub use pressure::Pressure;
-pub use processes::{OpenFiles, Process, ProcessIo, Processes};
+pub use processes::{OpenFiles, Process, ProcessIo, Processes, Zombies};
 pub use sensors::{Fan, Sensors, Temperature};
 pub use sockets::{Listening, Sockets, TcpCounters, Tracked};
 pub use units::{Unit, Units};

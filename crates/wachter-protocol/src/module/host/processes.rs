@@ -13,8 +13,25 @@ pub struct Processes {
     /// Files that are open in all of the host, and the most that may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_files: Option<OpenFiles>,
-    /// In the order of their numbers; where there are too many, those that hold the most memory.
+    /// In the order of their numbers; where there are too many, those that hold the most memory, and some
+    /// that took the most processor time for their age.
     pub processes: Vec<Process>,
+    /// Who has dead children that it has not collected: those with the most of them first, 64 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zombies: Vec<Zombies>,
+}
+
+/// The dead children of a process that it has not collected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Zombies {
+    /// The number of their parent.
+    pub parent: u32,
+    /// Its name; empty where it could not be seen.
+    #[serde(default)]
+    pub name: String,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// Open files of the whole host (proc_sys_fs(5), `file-nr`).
@@ -48,9 +65,16 @@ pub struct Process {
     pub resident_bytes: u64,
     /// Threads.
     pub threads: u32,
+    /// Of the memory in use what belongs to no file, so that the kernel cannot simply drop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous_bytes: Option<u64>,
     /// Memory that is swapped out.
     #[serde(default)]
     pub swapped_bytes: u64,
+    /// The least limit of memory of its control group and of those that this one lies in; left out where
+    /// there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<u64>,
     /// Open files, 65536 at most; left out where the node may not look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descriptors: Option<u32>,
