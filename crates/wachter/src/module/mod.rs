@@ -140,7 +140,7 @@ pub(crate) fn carry_out(
                     ));
                 }
             };
-            new(&name, language, template, folder, format)
+            new(&name, template, folder, format)
         }
         ModuleCommand::Add { name, repository } => official::add(&name, &repository, format),
         ModuleCommand::Lint { folder, strict } => lint::lint(folder, strict, format),
@@ -150,7 +150,6 @@ pub(crate) fn carry_out(
 
 fn new(
     name: &ModuleName,
-    language: Language,
     template: Template,
     folder: Option<PathBuf>,
     format: Format,
@@ -179,9 +178,9 @@ fn new(
         let mode = if *executable { 0o755 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
-    let build = match language {
-        Language::C => format!("\nbuild it: {}/build.sh", folder.display()),
-        Language::Shell | Language::Python | Language::Rust => String::new(),
+    let build = match template.iter().any(|(path, ..)| *path == "build.sh") {
+        true => format!("\nbuild it: {}/build.sh", folder.display()),
+        false => String::new(),
     };
     output::talk(format_args!(
         "made {0}{build}\ntry it:   wachter module test {0}\nsign it:  wachter sign {name}",
