@@ -6,13 +6,15 @@
 //! [exit 3]             the command must end so; without this line, with 0
 //! ```
 //!
-//! `console,test,picture=NAME` has a [drawing](crate::picture) too.
+//! `console,test,picture=NAME` has a [drawing](crate::picture) too. `console,test,needs=WHAT` is left
+//! out, and said to be, where there is no such program, or no file at this path.
 
 use crate::markdown::{Fence, Page};
 
 const CONSOLE: &str = "console";
 const TEST: &str = "test";
 const PICTURE: &str = "picture=";
+const NEEDS: &str = "needs=";
 
 /// One command and what the page says about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) struct Example<'a> {
     pub(crate) exit: i32,
     /// The name of the drawing of its block.
     pub(crate) picture: Option<&'a str>,
+    /// A program, or the path of a file, without which its block is left out.
+    pub(crate) needs: Option<&'a str>,
 }
 
 /// The examples of a page that are tests, in order.
@@ -50,12 +54,13 @@ fn words(info: &str) -> impl Iterator<Item = &str> {
 fn of_block<'a>(fence: &Fence<'a>) -> anyhow::Result<Vec<Example<'a>>> {
     let mut examples: Vec<Example<'a>> = Vec::new();
     let picture = words(fence.info).find_map(|word| word.strip_prefix(PICTURE));
+    let needs = words(fence.info).find_map(|word| word.strip_prefix(NEEDS));
     let mut ended = false;
     for (number, line) in (fence.line..).zip(&fence.lines) {
         if let Some(command) = line.strip_prefix("$ ") {
             let command = command.to_owned();
             let expected = Vec::new();
-            examples.push(Example { line: number, command, expected, exit: 0, picture });
+            examples.push(Example { line: number, command, expected, exit: 0, picture, needs });
             ended = false;
             continue;
         }

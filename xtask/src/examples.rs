@@ -82,13 +82,21 @@ fn run_pages(workspace: &Workspace, way: Pictures, page: &str) -> anyhow::Result
         std::os::unix::fs::symlink(executable, folder.path().join(name))
             .with_context(|| format!("link {}", executable.display()))?;
     }
+    let tools = Tools::of(workspace);
     let path = std::env::join_paths(
-        std::iter::once(folder.path().to_owned())
-            .chain(std::env::split_paths(&Tools::of(workspace).path())),
+        std::iter::once(folder.path().to_owned()).chain(std::env::split_paths(&tools.path())),
     )?;
     let mut failures = 0_usize;
     for (page, text) in &pages {
-        let found = examples(text).with_context(|| page.display().to_string())?;
+        let mut found = examples(text).with_context(|| page.display().to_string())?;
+        found.retain(|example| {
+            let missing = example.needs.filter(|needed| !is_there(&tools, needed));
+            if let Some(needed) = missing {
+                let (page, line) = (page.display(), example.line);
+                say::line(&format!("  left out, as there is no {needed}: {page}:{line}"));
+            }
+            missing.is_none()
+        });
         let pictures = pictures(&found);
         if found.is_empty() || way == Pictures::Draw && pictures.is_empty() {
             continue;
@@ -121,6 +129,12 @@ fn run_pages(workspace: &Workspace, way: Pictures, page: &str) -> anyhow::Result
     }
     anyhow::ensure!(failures == 0, "the examples of {failures} pages do not do what they say");
     Ok(Outcome::Passed)
+}
+
+/// Whether there is a program of this name, or a file at this path.
+fn is_there(tools: &Tools, needed: &str) -> bool {
+    let path = Path::new(needed);
+    if path.is_absolute() { path.exists() } else { tools.find(needed).is_some() }
 }
 
 /// Whoever reads how to write a module in Rust has it, and a clone of the repository.
