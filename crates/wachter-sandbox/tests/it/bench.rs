@@ -19,6 +19,14 @@ pub(crate) struct Bench {
     manifest: Manifest,
 }
 
+/// What compiles and runs WebAssembly.
+pub(crate) const ENGINE: &str = "wachter-modules";
+
+/// Puts it where a run that has another user can reach it without namespaces too, as below /usr.
+pub(crate) fn copy_engine(folder: &Path) {
+    fs::copy(wachter_testkit::executable(ENGINE), folder.join(ENGINE)).unwrap();
+}
+
 impl Bench {
     /// A shell script with these further lines of manifest.
     pub(crate) fn shell(manifest: &str, script: &str) -> Self {
@@ -31,7 +39,9 @@ impl Bench {
 
     /// A module in WebAssembly.
     pub(crate) fn wasi(manifest: &str, program: &[u8]) -> Self {
-        Self::of("wasi", manifest, "main.wasm", program)
+        let bench = Self::of("wasi", manifest, "main.wasm", program);
+        copy_engine(bench.folder.path());
+        bench
     }
 
     fn of(kind: &str, manifest: &str, name: &str, program: &[u8]) -> Self {
@@ -55,7 +65,7 @@ impl Bench {
 
     pub(crate) fn options(&self, profile: Profile) -> LauncherOptions {
         let path = |name: &str| self.folder.path().join(name).into_os_string();
-        let arguments: Vec<OsString> = vec![
+        let mut arguments: Vec<OsString> = vec![
             "--development".into(),
             path("module"),
             "--state".into(),
@@ -63,6 +73,10 @@ impl Bench {
             "--profile".into(),
             profile.to_string().into(),
         ];
+        let engine = self.folder.path().join(ENGINE);
+        if engine.exists() {
+            arguments.extend(["--builtin".into(), engine.into()]);
+        }
         LauncherOptions::Spawn {
             program: wachter_testkit::executable("wachter-launcher"),
             arguments,

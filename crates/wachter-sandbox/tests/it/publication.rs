@@ -15,7 +15,7 @@ use wachter_trust::{
     FileKey, ModuleDigests, ModuleFile, Namespace, RepositoryId, Signer, TrustDraft,
 };
 
-use crate::bench::order;
+use crate::bench::{ENGINE, copy_engine, order};
 
 const REPOSITORY: &str = "6f0c1c53-8c2c-4f0c-a6ab-3f0a8f5a2a11";
 
@@ -46,7 +46,9 @@ impl Publication {
     /// The same of a module in WebAssembly.
     pub(crate) fn wasi(profile: Profile, manifest: &str, allowance: &str, program: &[u8]) -> Self {
         let runtime = "{ kind: wasi, entrypoint: run }";
-        Self::of(profile, runtime, &[], manifest, allowance, "", program)
+        let signed = Self::of(profile, runtime, &[], manifest, allowance, "", program);
+        copy_engine(signed.folder.path());
+        signed
     }
 
     /// The same for any runtime, with further files, and with further lines of the local file.
@@ -167,13 +169,15 @@ impl Publication {
 
     pub(crate) fn options(&self) -> LauncherOptions {
         let arguments = ["--local-file", "owner/node.yaml", "--data", "node", "--state", "state"];
+        let engine = self.path(ENGINE).exists().then_some(["--builtin", ENGINE]);
+        let arguments = arguments.into_iter().chain(engine.into_iter().flatten());
         let arguments = arguments.map(|word| match word.strip_prefix("--") {
             Some(_) => word.into(),
             None => self.path(word).into_os_string(),
         });
         LauncherOptions::Spawn {
             program: wachter_testkit::executable("wachter-launcher"),
-            arguments: arguments.into(),
+            arguments: arguments.collect(),
         }
     }
 }
