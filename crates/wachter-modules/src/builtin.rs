@@ -56,6 +56,14 @@ impl Builtin {
         self.input_schema.parse().expect("a test reads the schema of every module")
     }
 
+    /// What its schema says that each key of the input is where it is left out.
+    #[cfg(test)]
+    pub(crate) fn input_defaults(&self) -> serde_json::Map<String, Value> {
+        let schema = self.input_schema();
+        let properties = schema["properties"].as_object().expect("an input has keys");
+        properties.iter().map(|(name, key)| (name.clone(), key["default"].clone())).collect()
+    }
+
     /// What `--list` says of it.
     pub(crate) fn describe(&self) -> Value {
         json!({
