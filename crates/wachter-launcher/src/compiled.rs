@@ -11,11 +11,13 @@
 //! [`MODULES`] modules; of more, the oldest goes.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use wachter_model::{Digest, DigestWriter};
+
+use crate::transfer::transfer;
 
 /// The most bytes of code of one module.
 const MOST: u64 = 512 << 20;
@@ -95,16 +97,19 @@ impl Compiled {
         self.entries().find(|(of, ..)| *of == module).map(|(.., path)| path)
     }
 
-    /// Removes code of `module` that is not as it was written.
-    pub(crate) fn check(&self, module: Digest) {
-        let entries = self.entries().filter(|(of, ..)| *of == module);
-        for (_, code, path) in entries {
-            if digest(&path).is_ok_and(|found| found == code) {
-                continue;
+    /// Where the code of `module` is, if there is any that is as it was written. Other code of it is
+    /// removed.
+    pub(crate) fn check(&self, module: Digest) -> Option<PathBuf> {
+        let mut sound = None;
+        for (_, code, path) in self.entries().filter(|(of, ..)| *of == module) {
+            if transfer(&path, MOST, None).is_ok_and(|(found, _)| found == code) {
+                sound.get_or_insert(path);
+            } else {
+                // What cannot be removed is not used either: a run that is shown it is refused.
+                let _ = fs::remove_file(path);
             }
-            // What cannot be removed is not used either: a run that is shown it is refused.
-            let _ = fs::remove_file(path);
         }
+        sound
     }
 
     /// Begins to write the code of a module.
@@ -184,12 +189,6 @@ impl Write for Unfinished {
 fn features(processors: &str) -> &str {
     let line = |line: &&str| line.starts_with("flags") || line.starts_with("Features");
     processors.lines().find(line).unwrap_or_default()
-}
-
-fn digest(path: &Path) -> io::Result<Digest> {
-    let mut hash = DigestWriter::new();
-    io::copy(&mut File::open(path)?.take(MOST), &mut hash)?;
-    Ok(hash.finish())
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use wachter_model::{Digest, DigestWriter};
+use wachter_model::Digest;
 use wachter_protocol::{AbsolutePath, Python};
+
+use crate::transfer::transfer;
 
 /// An interpreter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,10 +100,9 @@ fn trusted(name: &Path) -> Result<PathBuf, String> {
 }
 
 fn digest(path: &Path) -> Result<Digest, String> {
-    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let mut writer = DigestWriter::new();
-    std::io::copy(&mut fs::File::open(path).map_err(failed)?, &mut writer).map_err(failed)?;
-    Ok(writer.finish())
+    let hashed = transfer(path, u64::MAX, None);
+    let failed = |error| format!("cannot read {}: {error}", path.display());
+    hashed.map(|(digest, _)| digest).map_err(failed)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod secrets;
 mod server;
 mod store;
 mod supervision;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -8,12 +8,14 @@
 //! while copying. Limits: [`MAX_FILE`] bytes a file, [`MAX_TOTAL`] a module.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use wachter_model::{Digest, DigestWriter};
+use wachter_model::Digest;
 use wachter_trust::ModuleDigests;
+
+use crate::transfer::{TransferError, transfer};
 
 /// The most bytes of one file of a module.
 const MAX_FILE: u64 = 1 << 30;
@@ -98,7 +100,7 @@ impl Store {
                 .map_err(failed(&target))?;
             // Whatever the umask says.
             copy.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed(&target))?;
-            total += transfer(source, path, file.digest, Some(&mut copy))?;
+            total += transfer_signed(source, path, file.digest, Some(&mut copy))?;
             if total > MAX_TOTAL {
                 return Err(StoreError::TooLarge(path.to_owned()));
             }
@@ -134,7 +136,7 @@ impl Store {
     fn check(&self, module: &ModuleDigests, place: &Path) -> Result<(), StoreError> {
         module
             .files()
-            .try_for_each(|(path, file)| transfer(place, path, file.digest, None).map(drop))
+            .try_for_each(|(path, file)| transfer_signed(place, path, file.digest, None).map(drop))
     }
 }
 
@@ -152,42 +154,19 @@ fn make_folders(base: &Path, path: &str) -> io::Result<()> {
 }
 
 /// Hashes a file, copies it where `to` is given, and compares.
-fn transfer(
+fn transfer_signed(
     base: &Path,
     path: &str,
     signed: Digest,
-    mut to: Option<&mut File>,
+    to: Option<&mut File>,
 ) -> Result<u64, StoreError> {
     let from = base.join(path);
-    let failed = |source| StoreError::Read { path: from.clone(), source };
-    // A named pipe must not make the launcher wait, nor a link lead it elsewhere.
-    let mut file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(&from)
-        .map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(StoreError::NotAFile(path.to_owned()));
-    }
-    let mut hash = DigestWriter::new();
-    let mut buffer = vec![0; 64 << 10];
-    let mut total = 0;
-    loop {
-        let read = file.read(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            break;
-        }
-        total += read as u64;
-        if total > MAX_FILE {
-            return Err(StoreError::TooLarge(path.to_owned()));
-        }
-        hash.write_all(&buffer[..read]).map_err(failed)?;
-        if let Some(to) = to.as_deref_mut() {
-            to.write_all(&buffer[..read])
-                .map_err(|source| StoreError::Write { path: path.into(), source })?;
-        }
-    }
-    let found = hash.finish();
+    let (found, total) = transfer(&from, MAX_FILE, to).map_err(|error| match error {
+        TransferError::Read(source) => StoreError::Read { path: from, source },
+        TransferError::Write(source) => StoreError::Write { path: path.into(), source },
+        TransferError::NotAFile => StoreError::NotAFile(path.to_owned()),
+        TransferError::TooLarge => StoreError::TooLarge(path.to_owned()),
+    })?;
     if found == signed {
         Ok(total)
     } else {

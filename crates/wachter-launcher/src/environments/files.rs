@@ -1,12 +1,9 @@
-//! The files of an environment: listed without following anything, judged, hashed and copied.
+//! The files of an environment: listed without following anything, and judged.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
-
-use wachter_model::{Digest, DigestWriter};
 
 /// The most files of one environment.
 const MAX_FILES: usize = 50_000;
@@ -71,27 +68,6 @@ impl Files {
                  leave that package out"
             )),
             None => Ok(()),
-        }
-    }
-}
-
-/// Hashes a regular file, and copies it where `to` is given.
-pub(super) fn copy(from: &Path, mut to: Option<&mut File>) -> io::Result<Digest> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let mut file = fs::OpenOptions::new().read(true).custom_flags(flags).open(from)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut hash = DigestWriter::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hash.finish());
-        }
-        hash.write_all(&buffer[..read])?;
-        if let Some(to) = to.as_deref_mut() {
-            to.write_all(&buffer[..read])?;
         }
     }
 }

@@ -30,7 +30,8 @@ use wachter_model::{Digest, DigestWriter};
 
 use crate::interpreter::Interpreter;
 use crate::scratch;
-use files::{Files, copy};
+use crate::transfer::transfer;
+use files::Files;
 pub(crate) use lock_file::{key, stands_alone};
 
 /// The most bytes of a list.
@@ -158,7 +159,7 @@ impl Environments {
             return Err(damaged("it has other files than were installed".to_owned()));
         }
         for (path, installed) in &list.files {
-            let digest = copy(&site.join(path), None)
+            let (digest, _) = transfer(&site.join(path), u64::MAX, None)
                 .map_err(|error| damaged(format!("cannot read `{path}`: {error}")))?;
             if digest != *installed {
                 return Err(damaged(format!("`{path}` is not what was installed")));
@@ -203,7 +204,7 @@ impl Environments {
                 .mode(0o644)
                 .open(&target)
                 .map_err(failed)?;
-            let digest = copy(&from.join(path), Some(&mut file))
+            let (digest, _) = transfer(&from.join(path), u64::MAX, Some(&mut file))
                 .map_err(|error| format!("cannot copy `{path}`: {error}; make room"))?;
             list.files.insert(path.to_owned(), digest);
         }

@@ -185,9 +185,7 @@ impl Server {
         }
         if let Program::Wasi { code, .. } = &mut admitted.program {
             if code.is_some() && checked == Checked::Here {
-                let (compiled, module) = (self.authority.compiled(), signed.digests.digest());
-                compiled.check(module);
-                *code = compiled.find(module);
+                *code = self.authority.compiled().check(signed.digests.digest());
             }
             if code.is_none() && checked == Checked::Compiled {
                 return Err(Refusal::new(
