@@ -4,7 +4,6 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Digest, ModuleName, RunId};
@@ -13,6 +12,7 @@ use wachter_protocol::{Egress, Grant, Python};
 
 use crate::egress::{Broker, Connection, ConnectionEnd};
 use crate::launcher::{Begun, Ended, Launcher, LauncherGone};
+use crate::lines::{Lines, read_some};
 use crate::output::printable;
 use crate::run::{Abandoned, LAST_WORDS};
 
@@ -272,7 +272,7 @@ impl Said {
         let open = |fd| pipe::Receiver::from_owned_fd(fd).ok();
         let (mut stdout, mut stderr) = (open(stdout), open(stderr));
         let (mut out, mut err) = (vec![0; 16 << 10], vec![0; 16 << 10]);
-        let mut line = Vec::new();
+        let mut lines = Lines::default();
         while stdout.is_some() || stderr.is_some() {
             let piece = tokio::select! {
                 read = read_some(&mut stdout, &mut out) => match read {
@@ -290,19 +290,9 @@ impl Said {
             }
             self.kept.extend_from_slice(piece);
             self.kept.drain(..self.kept.len().saturating_sub(KEPT));
-            for byte in piece {
-                if *byte != b'\n' {
-                    line.push(*byte);
-                }
-                if *byte == b'\n' || line.len() >= KEPT {
-                    observe(&printable(&String::from_utf8_lossy(&line)));
-                    line.clear();
-                }
-            }
+            lines.feed(piece, |line| observe(&line));
         }
-        if !line.is_empty() {
-            observe(&printable(&String::from_utf8_lossy(&line)));
-        }
+        lines.finish(|line| observe(&line));
         true
     }
 
@@ -334,13 +324,6 @@ impl Said {
             "" => "uv said nothing".to_owned(),
             said => printable(said),
         }
-    }
-}
-
-async fn read_some(pipe: &mut Option<pipe::Receiver>, buffer: &mut [u8]) -> Option<usize> {
-    match pipe {
-        Some(pipe) => pipe.read(buffer).await.ok().filter(|bytes| *bytes > 0),
-        None => std::future::pending().await,
     }
 }
 

@@ -13,6 +13,7 @@ mod build;
 mod egress;
 mod host;
 mod launcher;
+mod lines;
 mod output;
 mod run;
 

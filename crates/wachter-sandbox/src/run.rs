@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Confidence, Digest, EmittedEvent, Finding, Level, ModuleName, RunId, Topic};
@@ -17,6 +17,7 @@ use wachter_protocol::{Egress, Grant};
 
 use crate::egress::{Broker, Connection};
 use crate::launcher::{Begun, Launcher, LauncherGone};
+use crate::lines::{Lines, read_some};
 use crate::output::{OutputError, OutputReader, printable};
 
 /// Everything that says what a run is.
@@ -301,7 +302,7 @@ impl Reading {
         let open = |fd| pipe::Receiver::from_owned_fd(fd).ok();
         let (mut stdout, mut stderr) = (open(stdout), open(stderr));
         let (mut out, mut err) = (vec![0; 64 << 10], vec![0; 16 << 10]);
-        let mut stderr_line = Vec::new();
+        let mut lines = Lines::default();
         while stdout.is_some() || stderr.is_some() {
             tokio::select! {
                 read = read_some(&mut stdout, &mut out) => match read {
@@ -309,14 +310,12 @@ impl Reading {
                     None => stdout = None,
                 },
                 read = read_some(&mut stderr, &mut err) => match read {
-                    Some(bytes) => self.take_stderr(&err[..bytes], &mut stderr_line, observe)?,
+                    Some(bytes) => self.take_stderr(&err[..bytes], &mut lines, observe)?,
                     None => stderr = None,
                 },
             }
         }
-        if !stderr_line.is_empty() {
-            observe(Update::Log(log_of(&stderr_line)));
-        }
+        lines.finish(|line| observe(Update::Log(log_of(line))));
         Ok(())
     }
 
@@ -336,23 +335,13 @@ impl Reading {
     fn take_stderr(
         &mut self,
         bytes: &[u8],
-        line: &mut Vec<u8>,
+        lines: &mut Lines,
         observe: &mut impl FnMut(Update),
     ) -> Result<(), OutputError> {
-        /// A longer line is cut into several: it is only log.
-        const MOST: usize = 8 << 10;
         if let Some(reader) = &mut self.output {
             reader.spend(bytes.len())?;
         }
-        for byte in bytes {
-            if *byte != b'\n' {
-                line.push(*byte);
-            }
-            if *byte == b'\n' || line.len() >= MOST {
-                observe(Update::Log(log_of(line)));
-                line.clear();
-            }
-        }
+        lines.feed(bytes, |line| observe(Update::Log(log_of(line))));
         Ok(())
     }
 
@@ -399,15 +388,7 @@ impl Reading {
     }
 }
 
-async fn read_some(pipe: &mut Option<pipe::Receiver>, buffer: &mut [u8]) -> Option<usize> {
-    match pipe {
-        Some(pipe) => pipe.read(buffer).await.ok().filter(|bytes| *bytes > 0),
-        None => std::future::pending().await,
-    }
-}
-
-fn log_of(line: &[u8]) -> LogLine {
-    let message = printable(&String::from_utf8_lossy(line));
+fn log_of(message: String) -> LogLine {
     LogLine { level: Level::Info, message, fields: [("stream".to_owned(), "stderr".into())].into() }
 }
 
