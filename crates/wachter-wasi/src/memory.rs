@@ -25,7 +25,11 @@ impl MemoryLimit {
         self.most
     }
 
-    fn grow(&mut self, current: usize, desired: usize, unit: u64) -> bool {
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>, unit: u64) -> bool {
+        // What the module's own declaration forbids is not for want of memory.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return false;
+        }
         let more = (desired.saturating_sub(current) as u64).saturating_mul(unit);
         let taken = self.taken.saturating_add(more);
         let fits = taken <= self.most;
@@ -45,11 +49,7 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // What the module's own declaration forbids is not for want of memory.
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        Ok(self.grow(current, desired, 1))
+        Ok(self.grow(current, desired, maximum, 1))
     }
 
     fn table_growing(
@@ -58,10 +58,7 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        Ok(self.grow(current, desired, ELEMENT))
+        Ok(self.grow(current, desired, maximum, ELEMENT))
     }
 }
 
