@@ -4,26 +4,41 @@
 /// and swap of neighbours each cost one. A third of the name's length may differ.
 #[must_use]
 pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let within = |name: &str| (name.chars().count().max(found.chars().count()) / 3).max(1);
+    let found: Vec<char> = found.chars().take(MAX + 1).collect();
+    let distance = |name: &'a str| {
+        let name_length = name.chars().count();
+        let most = (name_length.max(found.len()) / 3).max(1);
+        // Each character that one has more is an insertion, which costs no table to know.
+        let near = name_length.abs_diff(found.len()) <= most;
+        near.then(|| distance(&found, name)).flatten().filter(|distance| *distance <= most)
+    };
     known
         .into_iter()
-        .map(|name| (distance(found, name), name))
-        .filter(|(distance, name)| *distance <= within(name))
+        .filter_map(|name| Some((distance(name)?, name)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
-fn distance(left: &str, right: &str) -> usize {
-    // Longer texts are no typing slip, and the table is quadratic.
-    const MAX: usize = 64;
-    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    if left.len() > MAX || right.len() > MAX {
-        return usize::MAX;
+/// The longest texts that are compared, in characters: longer ones are no typing slip, and the table is
+/// quadratic.
+const MAX: usize = 64;
+
+fn distance(left: &[char], right: &str) -> Option<usize> {
+    let mut buffer = ['\0'; MAX];
+    let mut length = 0;
+    for character in right.chars() {
+        *buffer.get_mut(length)? = character;
+        length += 1;
     }
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=right.len()).collect();
+    let right = &buffer[..length];
+    if left.len() > MAX {
+        return None;
+    }
+    // Three rows of the table, since a swap looks back at the one before the last.
+    let mut before_last = [0; MAX + 1];
+    let mut last: [usize; MAX + 1] = std::array::from_fn(|column| column);
     for (row, from) in left.iter().enumerate() {
-        let mut current = vec![row + 1];
+        let mut current = [row + 1; MAX + 1];
         for (column, to) in right.iter().enumerate() {
             let replaced = last[column] + usize::from(from != to);
             let mut best = replaced.min(last[column + 1] + 1).min(current[column] + 1);
@@ -32,11 +47,11 @@ fn distance(left: &str, right: &str) -> usize {
             if swapped {
                 best = best.min(before_last[column - 1] + 1);
             }
-            current.push(best);
+            current[column + 1] = best;
         }
         before_last = std::mem::replace(&mut last, current);
     }
-    last[right.len()]
+    Some(last[length])
 }
 
 #[cfg(test)]
@@ -56,5 +71,16 @@ mod tests {
         ] {
             assert_eq!(nearest(found, known), expected, "{found}");
         }
+    }
+
+    #[test]
+    fn of_long_texts_it_says_nothing() {
+        let check = |length: usize, found: bool| {
+            let name = "n".repeat(length);
+            assert_eq!(nearest(&name, [name.as_str()]).is_some(), found, "{length}");
+        };
+        check(MAX, true);
+        check(MAX + 1, false);
+        assert_eq!(nearest("memory", ["m".repeat(MAX + 1).as_str()]), None);
     }
 }
