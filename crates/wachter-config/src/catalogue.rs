@@ -10,7 +10,7 @@ use crate::layer::LayerKind;
 use crate::problem::{Problem, Problems};
 use crate::settings::Settings;
 use crate::sources::{Module, Sources};
-use crate::tree::{Node, Place};
+use wachter_document::{Node, Place};
 
 /// Everything that a node is to do: what all layers together come to.
 #[derive(Clone, Debug)]

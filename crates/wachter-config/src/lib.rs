@@ -25,7 +25,6 @@ mod schedule;
 mod schema;
 mod settings;
 mod sources;
-mod tree;
 
 pub use agent::{
     Agent, AgentRole, Concurrency, InputFault, InputRefused, InputSchema, Presence, Scope,

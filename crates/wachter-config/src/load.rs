@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wachter_document::nearest;
+use wachter_document::{Fault, Node, NodeValue, Place, Step, decode, nearest};
 use wachter_expression::Expression;
 use wachter_model::{AgentName, Digest, ModuleName, NodeName};
 use wachter_protocol::Limits;
@@ -16,10 +16,9 @@ use crate::catalogue::Catalogue;
 use crate::files::ConfigFile;
 use crate::layer::LayerKind;
 use crate::overrides;
-use crate::problem::{Fault, Problems, Report};
+use crate::problem::{Problems, Report};
 use crate::settings::{Settings, is_reserved, reserved};
 use crate::sources::Sources;
-use crate::tree::{Node, NodeValue, Place, Step, decode};
 
 /// The lowest layer.
 pub(crate) const DEFAULTS: &str = include_str!("defaults.yaml");

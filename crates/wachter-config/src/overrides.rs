@@ -2,8 +2,8 @@
 
 use wachter_document::nearest;
 
-use crate::problem::{Fault, Report};
-use crate::tree::{Entry, Node, NodeValue, Place};
+use crate::problem::Report;
+use wachter_document::{Entry, Fault, Node, NodeValue, Place};
 
 /// What variables of ours begin with.
 const PREFIX: &str = "WACHTER_";

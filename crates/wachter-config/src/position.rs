@@ -1,4 +1,4 @@
-use crate::tree::Place;
+use wachter_document::Place;
 
 /// The place of a byte of a text that is a value at `place` of a document.
 ///

@@ -1,9 +1,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use wachter_document::DocumentError;
-
-use crate::tree::Place;
+use wachter_document::{DocumentError, Fault, Place};
 
 /// One thing that is wrong with the configuration, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -59,19 +57,6 @@ impl fmt::Display for Problems {
             }
         }
         Ok(())
-    }
-}
-
-/// A fault in a tree, before anyone asked which file that was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) place: Place,
-    pub(crate) message: String,
-}
-
-impl Fault {
-    pub(crate) fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into() }
     }
 }
 

@@ -4,20 +4,32 @@
 //! document, no duplicate keys, no merge keys, bounded depth and size, and an error that names the
 //! line, the column and the nearest known key. JSON needs no path of its own: YAML 1.2 contains it.
 //!
+//! A document becomes a [`Node`] first, a tree of values that know their places, and any type is made
+//! of the tree: by [`read`], up to the first fault, or by [`decode`], which tells all of them.
+//!
 //! # Invariants
 //! - No file is opened here: text comes in, values go out.
 //! - No input makes it panic, and none costs more than its size times a small constant: anchors
 //!   are refused, so nothing expands.
 
+mod decode;
+mod decode_error;
+mod error;
+mod located;
 mod nearest;
+mod parse;
+mod tree;
 
-use std::fmt;
-
-pub use nearest::nearest;
 use serde::de::DeserializeOwned;
-/// A value and its place in the document; where it is wrong, [`DocumentError::at`] says so.
-pub use serde_saphyr::Spanned;
-use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Options};
+
+pub use decode::decode;
+use decode::decode_strictly;
+pub use decode_error::unknown;
+pub use error::DocumentError;
+pub use located::Located;
+pub use nearest::nearest;
+use parse::parse;
+pub use tree::{Entry, Fault, Node, NodeValue, Place, Step};
 
 /// The largest document that [`read`] takes, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -38,17 +50,6 @@ impl Limits {
     pub const DEFAULT: Self = Self { bytes: MAX_BYTES, depth: 32, nodes: 200_000 };
 }
 
-/// Why a document was refused, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DocumentError {
-    /// Line, counted from 1; 0 where the fault is not at one place.
-    pub line: u64,
-    /// Column in characters, counted from 1.
-    pub column: u64,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
-
 /// Reads one document.
 ///
 /// # Errors
@@ -63,115 +64,8 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
 /// # Errors
 /// As [`read`], with these limits.
 pub fn read_within<T: DeserializeOwned>(limits: &Limits, text: &str) -> Result<T, DocumentError> {
-    if text.len() > limits.bytes {
-        let message = format!("is {} bytes long; {} is the most", text.len(), limits.bytes);
-        return Err(DocumentError { line: 0, column: 0, message });
-    }
-    serde_saphyr::from_str_with_options(text, options(limits)).map_err(|error| explain(&error))
-}
-
-impl DocumentError {
-    /// A fault that the reader of a document found in `value`.
-    pub fn at<T>(value: &Spanned<T>, message: impl Into<String>) -> Self {
-        let place = value.referenced;
-        Self { line: place.line(), column: place.column(), message: message.into() }
-    }
-
-    /// The message with the offending line and a caret below it, for a person.
-    ///
-    /// `name` is what the reader knows the text by: a path.
-    #[must_use]
-    pub fn render(&self, name: &str, text: &str) -> String {
-        let Some(line) = self.line.checked_sub(1) else {
-            return format!("{name}: {}", self.message);
-        };
-        let source = usize::try_from(line).ok().and_then(|line| text.lines().nth(line));
-        let source = source.unwrap_or_default().replace('\t', " ");
-        let number = self.line.to_string();
-        let margin = " ".repeat(number.len());
-        let caret = " "
-            .repeat(usize::try_from(self.column.saturating_sub(1)).unwrap_or(0).min(source.len()));
-        format!(
-            "{name}:{}:{}: {}\n{margin} |\n{number} | {source}\n{margin} | {caret}^",
-            self.line, self.column, self.message
-        )
-    }
-}
-
-impl fmt::Display for DocumentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            return f.write_str(&self.message);
-        }
-        write!(f, "line {}, column {}: {}", self.line, self.column, self.message)
-    }
-}
-
-impl std::error::Error for DocumentError {}
-
-fn options(limits: &Limits) -> Options {
-    let budget = serde_saphyr::budget! {
-        // A map or list has an event at either end.
-        max_events: 5 * (limits.nodes / 2),
-        max_nodes: limits.nodes,
-        max_depth: limits.depth,
-        flow_nesting_limit: limits.depth,
-        // A person who wants to say a thing twice says it twice: aliases are how a small text
-        // becomes a large value.
-        max_aliases: 0,
-        max_anchors: 0,
-        max_documents: 1,
-        max_total_scalar_bytes: limits.bytes,
-        max_merge_keys: 0,
-    };
-    serde_saphyr::options! {
-        budget: budget,
-        duplicate_keys: DuplicateKeyPolicy::Error,
-        merge_keys: MergeKeyPolicy::Error,
-        // `no` is a country and `0755` a mode: YAML 1.2 alone.
-        strict_booleans: true,
-        reject_unsupported_tags: true,
-        with_snippet: false,
-    }
-}
-
-fn explain(error: &Error) -> DocumentError {
-    let error = error.without_snippet();
-    let location = error.location();
-    let message = match error {
-        Error::SerdeUnknownField { field, expected, .. } => unknown("key", field, expected),
-        Error::SerdeUnknownVariant { variant, expected, .. } => unknown("value", variant, expected),
-        Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("the key `{key}` stands here a second time")
-        }
-        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
-        other => {
-            let message = other.to_string();
-            // The position is told apart from the message here.
-            let end = message.rfind(" at line ").unwrap_or(message.len());
-            message[..end].to_owned()
-        }
-    };
-    DocumentError {
-        line: location.map_or(0, |location| location.line()),
-        column: location.map_or(0, |location| location.column()),
-        message,
-    }
-}
-
-fn unknown(what: &str, found: &str, known: &[&str]) -> String {
-    let hint = match nearest(found, known.iter().copied()) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known are {}", list(known)),
-    };
-    format!("unknown {what} `{found}`: {hint}")
-}
-
-fn list(known: &[&str]) -> String {
-    if known.is_empty() {
-        return "none".to_owned();
-    }
-    known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    let node = parse(limits, text)?;
+    decode_strictly(&node).map_err(DocumentError::from)
 }
 
 #[cfg(test)]
@@ -208,7 +102,14 @@ mod tests {
         );
         assert!(refused("depth: 3\n").contains("the key `name` is missing"));
         assert!(refused("name: a\nname: b\n").starts_with("line 2, column 1: "));
-        assert!(refused("name: a\ndepth: many\n").starts_with("line 2, column 8: "));
+        assert_eq!(
+            refused("name: a\ndepth: many\n"),
+            "line 2, column 8: found the text `many`, but expected a whole number"
+        );
+        assert_eq!(
+            refused("name: 1.10\n"),
+            "line 1, column 7: found the number 1.1, but expected a text; write it in quotes"
+        );
     }
 
     #[test]
@@ -242,10 +143,40 @@ mod tests {
 
     #[test]
     fn a_value_knows_its_place() {
-        let value: BTreeMap<String, Spanned<u32>> = read("a: 1\nb:  2\n").unwrap();
+        let value: BTreeMap<String, Located<u32>> = read("a: 1\nb:  2\n").unwrap();
         assert_eq!(
             DocumentError::at(&value["b"], "is odd").to_string(),
             "line 2, column 5: is odd"
+        );
+    }
+
+    #[test]
+    fn a_variant_is_a_name_or_a_map_of_it_to_its_value() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Choice {
+            Nothing,
+            One(u32),
+            Many { of: Vec<u32> },
+        }
+        let check = |text: &str, expected: Choice| {
+            assert_eq!(read::<Vec<Choice>>(text).unwrap(), [expected], "{text}");
+        };
+        check("[nothing]", Choice::Nothing);
+        check("[one: 1]", Choice::One(1));
+        check("[many: { of: [1, 2] }]", Choice::Many { of: vec![1, 2] });
+        let refused = |text: &str, expected: &str| {
+            assert_eq!(read::<Vec<Choice>>(text).unwrap_err().to_string(), expected, "{text}");
+        };
+        refused("[one]", "line 1, column 2: `one` needs a value");
+        refused("[nothing: 1]", "line 1, column 11: takes no value");
+        refused(
+            "[nun]",
+            "line 1, column 2: unknown value `nun`: known are `nothing`, `one`, `many`",
+        );
+        refused(
+            "[{ one: 1, many: 2 }]",
+            "line 1, column 2: found a map, but expected one of `nothing`, `one`, `many`",
         );
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use wachter_document::Spanned;
+use wachter_document::Located;
 use wachter_model::{Digest, ModuleName};
 
 use crate::names::{Ring, SignerName, parse_time};
@@ -131,14 +131,14 @@ impl TrustFile {
         }
     }
 
-    fn check_names(&self, names: &[Spanned<String>]) -> Outcome<BTreeSet<SignerName>> {
+    fn check_names(&self, names: &[Located<String>]) -> Outcome<BTreeSet<SignerName>> {
         for name in names {
             self.check_name(name)?;
         }
         distinct(names)
     }
 
-    fn check_name(&self, name: &Spanned<String>) -> Outcome<SignerName> {
+    fn check_name(&self, name: &Located<String>) -> Outcome<SignerName> {
         let signer: SignerName = parse(name)?;
         if self.signers.contains_key(&signer) {
             Ok(signer)
@@ -149,7 +149,7 @@ impl TrustFile {
 
     fn check_threshold(
         &self,
-        threshold: &Spanned<usize>,
+        threshold: &Located<usize>,
         signers: &BTreeSet<SignerName>,
     ) -> Outcome<usize> {
         let reachable = signers.iter().filter(|signer| self.live_keys(signer) > 0).count();
@@ -165,7 +165,7 @@ impl TrustFile {
 }
 
 fn signers(
-    named: &Spanned<BTreeMap<String, Spanned<OneOrMany>>>,
+    named: &Located<BTreeMap<String, Located<OneOrMany>>>,
 ) -> Outcome<BTreeMap<SignerName, Vec<PublicKey>>> {
     let mut owners: BTreeMap<PublicKey, SignerName> = BTreeMap::new();
     let mut signers = BTreeMap::new();
@@ -205,7 +205,7 @@ fn signers(
     Ok(signers)
 }
 
-fn revocations(revoked: &[Spanned<document::Revocation>]) -> Outcome<Vec<Revocation>> {
+fn revocations(revoked: &[Located<document::Revocation>]) -> Outcome<Vec<Revocation>> {
     let mut revocations: Vec<Revocation> = Vec::new();
     for entry in revoked {
         let fingerprint = match (&entry.value.key, &entry.value.fingerprint) {
@@ -253,7 +253,7 @@ fn recipients(recipients: &[document::Recipient]) -> Outcome<Vec<Recipient>> {
     Ok(checked)
 }
 
-fn module_pattern(text: &Spanned<String>) -> Outcome<ModulePattern> {
+fn module_pattern(text: &Located<String>) -> Outcome<ModulePattern> {
     let refused =
         || TrustFileError::at(text, Problem::ModulePattern(text.value.chars().take(80).collect()));
     match text.value.strip_suffix('*') {
@@ -267,7 +267,7 @@ fn module_pattern(text: &Spanned<String>) -> Outcome<ModulePattern> {
     }
 }
 
-fn node_patterns(patterns: &Spanned<Vec<Spanned<String>>>) -> Outcome<PatternList> {
+fn node_patterns(patterns: &Located<Vec<Located<String>>>) -> Outcome<PatternList> {
     for pattern in &patterns.value {
         let allowed = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'*' | b'?')
@@ -283,7 +283,7 @@ fn node_patterns(patterns: &Spanned<Vec<Spanned<String>>>) -> Outcome<PatternLis
 }
 
 /// Parses every text, and refuses one that stands twice.
-fn distinct<T>(texts: &[Spanned<String>]) -> Outcome<BTreeSet<T>>
+fn distinct<T>(texts: &[Located<String>]) -> Outcome<BTreeSet<T>>
 where
     T: FromStr<Err: Into<Problem>> + Ord,
 {
@@ -296,11 +296,11 @@ where
     Ok(set)
 }
 
-fn parse<T: FromStr<Err: Into<Problem>>>(text: &Spanned<String>) -> Outcome<T> {
+fn parse<T: FromStr<Err: Into<Problem>>>(text: &Located<String>) -> Outcome<T> {
     text.value.parse().map_err(|error| TrustFileError::at(text, error))
 }
 
-fn time(text: &Spanned<String>) -> Outcome<Timestamp> {
+fn time(text: &Located<String>) -> Outcome<Timestamp> {
     parse_time(&text.value).ok_or_else(|| {
         TrustFileError::at(text, Problem::Time(text.value.chars().take(40).collect()))
     })
@@ -389,9 +389,9 @@ revoked:
     #[test]
     fn says_where_and_what() {
         check("version: 1", "version: 2", "1:10", "format version 2 is not known");
-        check("version: 1\n", "", "21:1", "the key `version` is missing");
+        check("version: 1\n", "", "1:1", "the key `version` is missing");
         check("serial: 3", "serial: 0", "3:9", "serials start at 1");
-        check("serial: 3", "serial: -1", "3:9", "invalid u64");
+        check("serial: 3", "serial: -1", "3:9", "found the number -1, but expected a whole number");
         check("serial: 3", "seriall: 3", "3:1", "unknown key `seriall`: did you mean `serial`?");
         check(
             "threshold: 2",

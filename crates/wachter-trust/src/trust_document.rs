@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use wachter_document::{DocumentError, Limits, Spanned};
+use wachter_document::{DocumentError, Limits, Located};
 
 use crate::trust_problem::{TrustFileError, TrustFileProblem};
 
@@ -19,70 +19,70 @@ pub(crate) struct Document {
     // Read by `Header` already.
     #[serde(rename = "version")]
     _version: IgnoredAny,
-    pub(crate) repository: Spanned<String>,
-    pub(crate) serial: Spanned<u64>,
-    pub(crate) not_after: Spanned<String>,
-    pub(crate) signers: Spanned<BTreeMap<String, Spanned<OneOrMany>>>,
-    pub(crate) releases: Spanned<Releases>,
+    pub(crate) repository: Located<String>,
+    pub(crate) serial: Located<u64>,
+    pub(crate) not_after: Located<String>,
+    pub(crate) signers: Located<BTreeMap<String, Located<OneOrMany>>>,
+    pub(crate) releases: Located<Releases>,
     #[serde(default)]
     pub(crate) publishers: Vec<Publisher>,
     #[serde(default)]
-    pub(crate) approvers: Vec<Spanned<String>>,
+    pub(crate) approvers: Vec<Located<String>>,
     #[serde(default)]
     pub(crate) recipients: Vec<Recipient>,
     #[serde(default)]
-    pub(crate) node_roles: BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
+    pub(crate) node_roles: BTreeMap<String, Located<Vec<Located<String>>>>,
     #[serde(default)]
-    pub(crate) grants: Option<Spanned<Present>>,
+    pub(crate) grants: Option<Located<Present>>,
     #[serde(default)]
-    pub(crate) revoked: Vec<Spanned<Revocation>>,
+    pub(crate) revoked: Vec<Located<Revocation>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Releases {
-    pub(crate) signers: Vec<Spanned<String>>,
-    pub(crate) threshold: Spanned<usize>,
+    pub(crate) signers: Vec<Located<String>>,
+    pub(crate) threshold: Located<usize>,
     #[serde(default)]
     pub(crate) paths: Vec<PathRule>,
-    pub(crate) rings: Option<Vec<Spanned<String>>>,
+    pub(crate) rings: Option<Vec<Located<String>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PathRule {
-    pub(crate) path: Spanned<String>,
-    pub(crate) threshold: Spanned<usize>,
-    pub(crate) signers: Option<Vec<Spanned<String>>>,
+    pub(crate) path: Located<String>,
+    pub(crate) threshold: Located<usize>,
+    pub(crate) signers: Option<Vec<Located<String>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Publisher {
-    pub(crate) signer: Spanned<String>,
-    pub(crate) modules: Spanned<Vec<Spanned<String>>>,
+    pub(crate) signer: Located<String>,
+    pub(crate) modules: Located<Vec<Located<String>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recipient {
-    pub(crate) name: Spanned<String>,
-    pub(crate) key: Spanned<String>,
+    pub(crate) name: Located<String>,
+    pub(crate) key: Located<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Revocation {
-    pub(crate) key: Option<Spanned<String>>,
-    pub(crate) fingerprint: Option<Spanned<String>>,
-    pub(crate) reason: Spanned<String>,
-    pub(crate) since: Spanned<String>,
+    pub(crate) key: Option<Located<String>>,
+    pub(crate) fingerprint: Option<Located<String>>,
+    pub(crate) reason: Located<String>,
+    pub(crate) since: Located<String>,
 }
 
 /// One text or a list of them. Not an untagged enum, whose error messages name no cause.
 pub(crate) enum OneOrMany {
     One(String),
-    Many(Vec<Spanned<String>>),
+    Many(Vec<Located<String>>),
 }
 
 /// Whether a value of a shape that does not exist yet holds anything.
@@ -90,7 +90,7 @@ pub(crate) struct Present(pub(crate) bool);
 
 #[derive(Deserialize)]
 struct Header {
-    version: Spanned<u64>,
+    version: Located<u64>,
 }
 
 impl Document {

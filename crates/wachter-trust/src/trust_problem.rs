@@ -1,4 +1,4 @@
-use wachter_document::Spanned;
+use wachter_document::Located;
 
 use crate::names::{ParseRingError, ParseRoleNameError, ParseSignerNameError};
 use crate::safe_path::PathError;
@@ -146,12 +146,7 @@ pub enum TrustFileProblem {
 }
 
 impl TrustFileError {
-    pub(crate) fn at<T>(place: &Spanned<T>, problem: impl Into<TrustFileProblem>) -> Self {
-        let location = place.referenced;
-        Self {
-            line: location.line().max(1),
-            column: location.column().max(1),
-            problem: problem.into(),
-        }
+    pub(crate) fn at<T>(place: &Located<T>, problem: impl Into<TrustFileProblem>) -> Self {
+        Self { line: place.line.max(1), column: place.column.max(1), problem: problem.into() }
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use wachter_document::nearest;
+use wachter_document::{Fault, Node, NodeValue, Place, decode, nearest};
 use wachter_expression::{CompileError, Environment, Expression};
 use wachter_model::{AgentName, Digest, Duration, ModuleName, NodeName, Topic, TopicFilter};
 use wachter_protocol::{Allowance, Excess, Grant, LimitsAsked};
@@ -11,10 +11,9 @@ use super::input::InputSchema;
 use super::{
     Agent, AgentFile, Concurrency, Presence, Scope, Triggers, holds_for, node_environment,
 };
-use crate::problem::{Fault, Report};
+use crate::problem::Report;
 use crate::settings::Settings;
 use crate::sources::Module;
-use crate::tree::{Node, Place, decode};
 use crate::{Schedule, Trigger, position};
 
 /// What agents are checked against.
@@ -206,9 +205,7 @@ impl Checker<'_, '_> {
         for (index, message) in unknown {
             let list = self.node.at(["on", "events"]);
             let place = match list.map(|list| &list.value) {
-                Some(crate::tree::NodeValue::List(nodes)) => {
-                    nodes.get(index).map(|node| node.place)
-                }
+                Some(NodeValue::List(nodes)) => nodes.get(index).map(|node| node.place),
                 _ => None,
             };
             let place = place.unwrap_or_else(|| self.place(&["on", "events"]));

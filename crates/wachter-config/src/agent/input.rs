@@ -7,8 +7,7 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 use wachter_model::ModuleName;
 
-use crate::problem::Fault;
-use crate::tree::{Node, NodeValue, unknown};
+use wachter_document::{Fault, Node, NodeValue, unknown};
 
 /// The largest schema, in bytes.
 pub(crate) const MAX_SCHEMA_BYTES: usize = 256 << 10;

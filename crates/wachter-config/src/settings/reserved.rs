@@ -2,8 +2,7 @@
 //! owner, so it never loosens what the owner decided.
 
 use crate::layer::LayerKind;
-use crate::problem::Fault;
-use crate::tree::Node;
+use wachter_document::{Fault, Node};
 
 /// A key, and why nobody but the local file sets it.
 const LOCAL: &[(&str, &str)] = &[

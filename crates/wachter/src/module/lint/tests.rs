@@ -64,7 +64,7 @@ fn each_problem_is_told_at_its_place() {
             "module.yaml:1:1: warning: it has no `description`",
         ),
         (manifest("capabilities: [probe.look]\n", ""), "it names no `capabilities`"),
-        (manifest("1.2.0", "12"), "module.yaml:2:1: warning: version `12` is not like 1.2.3"),
+        (manifest("1.2.0", "\"12\""), "module.yaml:2:1: warning: version `12` is not like 1.2.3"),
         (manifest(", memory: 32MiB", ""), "`limits` leaves out memory"),
         (
             permissions("{ filesystem: { read: [/etc] } }"),

@@ -1,61 +1,99 @@
-use std::fmt;
+//! A document as a tree of values that each know where they stand.
+//!
+//! Trees may be laid over each other before anything is made of them: so a value keeps its place
+//! through every layer, and all that is wrong is found at once.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use wachter_document::{DocumentError, Spanned};
+use crate::Limits;
+use crate::error::DocumentError;
+use crate::parse::parse;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) value: NodeValue,
-    pub(crate) place: Place,
+pub struct Node {
+    /// The value.
+    pub value: NodeValue,
+    /// Where it begins.
+    pub place: Place,
 }
 
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// The number of the text that it stands in.
-    pub(crate) source: usize,
+    pub source: usize,
     /// From 1; 0 where the text has no lines.
-    pub(crate) line: u64,
+    pub line: u64,
     /// In characters, from 1.
-    pub(crate) column: u64,
+    pub column: u64,
 }
 
+/// What stands at a place.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum NodeValue {
+pub enum NodeValue {
+    /// Nothing.
     Null,
+    /// `true` or `false`.
     Bool(bool),
+    /// A number that JSON has.
     Number(serde_json::Number),
+    /// A text.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// A map, in the order in which it is written.
     Map(Vec<Entry>),
 }
 
 /// A key, its place and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) key_place: Place,
-    pub(crate) value: Node,
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key begins.
+    pub key_place: Place,
+    /// The value.
+    pub value: Node,
 }
 
 /// One step from a value down to one within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
+    /// Through the key of a map.
     Key(String),
+    /// Through a list, counted from 0.
     Index(usize),
+}
+
+/// One thing that is wrong with a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where it is.
+    pub place: Place,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault at a place.
+    pub fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, message: message.into() }
+    }
 }
 
 impl Node {
     /// Reads one document, which is `source` from now on.
-    pub(crate) fn read(text: &str, source: usize) -> Result<Self, DocumentError> {
-        let mut node: Self = wachter_document::read(text)?;
+    ///
+    /// # Errors
+    /// As [`read`](crate::read), but for the shape: any will do.
+    pub fn read(text: &str, source: usize) -> Result<Self, DocumentError> {
+        let mut node = parse(&Limits::DEFAULT, text)?;
         node.belong_to(source);
         Ok(node)
     }
 
     /// A map of nothing.
-    pub(crate) fn empty(place: Place) -> Self {
+    #[must_use]
+    pub fn empty(place: Place) -> Self {
         Self { value: NodeValue::Map(Vec::new()), place }
     }
 
@@ -73,25 +111,30 @@ impl Node {
         }
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
+    /// The entries of a map; none of anything else.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
         match &self.value {
             NodeValue::Map(entries) => entries,
             _ => &[],
         }
     }
 
-    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+    /// The entry of a map with a key.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
     /// The value that a dotted path leads to.
-    pub(crate) fn at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<&Self> {
+    pub fn at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<&Self> {
         path.into_iter().try_fold(self, |node, key| node.entry(key).map(|entry| &entry.value))
     }
 
     /// The same with `above` laid over it: maps join, and where both have a key, or either is no map,
     /// `above` is it. Lists replace lists.
-    pub(crate) fn overlaid(&self, above: &Self) -> Self {
+    #[must_use]
+    pub fn overlaid(&self, above: &Self) -> Self {
         let (NodeValue::Map(below), NodeValue::Map(over)) = (&self.value, &above.value) else {
             return above.clone();
         };
@@ -108,8 +151,8 @@ impl Node {
         Self { value: NodeValue::Map(entries), place: above.place }
     }
 
-    /// Takes the value at the end of a path away.
-    pub(crate) fn remove(&mut self, path: &[Step]) -> bool {
+    /// Takes the value at the end of a path away, and says whether there was one.
+    pub fn remove(&mut self, path: &[Step]) -> bool {
         let Some((first, rest)) = path.split_first() else { return false };
         match (&mut self.value, first) {
             (NodeValue::Map(entries), Step::Key(key)) => {
@@ -133,7 +176,9 @@ impl Node {
         }
     }
 
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    /// The same without places.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             NodeValue::Null => serde_json::Value::Null,
             NodeValue::Bool(value) => (*value).into(),
@@ -148,7 +193,8 @@ impl Node {
     }
 
     /// Every value that is no map, with its dotted path; maps of nothing too.
-    pub(crate) fn leaves(&self) -> Vec<(String, &Self)> {
+    #[must_use]
+    pub fn leaves(&self) -> Vec<(String, &Self)> {
         let mut leaves = Vec::new();
         self.collect_leaves(String::new(), &mut leaves);
         leaves
@@ -163,82 +209,6 @@ impl Node {
             let dot = if path.is_empty() { "" } else { "." };
             entry.value.collect_leaves(format!("{path}{dot}{}", entry.key), leaves);
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<NodeValue>::deserialize(deserializer)?;
-        let place = spanned.referenced;
-        let place = Place { source: 0, line: place.line(), column: place.column() };
-        Ok(Self { value: spanned.value, place })
-    }
-}
-
-impl<'de> Deserialize<'de> for NodeValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue)
-    }
-}
-
-struct AnyValue;
-
-impl<'de> Visitor<'de> for AnyValue {
-    type Value = NodeValue;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<NodeValue, E> {
-        Ok(NodeValue::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<NodeValue, E> {
-        Ok(NodeValue::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<NodeValue, D::Error> {
-        NodeValue::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<NodeValue, E> {
-        Ok(NodeValue::Bool(value))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<NodeValue, E> {
-        Ok(NodeValue::Number(number.into()))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<NodeValue, E> {
-        Ok(NodeValue::Number(number.into()))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<NodeValue, E> {
-        let number = serde_json::Number::from_f64(number);
-        number.map(NodeValue::Number).ok_or_else(|| E::custom("is no number that JSON has"))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<NodeValue, E> {
-        Ok(NodeValue::Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<NodeValue, A::Error> {
-        let mut nodes = Vec::new();
-        while let Some(node) = list.next_element()? {
-            nodes.push(node);
-        }
-        Ok(NodeValue::List(nodes))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NodeValue, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(key) = map.next_key::<Spanned<String>>()? {
-            let place = key.referenced;
-            let key_place = Place { source: 0, line: place.line(), column: place.column() };
-            entries.push(Entry { key: key.value, key_place, value: map.next_value()? });
-        }
-        Ok(NodeValue::Map(entries))
     }
 }
 

@@ -1,14 +1,12 @@
-use std::fmt;
-
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected,
-    IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
-use wachter_document::nearest;
 
-use super::{Entry, Node, NodeValue, Place, Step};
-use crate::problem::Fault;
+use crate::decode_error::{DecodeError, shortened};
+use crate::located;
+use crate::tree::{Entry, Fault, Node, NodeValue, Step};
 
 /// The most faults of one tree that are told at once.
 const MOST_FAULTS: usize = 50;
@@ -18,7 +16,8 @@ const MOST_FAULTS: usize = 50;
 /// serde stops at the first fault. So what is at fault is taken out of the tree and the rest is read
 /// again, until nothing is left to say. Where there are faults, the value is what the rest comes to,
 /// for further checks alone.
-pub(crate) fn decode<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Fault>) {
+#[must_use]
+pub fn decode<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut error = match T::deserialize(Cursor(node)) {
         Ok(value) => return (Some(value), faults),
@@ -30,7 +29,7 @@ pub(crate) fn decode<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Fault>
         let follows = error.follows(&removed);
         let DecodeError { message, place, path, .. } = error;
         if !follows {
-            faults.push(Fault { place: place.unwrap_or(node.place), message });
+            faults.push(Fault::new(place.unwrap_or(node.place), message));
         }
         if faults.len() == MOST_FAULTS || !rest.remove(&path) {
             return (None, faults);
@@ -43,125 +42,14 @@ pub(crate) fn decode<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Fault>
     }
 }
 
-/// What serde says, and where it was when it said so.
-#[derive(Debug)]
-struct DecodeError {
-    message: String,
-    place: Option<Place>,
-    /// The way down to the place.
-    path: Vec<Step>,
-    /// The key that is not there, where that is the fault.
-    missing: Option<&'static str>,
-}
-
-impl DecodeError {
-    fn new(message: String) -> Self {
-        Self { message, place: None, path: Vec::new(), missing: None }
-    }
-
-    fn at(mut self, place: Place) -> Self {
-        self.place.get_or_insert(place);
-        self
-    }
-
-    /// Whether it is only a consequence of what was taken out: a key that is missing now, or a map that
-    /// says too little now.
-    fn follows(&self, removed: &[Vec<Step>]) -> bool {
-        match self.missing {
-            Some(key) => {
-                let mut whole = self.path.clone();
-                whole.push(Step::Key(key.to_owned()));
-                removed.contains(&whole)
-            }
-            None => removed
-                .iter()
-                .any(|gone| gone.len() > self.path.len() && gone.starts_with(&self.path)),
-        }
-    }
-
-    fn below(mut self, step: Step) -> Self {
-        self.path.insert(0, step);
-        self
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-impl serde::de::Error for DecodeError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid_type(found, expected)
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
-            Unexpected::Map => "a map".to_owned(),
-            Unexpected::Seq => "a list".to_owned(),
-            Unexpected::Str(text) => format!("the text `{}`", shortened(text)),
-            Unexpected::Bool(value) => format!("`{value}`"),
-            Unexpected::Signed(number) => format!("the number {number}"),
-            Unexpected::Unsigned(number) => format!("the number {number}"),
-            Unexpected::Float(number) => format!("the number {number}"),
-            other => other.to_string(),
-        };
-        let expected = match expected.to_string().as_str() {
-            "a string" => "a text; write it in quotes".to_owned(),
-            "a sequence" => "a list".to_owned(),
-            "a boolean" => "true or false".to_owned(),
-            "a nonzero u32" | "a nonzero u64" => "a whole number above 0".to_owned(),
-            "u32" | "u64" | "i64" => "a whole number".to_owned(),
-            other if other.starts_with("struct ") || other == "a map" => "a map".to_owned(),
-            other => other.to_owned(),
-        };
-        Self::new(format!("found {found}, but expected {expected}"))
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(unknown("key", field, expected))
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(unknown("value", variant, expected))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self { missing: Some(field), ..Self::new(format!("the key `{field}` is missing")) }
-    }
-}
-
-/// The sentence about a name that is not known.
-pub(crate) fn unknown(what: &str, found: &str, known: &[&str]) -> String {
-    let hint = match nearest(found, known.iter().copied()) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None if known.is_empty() => "none is known here".to_owned(),
-        None => {
-            let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
-            format!("known are {}", known.join(", "))
-        }
-    };
-    format!("unknown {what} `{}`: {hint}", shortened(found))
-}
-
-fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
-    let mut characters = text.chars();
-    let beginning: String = characters.by_ref().take(MOST).collect();
-    let more = if characters.next().is_some() { "…" } else { "" };
-    format!("{}{more}", beginning.escape_debug())
+/// Reads a value out of a tree, and stops at the first fault.
+pub(crate) fn decode_strictly<T: DeserializeOwned>(node: &Node) -> Result<T, Fault> {
+    T::deserialize(Cursor(node)).map_err(|error| error.fault(node))
 }
 
 /// A node, as serde reads it.
-struct Cursor<'n>(&'n Node);
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor<'n>(pub(crate) &'n Node);
 
 impl<'de> Deserializer<'de> for Cursor<'_> {
     type Error = DecodeError;
@@ -205,7 +93,10 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let value = match &self.0.value {
-            NodeValue::Text(text) => visitor.visit_enum(Variant(text)),
+            NodeValue::Text(name) => visitor.visit_enum(Variant { name, value: None }),
+            NodeValue::Map(entries) if let [Entry { key, value, .. }] = entries.as_slice() => {
+                visitor.visit_enum(Variant { name: key, value: Some(value) })
+            }
             other => {
                 let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
                 let kind = match other {
@@ -219,6 +110,18 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
             }
         };
         value.map_err(|error| error.at(self.0.place))
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        if name == located::NAME {
+            return visitor.visit_seq(located::Parts::of(self));
+        }
+        self.deserialize_any(visitor)
     }
 
     /// serde's own visitors would take a list of the fields' values too.
@@ -239,7 +142,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map identifier ignored_any
+        unit_struct seq tuple map identifier ignored_any
     }
 }
 
@@ -298,8 +201,18 @@ impl<'de> MapAccess<'de> for Map<'_> {
     }
 }
 
-/// A variant without a value.
-struct Variant<'n>(&'n str);
+/// A variant by its name alone, or as a map of its name to its value.
+struct Variant<'n> {
+    name: &'n str,
+    value: Option<&'n Node>,
+}
+
+impl<'n> Variant<'n> {
+    fn value(&self) -> Result<Cursor<'n>, DecodeError> {
+        let missing = || DecodeError::new(format!("`{}` needs a value", shortened(self.name)));
+        self.value.map(Cursor).ok_or_else(missing)
+    }
+}
 
 impl<'de> EnumAccess<'de> for Variant<'_> {
     type Error = DecodeError;
@@ -309,7 +222,7 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
         self,
         seed: V,
     ) -> Result<(V::Value, Self), DecodeError> {
-        let name: StrDeserializer<'_, DecodeError> = self.0.into_deserializer();
+        let name: StrDeserializer<'_, DecodeError> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
 }
@@ -318,22 +231,28 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     type Error = DecodeError;
 
     fn unit_variant(self) -> Result<(), DecodeError> {
-        Ok(())
+        match self.value {
+            None => Ok(()),
+            Some(node) => Err(DecodeError::new("takes no value".to_owned()).at(node.place)),
+        }
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, DecodeError> {
-        Err(DecodeError::custom("needs a value"))
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self.value()?)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DecodeError> {
-        Err(DecodeError::custom("needs values"))
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        self.value()?.deserialize_any(visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(
         self,
         _: &'static [&'static str],
-        _: V,
+        visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        Err(DecodeError::custom("needs a map"))
+        self.value()?.deserialize_any(visitor)
     }
 }
