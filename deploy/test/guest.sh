@@ -167,7 +167,7 @@ processor_is_limited() {
     echo "$used of $wall microseconds" && [ "$wall" -gt 5000000 ] && [ $((used * 100 / wall)) -le 30 ]
 }
 # An ordinary user whose unit has a control group of its own has limits too, without the launcher of root.
-as_ann() { systemd-run --quiet --wait --pipe --uid ann --property Delegate=yes --setenv HOME=/home/ann --working-directory /home/ann "$@"; }
+as_ann() { systemd-run --quiet --collect --wait --pipe --uid ann --property Delegate=yes --setenv HOME=/home/ann --working-directory /home/ann "$@"; }
 delegated() {
     useradd --create-home --shell /bin/bash ann || return 1
     as_ann /bin/bash -e <<'END' || return 1
@@ -210,7 +210,9 @@ found() { wachter findings | grep -q "$@"; }
 failed_unit() {
     systemd-run --quiet --unit broken /bin/false
     until_ 60 found 'unit.failed .*broken.service' || { wachter findings; return 1; }
-    systemctl reset-failed broken && until_ 60 eval '! found unit.failed'
+    systemctl reset-failed broken && until_ 60 eval '! found "unit.failed .*broken.service"' && return
+    wachter findings
+    return 1
 }
 # Logs as systemd keeps them, read by a run that has a user of its own and the groups that it was granted.
 reads_the_journal() {
