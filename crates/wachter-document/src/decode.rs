@@ -250,9 +250,9 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
 
     fn struct_variant<V: Visitor<'de>>(
         self,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.value()?.deserialize_any(visitor)
+        self.value()?.deserialize_struct("", fields, visitor)
     }
 }
