@@ -20,6 +20,9 @@ const TOOLS: &[Tool] = &[
     Tool { name: "cargo-deny", version: "0.20.2" },
 ];
 
+/// Compiles modules in AssemblyScript to WebAssembly.
+const ASSEMBLYSCRIPT: [&str; 2] = ["assemblyscript@0.28.20", "@assemblyscript/wasi-shim@0.1.0"];
+
 /// Installs what is missing, and nothing else.
 ///
 /// # Errors
@@ -31,7 +34,30 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     for tool in TOOLS {
         provide(workspace, &tools, tool)?;
     }
-    provide_uv(workspace, &tools)
+    provide_uv(workspace, &tools)?;
+    provide_assemblyscript(&tools)
+}
+
+/// Fetches a compiler for examples, where there is npm. They are left out without it.
+fn provide_assemblyscript(tools: &Tools) -> anyhow::Result<()> {
+    if let Some(path) = tools.find("asc") {
+        say::line(&format!("  AssemblyScript: {}", path.display()));
+        return Ok(());
+    }
+    let Some(npm) = tools.find("npm") else {
+        say::line("  examples will leave out: AssemblyScript, as there is no npm");
+        return Ok(());
+    };
+    say::line("  fetching AssemblyScript");
+    let folder = tools.npm();
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let mut command = program::command(&npm, &folder);
+    tools.offer(&mut command);
+    command.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", "."]);
+    if let Err(error) = program::run(command.args(ASSEMBLYSCRIPT)) {
+        say::line(&format!("  examples will leave out: AssemblyScript, {error:#}"));
+    }
+    Ok(())
 }
 
 /// Fetches `uv`, which builds environments of Python modules and no distribution of ours has.

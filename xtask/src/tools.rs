@@ -1,7 +1,7 @@
 //! Where programs are found: on the machine, or among those that `setup` put aside.
 //!
-//! Layout below the target folder: `tools/bin` (built by `cargo install`) and `tools/debian`
-//! (unpacked Debian packages, for whoever may not install them).
+//! Layout below the target folder: `tools/bin` (built by `cargo install`), `tools/npm` (packages of npm)
+//! and `tools/debian` (unpacked Debian packages, for whoever may not install them).
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,6 +31,11 @@ impl Tools {
     /// The root into which Debian packages are unpacked.
     pub(crate) fn debian(&self) -> PathBuf {
         self.folder.join("debian")
+    }
+
+    /// The folder into which packages of npm are installed.
+    pub(crate) fn npm(&self) -> PathBuf {
+        self.folder.join("npm")
     }
 
     /// Where unpacked packages have their libraries.
@@ -66,6 +71,7 @@ impl Tools {
             .chain(std::env::split_paths(&own))
             // An ordinary user's PATH often lacks these, where mkfs and others live.
             .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+            .chain([self.npm().join("node_modules/.bin")])
             .chain(["usr/bin", "bin", "usr/sbin", "sbin"].map(|part| debian.join(part)))
             .collect()
     }
