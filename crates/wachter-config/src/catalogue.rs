@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use wachter_document::{Node, Place};
 use wachter_model::{AgentName, Digest, ModuleName};
 
 use crate::agent::{Agent, InputSchema, Presence};
@@ -10,7 +11,6 @@ use crate::layer::LayerKind;
 use crate::problem::{Problem, Problems};
 use crate::settings::Settings;
 use crate::sources::{Module, Sources};
-use wachter_document::{Node, Place};
 
 /// Everything that a node is to do: what all layers together come to.
 #[derive(Clone, Debug)]

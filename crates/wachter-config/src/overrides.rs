@@ -1,9 +1,8 @@
 //! Settings of the environment and of the command line, as trees.
 
-use wachter_document::nearest;
+use wachter_document::{Entry, Fault, Node, NodeValue, Place, nearest};
 
 use crate::problem::Report;
-use wachter_document::{Entry, Fault, Node, NodeValue, Place};
 
 /// What variables of ours begin with.
 const PREFIX: &str = "WACHTER_";

@@ -5,6 +5,7 @@ use serde::de::{
 };
 
 use crate::decode_error::{DecodeError, shortened};
+use crate::error::DocumentError;
 use crate::located;
 use crate::tree::{Entry, Fault, Node, NodeValue, Step};
 
@@ -27,9 +28,9 @@ pub fn decode<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Fault>) {
     let mut removed: Vec<Vec<Step>> = Vec::new();
     loop {
         let follows = error.follows(&removed);
-        let DecodeError { message, place, path, .. } = error;
+        let path = std::mem::take(&mut error.path);
         if !follows {
-            faults.push(Fault::new(place.unwrap_or(node.place), message));
+            faults.push(error.fault(node));
         }
         if faults.len() == MOST_FAULTS || !rest.remove(&path) {
             return (None, faults);
@@ -42,9 +43,14 @@ pub fn decode<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Fault>) {
     }
 }
 
-/// Reads a value out of a tree, and stops at the first fault.
-pub(crate) fn decode_strictly<T: DeserializeOwned>(node: &Node) -> Result<T, Fault> {
-    T::deserialize(Cursor(node)).map_err(|error| error.fault(node))
+impl Node {
+    /// Makes a value of the tree.
+    ///
+    /// # Errors
+    /// The first fault: the tree does not have the shape of `T`.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, DocumentError> {
+        T::deserialize(Cursor(self)).map_err(|error| error.fault(self).into())
+    }
 }
 
 /// A node, as serde reads it.

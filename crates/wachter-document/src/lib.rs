@@ -1,11 +1,12 @@
 //! Reads the YAML and JSON that people write: configuration, manifests, trust.
 //!
-//! Every reader in the project goes through [`read`], so that they are all equally strict: one
+//! Every reader in the project goes through [`Node::read_within`], so that they are all equally strict: one
 //! document, no duplicate keys, no merge keys, bounded depth and size, and an error that names the
 //! line, the column and the nearest known key. JSON needs no path of its own: YAML 1.2 contains it.
 //!
 //! A document becomes a [`Node`] first, a tree of values that know their places, and any type is made
-//! of the tree: by [`read`], up to the first fault, or by [`decode`], which tells all of them.
+//! of the tree: by [`read`] and [`Node::to`], up to the first fault, or by [`decode`], which tells all
+//! of them.
 //!
 //! # Invariants
 //! - No file is opened here: text comes in, values go out.
@@ -23,12 +24,10 @@ mod tree;
 use serde::de::DeserializeOwned;
 
 pub use decode::decode;
-use decode::decode_strictly;
 pub use decode_error::unknown;
 pub use error::DocumentError;
 pub use located::Located;
 pub use nearest::nearest;
-use parse::parse;
 pub use tree::{Entry, Fault, Node, NodeValue, Place, Step};
 
 /// The largest document that [`read`] takes, in bytes.
@@ -64,8 +63,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
 /// # Errors
 /// As [`read`], with these limits.
 pub fn read_within<T: DeserializeOwned>(limits: &Limits, text: &str) -> Result<T, DocumentError> {
-    let node = parse(limits, text)?;
-    decode_strictly(&node).map_err(DocumentError::from)
+    Node::read_within(limits, text)?.to()
 }
 
 #[cfg(test)]

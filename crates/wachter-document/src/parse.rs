@@ -7,14 +7,19 @@ use crate::Limits;
 use crate::error::DocumentError;
 use crate::tree::{Entry, Node, NodeValue, Place};
 
-/// Makes a tree of one document.
-pub(crate) fn parse(limits: &Limits, text: &str) -> Result<Node, DocumentError> {
-    if text.len() > limits.bytes {
-        let message = format!("is {} bytes long; {} is the most", text.len(), limits.bytes);
-        return Err(DocumentError { line: 0, column: 0, message });
+impl Node {
+    /// Reads one document that stands by itself, to make values of it.
+    ///
+    /// # Errors
+    /// As [`read_within`](crate::read_within), but for the shape: any will do.
+    pub fn read_within(limits: &Limits, text: &str) -> Result<Self, DocumentError> {
+        if text.len() > limits.bytes {
+            let message = format!("is {} bytes long; {} is the most", text.len(), limits.bytes);
+            return Err(DocumentError { line: 0, column: 0, message });
+        }
+        let parsed = serde_saphyr::from_str_with_options(text, options(limits));
+        parsed.map(|Parsed(node)| node).map_err(|error| explain(&error))
     }
-    let parsed = serde_saphyr::from_str_with_options(text, options(limits));
-    parsed.map(|Parsed(node)| node).map_err(|error| explain(&error))
 }
 
 fn options(limits: &Limits) -> Options {

@@ -5,7 +5,6 @@
 
 use crate::Limits;
 use crate::error::DocumentError;
-use crate::parse::parse;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,7 +85,7 @@ impl Node {
     /// # Errors
     /// As [`read`](crate::read), but for the shape: any will do.
     pub fn read(text: &str, source: usize) -> Result<Self, DocumentError> {
-        let mut node = parse(&Limits::DEFAULT, text)?;
+        let mut node = Self::read_within(&Limits::DEFAULT, text)?;
         node.belong_to(source);
         Ok(node)
     }

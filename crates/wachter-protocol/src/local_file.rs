@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use wachter_document::DocumentError;
+use wachter_document::{DocumentError, Node};
 use wachter_model::{ByteSize, Duration, ModuleName, NodeName, RepositoryId};
 
 use crate::{AbsolutePath, Allowance, IndexError, Mechanism, Profile, Python};
@@ -274,12 +274,13 @@ impl LocalFile {
         struct Version {
             version: u32,
         }
-        if let Ok(Version { version }) = wachter_document::read::<Version>(text)
+        let document = Node::read(text, 0).map_err(LocalFileError::Document)?;
+        if let Ok(Version { version }) = document.to()
             && version != 1
         {
             return Err(LocalFileError::Version(version));
         }
-        let file: Self = wachter_document::read(text).map_err(LocalFileError::Document)?;
+        let file: Self = document.to().map_err(LocalFileError::Document)?;
         file.check()?;
         Ok(file)
     }

@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use wachter_document::DocumentError;
+use wachter_document::{DocumentError, Node};
 use wachter_model::{ModuleName, Topic};
 
 use crate::{AbsolutePath, LimitsAsked, MODULE_PROTOCOL, Permissions, RelativePath};
@@ -134,10 +134,11 @@ impl Manifest {
             #[serde(default = "first_protocol")]
             protocol: u32,
         }
-        if let Ok(Version { protocol: found @ 2.. }) = wachter_document::read::<Version>(text) {
+        let document = Node::read(text, 0).map_err(ManifestError::Document)?;
+        if let Ok(Version { protocol: found @ 2.. }) = document.to() {
             return Err(ManifestError::Protocol { found });
         }
-        let manifest: Self = wachter_document::read(text).map_err(ManifestError::Document)?;
+        let manifest: Self = document.to().map_err(ManifestError::Document)?;
         manifest.check()?;
         Ok(manifest)
     }

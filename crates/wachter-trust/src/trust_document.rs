@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use wachter_document::{DocumentError, Limits, Located};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use wachter_document::{DocumentError, Limits, Located, Node};
 
 use crate::trust_problem::{TrustFileError, TrustFileProblem};
 
@@ -101,20 +101,18 @@ impl Document {
         }
         let text = std::str::from_utf8(bytes).map_err(|_| start(TrustFileProblem::NotText))?;
         // First the version alone: a later one may have keys that this one does not know.
-        let header: Header = read(text)?;
+        let document = Node::read_within(&LIMITS, text).map_err(shape)?;
+        let header: Header = document.to().map_err(shape)?;
         match header.version.value {
-            1 => read(text),
+            1 => document.to().map_err(shape),
             other => Err(TrustFileError::at(&header.version, TrustFileProblem::Version(other))),
         }
     }
 }
 
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, TrustFileError> {
-    wachter_document::read_within(&LIMITS, text).map_err(|error| {
-        let DocumentError { line, column, message } = error;
-        let problem = TrustFileProblem::Shape(message);
-        TrustFileError { line: line.max(1), column: column.max(1), problem }
-    })
+fn shape(DocumentError { line, column, message }: DocumentError) -> TrustFileError {
+    let problem = TrustFileProblem::Shape(message);
+    TrustFileError { line: line.max(1), column: column.max(1), problem }
 }
 
 impl<'de> Deserialize<'de> for OneOrMany {

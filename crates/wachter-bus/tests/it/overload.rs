@@ -204,8 +204,6 @@ async fn one_bad_member_harms_nobody_else() {
     assert!(hung[0].ack(Outputs::default()).await.is_err());
 }
 
-/// While the disk is slow, what is published comes back to whoever publishes it, and nothing grows;
-/// once it is not, all goes on by itself.
 /// Lets the disk go on, however a test ends: the writer is waited for.
 struct Released<'a>(&'a Recorder);
 
@@ -215,6 +213,8 @@ impl Drop for Released<'_> {
     }
 }
 
+/// While the disk is slow, what is published comes back to whoever publishes it, and nothing grows;
+/// once it is not, all goes on by itself.
 #[tokio::test]
 async fn a_slow_disk_holds_publishers_back() {
     const ROOM: usize = 32 << 10;

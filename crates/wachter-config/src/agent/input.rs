@@ -5,9 +5,8 @@ use std::fmt;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
-use wachter_model::ModuleName;
-
 use wachter_document::{Fault, Node, NodeValue, unknown};
+use wachter_model::ModuleName;
 
 /// The largest schema, in bytes.
 pub(crate) const MAX_SCHEMA_BYTES: usize = 256 << 10;

@@ -1,8 +1,9 @@
 //! Keys that belong to the owner of a host. The repository is signed by people who may not be the
 //! owner, so it never loosens what the owner decided.
 
-use crate::layer::LayerKind;
 use wachter_document::{Fault, Node};
+
+use crate::layer::LayerKind;
 
 /// A key, and why nobody but the local file sets it.
 const LOCAL: &[(&str, &str)] = &[
