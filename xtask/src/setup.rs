@@ -56,8 +56,16 @@ fn provide_assemblyscript(tools: &Tools) -> anyhow::Result<()> {
     command.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", "."]);
     if let Err(error) = program::run(command.args(ASSEMBLYSCRIPT)) {
         say::line(&format!("  examples will leave out: AssemblyScript, {error:#}"));
+        return Ok(());
     }
-    Ok(())
+    // This one alone: it comes with a wasm-opt, which a clang that finds it would run.
+    let programs = tools.folder().join("bin");
+    std::fs::create_dir_all(&programs).with_context(|| format!("create {}", programs.display()))?;
+    let link = programs.join("asc");
+    // One that leads nowhere may be left of a folder that is gone.
+    let _absent = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink("../npm/node_modules/.bin/asc", &link)
+        .with_context(|| format!("link {}", link.display()))
 }
 
 /// Fetches `uv`, which builds environments of Python modules and no distribution of ours has.

@@ -33,7 +33,7 @@ impl Tools {
         self.folder.join("debian")
     }
 
-    /// The folder into which packages of npm are installed.
+    /// The folder into which packages of npm are installed. Of their programs, `bin` has those that are asked for.
     pub(crate) fn npm(&self) -> PathBuf {
         self.folder.join("npm")
     }
@@ -71,7 +71,6 @@ impl Tools {
             .chain(std::env::split_paths(&own))
             // An ordinary user's PATH often lacks these, where mkfs and others live.
             .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-            .chain([self.npm().join("node_modules/.bin")])
             .chain(["usr/bin", "bin", "usr/sbin", "sbin"].map(|part| debian.join(part)))
             .collect()
     }

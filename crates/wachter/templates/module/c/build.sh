@@ -4,5 +4,9 @@
 # where 14 is the version of clang.
 set -eu
 cd "$(dirname "$0")"
-# The names of functions are kept (no -s): when the module stops, they say where.
-exec "${CC:-clang}" --target=wasm32-wasi -O2 -Wall -Wextra -o main.wasm main.c "$@"
+object=$(mktemp)
+trap 'rm -f "$object"' EXIT
+"${CC:-clang}" --target=wasm32-wasi -O2 -Wall -Wextra -c -o "$object" main.c "$@"
+# The names of functions are kept (LDFLAGS=-s drops them): when the module stops, they say where. Linking with
+# -O2 would lose them where there is a wasm-opt, which clang then runs.
+"${CC:-clang}" --target=wasm32-wasi ${LDFLAGS:-} -o main.wasm "$object"
