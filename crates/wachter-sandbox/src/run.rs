@@ -147,14 +147,17 @@ pub async fn carry_out(
     cancel: &CancellationToken,
     mut observe: impl FnMut(Update),
 ) -> Result<RunReport, LauncherGone> {
-    let run = order.request.run;
+    let RunOrder { module, digest, grant, emits, request, egress } = order;
+    let (run, dry_run) = (request.run, request.dry_run);
+    // Snapshots of the host are large: from here on there is one text of them, until it is handed in.
+    let request = encode(request);
     let launch = Launch {
         run,
-        name: order.module.clone(),
-        module: order.digest,
-        grant: order.grant.id(),
-        dry_run: order.request.dry_run,
-        timeout: order.grant.limits().timeout,
+        name: module,
+        module: digest,
+        grant: grant.id(),
+        dry_run,
+        timeout: grant.limits().timeout,
     };
     let mut report = RunReport {
         run,
@@ -183,11 +186,11 @@ pub async fn carry_out(
     else {
         return Err(LauncherGone);
     };
-    let broker = Arc::new(Broker::new(&order.grant, &order.egress));
+    let broker = Arc::new(Broker::new(&grant, &egress));
     let serving = broker.serve(launched.listeners.into_iter().zip(descriptors));
-    let mut reading = Reading::new(&order);
+    let mut reading = Reading::new(&grant, emits);
     let (outcome, exited) = {
-        let fed = feed(stdin, &order.request);
+        let fed = feed(stdin, request);
         let read = reading.read(stdout, stderr, &mut observe);
         let mut both = std::pin::pin!(async { tokio::join!(fed, read).1 });
         let mut exit = std::pin::pin!(exit);
@@ -233,7 +236,7 @@ pub async fn carry_out(
         Ok(()) => reading.finish(),
         Err(error) => Err(Failure::Output(error)),
     };
-    judge(&mut report, end, finished, reading, &order);
+    judge(&mut report, end, finished, reading, dry_run);
     Ok(report)
 }
 
@@ -259,12 +262,16 @@ impl Drop for Abandoned<'_> {
     }
 }
 
+/// A request as a module reads it. Only a map whose keys are no text could have none, and it has no such.
+fn encode(request: Request) -> Vec<u8> {
+    serde_json::to_vec(&request).unwrap_or_default()
+}
+
 /// Writes the request and closes stdin. A module that does not read it is not held up by that.
-async fn feed(stdin: OwnedFd, request: &Request) {
-    let Ok(json) = serde_json::to_vec(request) else { return };
+async fn feed(stdin: OwnedFd, request: Vec<u8>) {
     let Ok(mut sender) = pipe::Sender::from_owned_fd(stdin) else { return };
     // The module may well end without having read anything.
-    let _ = sender.write_all(&json).await;
+    let _ = sender.write_all(&request).await;
 }
 
 /// What a module said so far.
@@ -280,12 +287,12 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(order: &RunOrder) -> Self {
+    fn new(grant: &Grant, emits: Vec<Topic>) -> Self {
         Self {
-            output: Some(OutputReader::new(order.grant.limits().output.as_bytes())),
+            output: Some(OutputReader::new(grant.limits().output.as_bytes())),
             lines: 0,
-            emits: order.emits.clone(),
-            confidence: order.grant.confidence(),
+            emits,
+            confidence: grant.confidence(),
             undeclared: None,
             events: Vec::new(),
             findings: Vec::new(),
@@ -398,7 +405,7 @@ fn judge(
     end: End,
     finished: Result<Option<ModuleResult>, Failure>,
     reading: Reading,
-    order: &RunOrder,
+    dry_run: bool,
 ) {
     let failed = |failure| Verdict::Failed(failure);
     let said = |result: &ModuleResult| {
@@ -433,9 +440,7 @@ fn judge(
         report.events = reading.events;
         report.findings = reading.findings;
         report.metrics = reading.metrics;
-        if order.request.dry_run
-            && let Some(result) = &mut report.result
-        {
+        if dry_run && let Some(result) = &mut report.result {
             // Nothing happened, so there is nothing to remember.
             result.state = None;
         }

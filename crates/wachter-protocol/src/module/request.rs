@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use wachter_model::{ModuleName, RunId};
 
 use super::IdempotencyKey;
@@ -53,14 +54,26 @@ pub struct ModuleIdentity {
 }
 
 /// Snapshots of the host, taken by the node just before the run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+///
+/// They are held as JSON: a tree of a thousand processes would be many times their text, and most are
+/// read once, if at all. Two of them are equal where their texts are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostViews {
     /// A snapshot for each view granted, of the types in [`host`](super::host).
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "super::host::ViewsSchema"))]
-    pub views: BTreeMap<HostView, Value>,
+    pub views: BTreeMap<HostView, Box<RawValue>>,
     /// What could not be seen, and why: one sentence each.
     #[serde(default)]
     pub missing: Vec<String>,
+}
+
+impl PartialEq for HostViews {
+    fn eq(&self, other: &Self) -> bool {
+        let mut pairs = self.views.iter().zip(&other.views);
+        self.missing == other.missing
+            && self.views.len() == other.views.len()
+            && pairs.all(|(ours, theirs)| ours.0 == theirs.0 && ours.1.get() == theirs.1.get())
+    }
 }

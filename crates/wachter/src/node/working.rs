@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wachter_bus::Bus;
@@ -133,10 +133,11 @@ fn runner(
     local: watch::Receiver<Arc<LocalFile>>,
     missing: Arc<Notify>,
 ) -> Runner {
+    let turn = Arc::new(Mutex::new(()));
     Arc::new(move |request: RunRequest, cancel: CancellationToken| {
         let (launcher, egress) = (launcher.clone(), local.borrow().egress.clone());
-        let missing = Arc::clone(&missing);
-        Box::pin(async move { run(&launcher, egress, request, &cancel, &missing).await })
+        let (missing, turn) = (Arc::clone(&missing), Arc::clone(&turn));
+        Box::pin(async move { run(&launcher, egress, request, &cancel, &missing, &turn).await })
     })
 }
 
@@ -146,15 +147,24 @@ async fn run(
     request: RunRequest,
     cancel: &CancellationToken,
     missing: &Notify,
+    turn: &Mutex<()>,
 ) -> Result<Ran, RunnerGone> {
     let (agent, started) = (request.cause.agent().cloned(), Timestamp::now());
-    // `/proc` is read, which is not for an asynchronous thread.
-    let prepared = tokio::task::spawn_blocking(move || {
+    let (request, order) = if request.grant.permissions().host.is_empty() {
         let order = order(&request, &egress, started);
         (request, order)
-    });
-    // Only a shutdown of the runtime itself ends that task early.
-    let Ok((request, order)) = prepared.await else { return Err(RunnerGone) };
+    } else {
+        // Agents of the same interval are due at once. Each thread that reads all of `/proc` beside another
+        // takes an arena of memory of its own, which is never given back whole: so they take turns.
+        let _turn = turn.lock().await;
+        let prepared = tokio::task::spawn_blocking(move || {
+            let order = order(&request, &egress, started);
+            (request, order)
+        });
+        // Only a shutdown of the runtime itself ends that task early.
+        let Ok(prepared) = prepared.await else { return Err(RunnerGone) };
+        prepared
+    };
     let observe = |update| {
         if let (Update::Log(line), Some(agent)) = (update, &agent) {
             log(agent, &line);

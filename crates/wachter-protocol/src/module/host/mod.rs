@@ -19,6 +19,7 @@ mod units;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::to_raw_value;
 
 pub use clock::{Clock, Discipline};
 pub use cpu::{Core, Cpu, CpuTimes, LoadAverages};
@@ -68,8 +69,8 @@ impl HostViews {
     /// # Errors
     /// A view that was not handed in, or that has another shape.
     pub fn get<T: View>(&self) -> Result<T, ViewError> {
-        let value = self.views.get(&T::KIND).ok_or(ViewError::Absent(T::KIND))?;
-        T::deserialize(value)
+        let json = self.views.get(&T::KIND).ok_or(ViewError::Absent(T::KIND))?;
+        serde_json::from_str(json.get())
             .map_err(|error| ViewError::Shape { view: T::KIND, reason: error.to_string() })
     }
 
@@ -77,8 +78,8 @@ impl HostViews {
     pub fn insert<T: View>(&mut self, view: &T) {
         // Only map keys that are not text, and a Serialize that fails, could make this fail: the
         // types below have neither.
-        let value = serde_json::to_value(view).expect("a host view is plain data");
-        self.views.insert(T::KIND, value);
+        let json = to_raw_value(view).expect("a host view is plain data");
+        self.views.insert(T::KIND, json);
     }
 }
 
@@ -121,7 +122,10 @@ mod tests {
         let memory = Memory { total_bytes: 5, ..Memory::default() };
         views.insert(&memory);
         assert_eq!(views.get::<Memory>(), Ok(memory));
-        views.views.insert(HostView::Memory, serde_json::json!({ "total_bytes": "many" }));
+        views.views.insert(
+            HostView::Memory,
+            to_raw_value(&serde_json::json!({ "total_bytes": "many" })).unwrap(),
+        );
         let message = views.get::<Memory>().unwrap_err().to_string();
         assert!(message.contains("`memory` cannot be read: invalid type"), "{message}");
     }
