@@ -18,8 +18,37 @@ impl Node {
             return Err(DocumentError { line: 0, column: 0, message });
         }
         let parsed = serde_saphyr::from_str_with_options(text, options(limits));
-        parsed.map(|Parsed(node)| node).map_err(|error| explain(&error))
+        let Parsed(node) = parsed.map_err(|error| explain(&error))?;
+        match repeated(&node) {
+            Some(entry) => Err(DocumentError {
+                line: entry.key_place.line,
+                column: entry.key_place.column,
+                message: second_time(&entry.key),
+            }),
+            None => Ok(node),
+        }
     }
+}
+
+/// An entry whose key stood in its map before. The reader of YAML knows keys by how they are written,
+/// by which `1` and `"1"` are two; here they are one, and the second would go unseen by who asks for
+/// the first.
+fn repeated(node: &Node) -> Option<&Entry> {
+    if let NodeValue::List(nodes) = &node.value {
+        return nodes.iter().find_map(repeated);
+    }
+    let entries = node.entries();
+    let mut order: Vec<_> = (0..entries.len()).collect();
+    order.sort_by_key(|index| &entries[*index].key);
+    let pair = order.windows(2).find(|pair| entries[pair[0]].key == entries[pair[1]].key);
+    match pair {
+        Some(pair) => Some(&entries[pair[1]]),
+        None => entries.iter().find_map(|entry| repeated(&entry.value)),
+    }
+}
+
+fn second_time(key: &str) -> String {
+    format!("the key `{key}` stands here a second time")
 }
 
 fn options(limits: &Limits) -> Options {
@@ -53,7 +82,7 @@ fn explain(error: &Error) -> DocumentError {
     let location = error.location();
     let message = match error {
         Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("the key `{key}` stands here a second time")
+            second_time(key)
         }
         other => {
             let message = other.to_string();
@@ -148,5 +177,23 @@ impl<'de> Visitor<'de> for AnyValue {
             entries.push(Entry { key: key.value, key_place: place(key.referenced), value });
         }
         Ok(NodeValue::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_told_again_in_whatever_dress() {
+        for (text, key, line) in [
+            ("api: {}\n!!binary YXBp: {}\n", "api", 2),
+            ("1: a\n\"1\": b\n", "1", 2),
+            ("a: { b: [{ c: 1 }, { x: 1,\n 'x': 2 }] }", "x", 2),
+        ] {
+            let error = Node::read(text, 0).unwrap_err();
+            assert_eq!((error.line, error.message), (line, second_time(key)), "{text}");
+        }
+        assert!(Node::read("a: { a: 1 }\nb: { a: 1 }\n", 0).is_ok());
     }
 }

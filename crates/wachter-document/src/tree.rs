@@ -3,6 +3,8 @@
 //! Trees may be laid over each other before anything is made of them: so a value keeps its place
 //! through every layer, and all that is wrong is found at once.
 
+use std::collections::HashMap;
+
 use crate::Limits;
 use crate::error::DocumentError;
 
@@ -137,10 +139,13 @@ impl Node {
         let (NodeValue::Map(below), NodeValue::Map(over)) = (&self.value, &above.value) else {
             return above.clone();
         };
+        let places: HashMap<&str, usize> =
+            below.iter().enumerate().map(|(index, entry)| (entry.key.as_str(), index)).collect();
         let mut entries = below.clone();
         for entry in over {
-            match entries.iter_mut().find(|known| known.key == entry.key) {
-                Some(known) => {
+            match places.get(entry.key.as_str()) {
+                Some(index) => {
+                    let known = &mut entries[*index];
                     known.value = known.value.overlaid(&entry.value);
                     known.key_place = entry.key_place;
                 }

@@ -1,15 +1,15 @@
 use serde::{Deserialize, Serialize};
 use wachter_model::{ByteSize, Duration};
 
-/// From when on a node calls itself unwell.
+/// What `wachter status` warns of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthSettings {
-    /// The repository was not reached for so long.
+    /// The repository was not asked for so long. A failure to reach it is warned of at once.
     pub fetch_age: Duration,
-    /// So much of the time that a release is valid for remains.
+    /// Less than this is left of the time that the release is valid for.
     pub release_remaining: Duration,
-    /// So many events could not be handled and wait for a person.
+    /// As many events, or more, could not be handled and wait for a person.
     pub dead_letters: u32,
     /// Less than this is free where the node keeps its state.
     pub disk_free: ByteSize,

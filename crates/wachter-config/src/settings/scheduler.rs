@@ -14,8 +14,6 @@ pub struct SchedulerSettings {
     pub queue: NonZeroU32,
     /// The most runs that `missed: run-all` makes up for at once.
     pub catch_up: NonZeroU32,
-    /// How long work has to end by itself when the node stops.
-    pub grace: Duration,
     /// When an agent counts as failing over and over.
     pub crash_loop: CrashLoopSettings,
 }

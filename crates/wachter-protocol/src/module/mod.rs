@@ -17,15 +17,18 @@
 //! Limits: a request has at most [`MAX_REQUEST`] bytes, a line at most [`MAX_LINE`], the state at most
 //! [`MAX_STATE`].
 
+#[cfg(feature = "request")]
 pub mod host;
 mod idempotency;
 mod message;
+#[cfg(feature = "request")]
 mod request;
 
 pub use idempotency::IdempotencyKey;
 pub use message::{
     LogLine, Message, MessageError, Metric, ModuleResult, Outcome, Progress, parse_line,
 };
+#[cfg(feature = "request")]
 pub use request::{HostViews, ModuleIdentity, Request};
 
 /// The most bytes of a request.
