@@ -53,10 +53,8 @@ pub struct ModuleIdentity {
     pub version: String,
 }
 
+// Held as JSON: a tree of a thousand processes would be many times its text, and is read once, if at all.
 /// Snapshots of the host, taken by the node just before the run.
-///
-/// They are held as JSON: a tree of a thousand processes would be many times their text, and most are
-/// read once, if at all. Two of them are equal where their texts are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostViews {
