@@ -2,19 +2,22 @@
 //!
 //! The node puts modules where it can write, so what lies there can change at any time. The launcher
 //! copies a module into a folder that only it can write, hashing while it copies, and runs nothing
-//! else. Before every run it hashes the copy again, so that a disk fault is found as well.
+//! else. Before every run it hashes the copy again, so that a disk fault is found as well, and copies
+//! anew what is spoilt, from a source that is still as signed.
 //!
 //! Layout: `modules/<digest>/` with the files as signed, modes 0644 and 0755; `modules/.new-<pid>`
-//! while copying. Limits: [`MAX_FILE`] bytes a file, [`MAX_TOTAL`] a module.
+//! while copying; a copy is on the disk before it has its name. Limits: [`MAX_FILE`] bytes a file, [`MAX_TOTAL`] a module.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use wachter_model::Digest;
-use wachter_trust::ModuleDigests;
+use wachter_trust::{ModuleDigests, ModuleFile};
 
+use crate::server::eprintln_line;
 use crate::transfer::{TransferError, transfer};
 
 /// The most bytes of one file of a module.
@@ -65,16 +68,19 @@ impl Store {
         Ok(Self { folder })
     }
 
-    /// Makes sure that the store holds `module` as signed, from `source` where it does not yet, and
-    /// says where.
+    /// Makes sure that the store holds `module` as signed, and says where. What it does not hold yet,
+    /// or holds spoilt by a power cut or a disk fault, is copied from `source`; what is there is
+    /// replaced file by file, so that a run that uses it keeps what it has open.
     pub(crate) fn hold(
         &self,
         module: &ModuleDigests,
         source: &Path,
     ) -> Result<PathBuf, StoreError> {
         let place = self.place(module);
-        if place.is_dir() {
-            return self.check(module, &place).map(|()| place);
+        let wanted: Vec<_> =
+            module.files().filter(|(path, file)| !is_sound(&place, path, file)).collect();
+        if wanted.is_empty() {
+            return Ok(place);
         }
         let building = self.folder.join(format!(".new-{}", std::process::id()));
         let failed = |path: &Path| {
@@ -88,7 +94,7 @@ impl Store {
         fs::set_permissions(&building, fs::Permissions::from_mode(0o755))
             .map_err(failed(&building))?;
         let mut total = 0;
-        for (path, file) in module.files() {
+        for (path, file) in &wanted {
             let target = building.join(path);
             make_folders(&building, path).map_err(failed(&target))?;
             let mode = if file.executable { 0o755 } else { 0o644 };
@@ -102,15 +108,30 @@ impl Store {
             copy.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed(&target))?;
             total += transfer_signed(source, path, file.digest, Some(&mut copy))?;
             if total > MAX_TOTAL {
-                return Err(StoreError::TooLarge(path.to_owned()));
+                return Err(StoreError::TooLarge((*path).to_owned()));
             }
         }
-        match fs::rename(&building, &place) {
-            Ok(()) => Ok(place),
-            // Another launcher of the same state was quicker.
-            Err(_) if place.is_dir() => self.check(module, &place).map(|()| place),
-            Err(error) => Err(failed(&place)(error)),
+        // A name that outlived a power cut must not stand for a file that did not.
+        for (path, _) in &wanted {
+            sync(&building.join(path)).map_err(failed(&building))?;
         }
+        sync_folders(&building, &wanted).map_err(failed(&building))?;
+        if !place.exists() && fs::rename(&building, &place).is_ok() {
+            sync(&self.folder).map_err(failed(&self.folder))?;
+            return Ok(place);
+        }
+        // Spoilt, or another launcher of the same state was quicker.
+        for (path, _) in &wanted {
+            let target = place.join(path);
+            eprintln_line(&format!("{} was not what was signed; it is replaced", target.display()));
+            make_folders(&place, path)
+                .and_then(|()| fs::rename(building.join(path), &target))
+                .map_err(failed(&target))?;
+        }
+        sync_folders(&place, &wanted).map_err(failed(&place))?;
+        // What cannot be removed now is when the store is opened next.
+        let _ = fs::remove_dir_all(&building);
+        Ok(place)
     }
 
     /// Where the store has `module`, or would have it.
@@ -118,13 +139,15 @@ impl Store {
         self.folder.join(module.digest().to_string())
     }
 
-    /// Whether the store has `module` already, and checking it takes a moment only.
+    /// Whether the store has `module` already, as signed; only where finding that out takes a moment.
     pub(crate) fn holds_little(&self, module: &ModuleDigests) -> bool {
         let place = self.place(module);
         let sizes = module.files().map(|(path, _)| {
             fs::symlink_metadata(place.join(path)).map_or(u64::MAX, |status| status.len())
         });
-        module.files().len() <= FEW && sizes.fold(0, u64::saturating_add) <= LITTLE
+        module.files().len() <= FEW
+            && sizes.fold(0, u64::saturating_add) <= LITTLE
+            && module.files().all(|(path, file)| is_sound(&place, path, file))
     }
 
     /// Removes what a process that was ended left of a copy.
@@ -132,12 +155,21 @@ impl Store {
         // What cannot be removed now is when the store is opened next.
         let _ = fs::remove_dir_all(self.folder.join(format!(".new-{process}")));
     }
+}
 
-    fn check(&self, module: &ModuleDigests, place: &Path) -> Result<(), StoreError> {
-        module
-            .files()
-            .try_for_each(|(path, file)| transfer_signed(place, path, file.digest, None).map(drop))
-    }
+fn is_sound(place: &Path, path: &str, file: &ModuleFile) -> bool {
+    transfer_signed(place, path, file.digest, None).is_ok()
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Makes the names of files below `base` survive a power cut.
+fn sync_folders(base: &Path, files: &[(&str, &ModuleFile)]) -> io::Result<()> {
+    let folders: BTreeSet<&Path> =
+        files.iter().flat_map(|(path, _)| Path::new(path).ancestors().skip(1)).collect();
+    folders.iter().try_for_each(|folder| sync(&base.join(folder)))
 }
 
 fn make_folders(base: &Path, path: &str) -> io::Result<()> {
@@ -178,7 +210,6 @@ fn transfer_signed(
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use wachter_trust::ModuleFile;
 
     fn module(source: &Path) -> ModuleDigests {
         fs::create_dir_all(source.join("lib")).unwrap();
@@ -211,6 +242,34 @@ mod tests {
         // What the launcher has does.
         fs::write(place.join("run"), "evil").unwrap();
         assert!(matches!(store.hold(&module, &source), Err(StoreError::Changed { .. })));
+    }
+
+    #[test]
+    fn what_a_power_cut_left_empty_is_copied_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, state) = (folder.path().join("source"), folder.path().join("state"));
+        let module = module(&source);
+        let store = Store::open(&state).unwrap();
+        let place = store.hold(&module, &source).unwrap();
+        assert!(store.holds_little(&module));
+        // A run that uses the module has this one open.
+        let mut in_use = File::open(place.join("run")).unwrap();
+        fs::write(place.join("lib/data"), "").unwrap();
+        assert!(!store.holds_little(&module), "it is not copied where others wait");
+        assert_eq!(store.hold(&module, &source).unwrap(), place);
+        assert_eq!(fs::read(place.join("lib/data")).unwrap(), b"data");
+        fs::remove_dir_all(place.join("lib")).unwrap();
+        fs::remove_file(place.join("run")).unwrap();
+        assert_eq!(store.hold(&module, &source).unwrap(), place);
+        assert!(store.holds_little(&module));
+        assert_eq!(fs::metadata(place.join("run")).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(io::read_to_string(&mut in_use).unwrap(), "#!/bin/sh\n");
+        assert_eq!(fs::read_dir(state.join("modules")).unwrap().count(), 1);
+        // Where the source is spoilt as well there is nothing to copy.
+        fs::write(place.join("run"), "").unwrap();
+        fs::write(source.join("run"), "evil").unwrap();
+        assert!(matches!(store.hold(&module, &source), Err(StoreError::Changed { .. })));
+        assert_eq!(fs::read(place.join("run")).unwrap(), b"");
     }
 
     #[test]

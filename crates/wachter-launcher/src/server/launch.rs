@@ -60,8 +60,6 @@ impl Server {
         let (name, module) = order.module();
         let signed = self.authority.admit(name, module)?;
         if self.authority.store().holds_little(&signed.digests) {
-            let held = self.authority.store().hold(&signed.digests, &signed.source);
-            held.map_err(|error| Refusal::new(RefusalKind::Module, chain(&error)))?;
             return self.carry_out(connection, order, signed, Checked::Here);
         }
         self.check(connection, Step::Module(order, signed))
