@@ -64,11 +64,11 @@ impl Times {
         self.schedule.latest_before(self.spread, at.checked_add(INSTANT).ok()?)
     }
 
-    /// The ticks after `after` that are due at `now`, the oldest first: the latest `most`, before those
-    /// of a window are made one.
+    /// The ticks after `after` that are due at `now`, the oldest first: the latest `most` of those whose
+    /// jitter is over, before those of a window are made one. None only where none is due.
     pub(super) fn backlog(&self, after: Timestamp, now: Timestamp, most: usize) -> Vec<Point> {
         let mut oldest = None;
-        let mut before = now.checked_add(INSTANT).ok();
+        let mut before = self.due_before(after, now);
         for _ in 0..most {
             let tick = before.and_then(|at| self.schedule.latest_before(self.spread, at));
             let Some(tick) = tick.filter(|tick| *tick > after) else { break };
@@ -82,6 +82,30 @@ impl Times {
             Some(point)
         });
         points.collect()
+    }
+
+    /// The moment before which every tick after `after` is due at `now`. Each is due before the next
+    /// base, so those that are not have one base in common, and it is the last.
+    fn due_before(&self, after: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let latest = self.latest(now)?;
+        let base = self.opening(latest)?;
+        if self.due_from(base)? <= now {
+            return now.checked_add(INSTANT).ok();
+        }
+        if base == latest {
+            return Some(latest);
+        }
+        // The window was closed; how many ticks fell into that time does not matter. It opens and closes
+        // on whole seconds.
+        let (mut open, mut closed) = (after.as_second(), latest.as_second());
+        while closed - open > 1 {
+            let middle = open + (closed - open) / 2;
+            match self.opening(Timestamp::from_second(middle).ok()?)? == base {
+                true => closed = middle,
+                false => open = middle,
+            }
+        }
+        Timestamp::from_second(closed).ok()
     }
 
     /// When whatever waits at `now` may go on: at once, or when the window has opened.

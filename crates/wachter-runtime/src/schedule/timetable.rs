@@ -44,6 +44,8 @@ impl Timetable {
     /// By how much a clock may go back for its old time to be waited for; further back, the new time
     /// is right and the old was wrong. The number is Vixie cron's.
     pub const REWIND: SignedDuration = SignedDuration::from_hours(3);
+    /// After what time an agent is looked at again whose ticks got no further.
+    const LATER: SignedDuration = SignedDuration::from_secs(1);
     /// After how many ticks one call ends; the next one goes on.
     pub const MOST_AT_ONCE: usize = 1_000;
     /// How many ticks of a past that nobody was there for may be looked at, of each agent.
@@ -163,6 +165,12 @@ impl Timetable {
                 entry.hand_out(&agent, now, self.catch_up, &mut due);
                 entry.wake = None;
                 entry.plan(now);
+                // Whatever is due was handed out. One that is due again all the same must not keep the
+                // others from their turn.
+                debug_assert!(entry.wake.is_none_or(|wake| wake > now), "{agent} at {now}");
+                if entry.wake.is_some_and(|wake| wake <= now) {
+                    entry.wake = now.checked_add(Self::LATER).ok();
+                }
                 if let Some(wake) = entry.wake {
                     self.wakes.insert((wake, agent));
                 }

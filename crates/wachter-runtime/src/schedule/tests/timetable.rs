@@ -327,6 +327,44 @@ fn jitter_is_the_same_each_time_and_stays_in_its_room() {
 }
 
 #[test]
+fn a_tick_whose_jitter_is_not_over_keeps_no_missed_one_back() {
+    // Two were missed, and the latest tick is not due yet: of one that may be made up for, it is no part.
+    let schedule = r#"{"cron": "0 * * * *", "jitter": "50m"}"#;
+    let (mut timetable, start) = (Timetable::new(1), at("2026-11-22T09:30:00Z"));
+    timetable.declare(agent(), times(schedule, NONE), None, start);
+    let (now, noon) = (at("2026-11-22T12:00:01Z"), at("2026-11-22T12:00:00Z"));
+    let late = times(schedule, NONE).upcoming(noon - SignedDuration::from_secs(1)).next().unwrap();
+    assert!(late > now);
+    assert_eq!(due(&mut timetable, now), ["2026-11-22T11:00:00Z missed 1"]);
+    assert_eq!(timetable.next_wake(now), Some(late));
+    assert_eq!(due(&mut timetable, late), ["2026-11-22T12:00:00Z regular"]);
+}
+
+#[test]
+fn an_opening_whose_jitter_is_not_over_keeps_nothing_back_either() {
+    // Asleep from 17:30 until just after the window opened: all of the night's ticks are the opening's.
+    let schedule = r#"{"every": "5m", "jitter": "1m", "missed": "run-all"}"#;
+    let window = r#"{"allow": "08:00-18:00"}"#;
+    for catch_up in [1, 3, 10] {
+        let (mut timetable, start) = (Timetable::new(catch_up), at("2026-11-22T17:30:00Z"));
+        timetable.declare(agent(), times(schedule, window), None, start);
+        assert_eq!(timetable.due(start).ticks.len(), 1);
+        let opening = at("2026-11-23T08:00:00Z");
+        let point = times(schedule, window).next(opening - SignedDuration::from_mins(6)).unwrap();
+        let now = point.due - SignedDuration::from_millis(1);
+        assert!(now > opening && point.scheduled_for < opening, "{point:?}");
+        let ticks = timetable.due(now).ticks;
+        let count = usize::try_from(catch_up).unwrap().min(5);
+        assert!((count..=count + 1).contains(&ticks.len()), "{catch_up}: {ticks:?}");
+        let closing = at("2026-11-22T18:00:00Z");
+        assert!(ticks.iter().all(|tick| tick.scheduled_for < closing), "{ticks:?}");
+        assert!(timetable.next_wake(now).unwrap() > now);
+        let ticks = timetable.due(point.due).ticks;
+        assert_eq!((ticks.len(), ticks[0].scheduled_for), (1, point.scheduled_for));
+    }
+}
+
+#[test]
 fn jitter_ends_before_the_window_does() {
     let schedule = r#"{"cron": "0 * * * *", "jitter": "50m"}"#;
     let window = r#"{"allow": "22:00-22:05"}"#;
