@@ -186,7 +186,11 @@ impl Model {
                 parameters,
             ) = template;
             let (count_of, first, last, sequence, score) = counts;
-            let shape = Shape::of_text(origin, &text, learned, model.miner.key())?;
+            // What is a value by its look may be another matter since it was stored: such a template is learned anew.
+            let Some(shape) = Shape::of_text(origin, &text, learned, model.miner.key()) else {
+                model.forgotten += 1;
+                continue;
+            };
             let facts = Facts {
                 id,
                 former,

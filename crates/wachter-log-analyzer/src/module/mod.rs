@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use wachter_model::{Topic, Verdict};
 use wachter_module::{Context, Module, ModuleError, Report};
 
@@ -50,6 +50,9 @@ impl Module for LogAnalyzer {
         let now = Timestamp::now();
         let mut state = std::mem::take(&mut context.state);
         state.version = VERSION;
+        for sentence in std::mem::take(&mut state.unread) {
+            context.warn(sentence);
+        }
         let deadline = context.deadline();
         // What was read has to be judged and sent yet: a tenth of the time is left for that.
         let margin = (context.remaining() / 10).min(std::time::Duration::from_secs(10));
@@ -109,12 +112,6 @@ impl Module for LogAnalyzer {
         let report = report(&state, &told, forgotten);
         context.state = state;
         Ok(report)
-    }
-
-    /// A state of another version is forgotten: logs are then read on from where they end.
-    fn read_state(&self, state: Value) -> Result<State, ModuleError> {
-        let state: State = serde_json::from_value(state).unwrap_or_default();
-        Ok(if state.version == VERSION { state } else { State::default() })
     }
 }
 

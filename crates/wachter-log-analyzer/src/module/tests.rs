@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wachter_module::Harness;
 use wachter_module::protocol::Manifest;
 use wachter_module::protocol::module::Outcome;
@@ -120,6 +120,49 @@ fn wrong_inputs_say_what_would_be_right() {
         let finished = Harness::new().input(input.clone()).run(&LogAnalyzer);
         let message = finished.result.message.unwrap_or_default();
         assert!(message.contains(expected), "{input}: {message}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_a_state_costs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.log");
+    std::fs::write(&path, "one\ntwo\n").unwrap();
+    let input = json!({
+        "folders": [folder.path()],
+        "sources": [{ "path": path }],
+        "start": "beginning",
+        "hold": "0s",
+    });
+    let run = |state: Value| {
+        let harness = Harness::new().input(input.clone());
+        let harness = if state.is_null() { harness } else { harness.state(state) };
+        harness.run(&LogAnalyzer)
+    };
+    let first = run(Value::Null).result.state.unwrap();
+    assert_eq!(first["totals"]["lines"], 2);
+    for (part, again, consequence) in [
+        ("model", 0, "learning begins again"),
+        ("anomalies", 0, "it begins anew"),
+        ("alarms", 0, "it begins anew"),
+        ("problems", 0, "it begins anew"),
+        ("journal", 0, "it begins anew"),
+        ("sources", 0, "it begins anew"),
+        ("files", 2, "logs are begun anew, by `start`"),
+    ] {
+        let mut state = first.clone();
+        state[part] = json!(5);
+        let finished = run(state);
+        assert_eq!(finished.result.output["lines"], again, "{part}");
+        let said = finished.messages.iter().map(|message| format!("{message:?}"));
+        let said = said.collect::<Vec<_>>().join("\n");
+        let begin = format!("what was kept as `{part}` cannot be read");
+        assert!(said.contains(&begin) && said.contains(consequence), "{part}: {said}");
+        let state = finished.result.state.unwrap();
+        let again = run(state);
+        assert_eq!(again.result.output["lines"], 0, "{part}");
+        let said = again.messages.iter().any(|message| format!("{message:?}").contains("was kept"));
+        assert!(!said, "said once");
     }
 }
 

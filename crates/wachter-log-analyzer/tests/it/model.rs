@@ -256,6 +256,74 @@ fn what_is_no_model_is_refused_with_a_reason() {
     assert!(serde_json::from_value::<Model>(stored).is_ok());
 }
 
+/// Stored and read again.
+fn stored_and_read(model: &Model) -> Model {
+    let stored = serde_json::to_string(model).unwrap();
+    let again: Model = serde_json::from_str(&stored).unwrap();
+    assert_eq!(serde_json::to_string(&again).unwrap(), stored);
+    again
+}
+
+#[test]
+fn a_digit_in_a_key_is_no_harm_to_what_was_learned() {
+    let mut model = Model::default();
+    for name in ["ann", "bob", "cas", "dora"] {
+        let line = format!("hello dear x1={name}");
+        model.observe(&record(BEGIN, "app", line.as_bytes()));
+    }
+    model.observe(&record(BEGIN, "audit", b"argc=2 a0=ffffff9c a1=run"));
+    model.observe(&record(BEGIN, "audit", b"call of k2=\xff\xfe"));
+    conclude(&mut model, BEGIN + 60);
+    let mut again = stored_and_read(&model);
+    for (program, line, expected) in [
+        ("app", &b"hello dear x1=eve"[..], "hello dear x1=<*>"),
+        ("audit", b"argc=2 a0=ffffff9c a1=run", "argc=<*> a0=<*> a1=run"),
+        ("audit", b"argc=3 a0=0 a1=run", "argc=<*> a0=<*> a1=run"),
+        ("audit", b"call of k2=\xff", "call of k2=<*>"),
+    ] {
+        let found = again.find(&record(BEGIN, program, line)).map(|template| template.text);
+        assert_eq!(found.as_deref(), Some(expected));
+    }
+}
+
+/// Words that are few enough to be merged, and keys and values of every look.
+fn word() -> impl Strategy<Value = Vec<u8>> {
+    let text = prop_oneof![
+        4 => "(hello|dear|in|of|call)",
+        2 => "(a|b2|x1|k-9|_|3)?=?(ann|bob|cas|dora|eve|fay|gus)",
+        1 => "(a0|uid|x1)=(ff|ffffff9c|/bin|a.b|\\(\\)|<\\*>|=|é|)",
+        1 => "(<\\*>|=|==|Mon|[a-f]{7}|[<*>=1é]{0,4})",
+    ];
+    let bytes = prop::collection::vec(any::<u8>(), 0..4);
+    prop_oneof![
+        9 => text.prop_map(String::into_bytes),
+        1 => bytes.prop_map(|bytes| [&b"k2="[..], &bytes].concat()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// What was learned of any lines is read again, and every line is known that was.
+    #[test]
+    fn whatever_was_learned_is_read_again(
+        lines in prop::collection::vec(prop::collection::vec(word(), 0..6), 0..60),
+    ) {
+        let mut model = Model::default();
+        let lines: Vec<_> = lines.iter().map(|words| words.join(&b' ')).collect();
+        for line in &lines {
+            model.observe(&record(BEGIN, "app", line));
+        }
+        conclude(&mut model, BEGIN + 60);
+        let mut again = stored_and_read(&model);
+        for line in &lines {
+            let known = model.find(&record(BEGIN, "app", line)).unwrap().text;
+            let found = again.find(&record(BEGIN, "app", line)).map(|template| template.text);
+            prop_assert_eq!(found, Some(known));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
