@@ -32,7 +32,7 @@ fn cpu(uptime: u64, busy: u64, load: f64) -> Cpu {
 fn network(uptime: u64, bytes: u64, errors: u64) -> Network {
     let received = Traffic { bytes, errors, ..Traffic::default() };
     let eth0 = Interface { name: "eth0".to_owned(), received, ..Interface::default() };
-    Network { taken: moment(uptime), interfaces: vec![eth0] }
+    Network { taken: moment(uptime), interfaces: vec![eth0], ..Network::default() }
 }
 
 fn mount(target: &str, used: u64, inodes_used: u64) -> Mount {
@@ -42,7 +42,7 @@ fn mount(target: &str, used: u64, inodes_used: u64) -> Mount {
 }
 
 fn mounts(mounts: &[Mount]) -> Mounts {
-    Mounts { taken: moment(1_000), mounts: mounts.to_vec() }
+    Mounts { taken: moment(1_000), mounts: mounts.to_vec(), ..Mounts::default() }
 }
 
 fn told<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<String> {
@@ -133,8 +133,9 @@ fn thresholds_come_from_the_input() {
             label: "core".into(),
             celsius,
             critical_celsius,
+            ..Temperature::default()
         }],
-        fans: vec![],
+        ..Sensors::default()
     };
     let zombies = |count| Processes {
         total: count,
@@ -271,7 +272,8 @@ fn a_disk_that_can_do_no_more() {
             queued_milliseconds,
             ..Disk::default()
         };
-        Disks { taken, disks: vec![disk("sda", None), disk("sda1", Some("sda"))], pressure: None }
+        let disks = vec![disk("sda", None), disk("sda1", Some("sda"))];
+        Disks { taken, disks, ..Disks::default() }
     };
     for (queue, expected) in [
         (20, ["", "", "", "+disk.saturated:sda", "-disk.saturated:sda"]),
@@ -392,7 +394,8 @@ fn what_fills_is_foreseen_from_run_to_run() {
         let used = 400_000 + minute * 3_000;
         let (free, total) = (1_000_000 - used, 1_000_000);
         let bytes = Some(Space { total, free, available: free });
-        Mounts { taken, mounts: vec![Mount { target: "/var".into(), bytes, ..Mount::default() }] }
+        let mounts = vec![Mount { target: "/var".into(), bytes, ..Mount::default() }];
+        Mounts { taken, mounts, ..Mounts::default() }
     };
     let mut finished = Harness::new().host(&filling(0)).run(&SystemMonitor);
     let mut findings = Vec::new();
@@ -437,7 +440,11 @@ fn what_comes_and_goes_has_a_trend() {
 fn a_state_stays_as_small_as_it_says() {
     let mount = |number: u32| Mount { target: format!("/mnt/{number:0>60}"), ..mount("/", 50, 50) };
     let many: Vec<_> = (0..256).map(mount).collect();
-    let view = |minute: u64| Mounts { taken: moment(minute * 60_000), mounts: many.clone() };
+    let view = |minute: u64| Mounts {
+        taken: moment(minute * 60_000),
+        mounts: many.clone(),
+        ..Mounts::default()
+    };
     let mut finished = Harness::new().host(&view(0)).run(&SystemMonitor);
     for minute in 1..4 {
         finished = Harness::new().host(&view(minute)).after(&finished).run(&SystemMonitor);
@@ -521,7 +528,7 @@ proptest! {
             let space = Space { total: numbers[0], free: numbers[1], available: numbers[2] };
             let mount = Mount { target: "/".into(), bytes: Some(space), inodes: Some(space), ..Mount::default() };
             Harness::new()
-                .host(&Network { taken: moment(numbers[5]), interfaces: vec![eth0] })
+                .host(&Network { taken: moment(numbers[5]), interfaces: vec![eth0], ..Network::default() })
                 .host(&Cpu { taken: moment(numbers[5]), total: times, ..Cpu::default() })
                 .host(&Memory { total_bytes: numbers[0], available_bytes: numbers[1], ..Memory::default() })
                 .host(&mounts(&[mount]))
@@ -569,6 +576,7 @@ fn view_of_everything(uptime: u64) -> Harness {
             taken: moment(uptime),
             disks: vec![Disk { reads: Transfers::default(), ..Disk::default() }],
             pressure: waiting,
+            ..Disks::default()
         })
         .host(&Sockets {
             taken: moment(uptime),
@@ -591,5 +599,9 @@ fn view_of_everything(uptime: u64) -> Harness {
             processes: vec![Process { state: "R".into(), ..Process::default() }],
             ..Processes::default()
         })
-        .host(&Sensors { temperatures: vec![temperature], fans: vec![Fan::default()] })
+        .host(&Sensors {
+            temperatures: vec![temperature],
+            fans: vec![Fan::default()],
+            ..Sensors::default()
+        })
 }

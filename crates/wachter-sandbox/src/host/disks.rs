@@ -16,24 +16,44 @@ pub(super) fn sample(root: &HostRoot, taken: &Moment, missing: &mut Missing<'_>)
     let text = missing.or_say("proc/diskstats", root.read("proc/diskstats"))?;
     let used = |disk: &Disk| disk.reads.requests > 0 || disk.writes.requests > 0;
     let mut disks: Vec<_> = text.lines().filter_map(parse).filter(used).collect();
-    if disks.len() > MAX_DISKS {
-        missing.say(format_args!(
-            "{} block devices are left out, {MAX_DISKS} are the most",
-            disks.len() - MAX_DISKS
-        ));
-        disks.truncate(MAX_DISKS);
-    }
     for disk in &mut disks {
-        let entry = format!("sys/dev/block/{}", disk.device);
-        disk.partition_of = std::fs::read_link(root.path(&entry))
+        disk.partition_of = std::fs::read_link(root.path(entry(disk)))
             .ok()
             .and_then(|device| parent(device.to_str()?).map(str::to_owned));
+    }
+    let left_out = disks.len().saturating_sub(MAX_DISKS);
+    if left_out > 0 {
+        missing
+            .say(format_args!("{left_out} block devices are left out, {MAX_DISKS} are the most"));
+        choose(&mut disks);
+    }
+    for disk in &mut disks {
         if disk.name.starts_with("dm-") {
-            let name = root.read(&format!("{entry}/dm/name")).ok();
+            let name = root.read(&format!("{}/dm/name", entry(disk))).ok();
             disk.mapped_name = name.map(|name| name.trim().chars().take(128).collect());
         }
     }
-    Some(Disks { taken: taken.clone(), disks, pressure: pressure(root, "io") })
+    let left_out = u32::try_from(left_out).unwrap_or(u32::MAX);
+    Some(Disks { taken: taken.clone(), disks, left_out, pressure: pressure(root, "io") })
+}
+
+fn entry(disk: &Disk) -> String {
+    format!("sys/dev/block/{}", disk.device)
+}
+
+/// Leaves [`MAX_DISKS`] in the order that they have: what partitions and files do is part of what their
+/// disks do.
+fn choose(disks: &mut Vec<Disk>) {
+    let weight =
+        |disk: &Disk| u8::from(disk.partition_of.is_some() || disk.name.starts_with("loop"));
+    let mut order: Vec<usize> = (0..disks.len()).collect();
+    order.sort_by_key(|place| weight(&disks[*place]));
+    order.truncate(MAX_DISKS);
+    let mut place = 0;
+    disks.retain(|_| {
+        place += 1;
+        order.contains(&(place - 1))
+    });
 }
 
 /// The kernel's Documentation/admin-guide/iostats.rst: two numbers, a name, and 11 counters or more.
@@ -105,6 +125,20 @@ mod tests {
         assert_eq!((disk.queued_milliseconds, &disk.partition_of), (1_700, &None));
         assert_eq!(partition.partition_of.as_deref(), Some("vda"));
         assert_eq!(mapped.mapped_name.as_deref(), Some("group-root"));
+    }
+
+    #[test]
+    fn partitions_are_left_out_first() {
+        let disk = |number: u32| Disk {
+            name: format!("sd{number}"),
+            partition_of: (number % 3 > 0).then(|| "sd0".to_owned()),
+            ..Disk::default()
+        };
+        let mut disks: Vec<Disk> = (0..300).map(disk).collect();
+        choose(&mut disks);
+        assert_eq!(disks.len(), MAX_DISKS);
+        assert_eq!(disks.iter().filter(|disk| disk.partition_of.is_none()).count(), 100);
+        assert_eq!((disks[255].name.as_str(), disks[1].name.as_str()), ("sd297", "sd1"));
     }
 
     proptest! {

@@ -15,26 +15,35 @@ pub(super) fn sample(
     // `proc/net` follows the thread that asks; this path is where it leads, without the detour.
     let text = missing.or_say("proc/self/net/dev", root.read("proc/self/net/dev"))?;
     let mut interfaces = parse(&text);
-    interfaces.sort_by(|one, other| one.name.cmp(&other.name));
-    if interfaces.len() > MAX_INTERFACES {
-        missing.say(format_args!(
-            "{} interfaces are left out, {MAX_INTERFACES} are the most",
-            interfaces.len() - MAX_INTERFACES
-        ));
+    let left_out = interfaces.len().saturating_sub(MAX_INTERFACES);
+    if left_out > 0 {
+        missing
+            .say(format_args!("{left_out} interfaces are left out, {MAX_INTERFACES} are the most"));
+        // Those of containers are many, and no cable is in them.
+        interfaces.sort_by_cached_key(|one| (!has_device(root, &one.name), one.name.clone()));
         interfaces.truncate(MAX_INTERFACES);
     }
+    interfaces.sort_by(|one, other| one.name.cmp(&other.name));
     for interface in &mut interfaces {
         interface.state = state(root, &interface.name);
     }
-    Some(Network { taken: taken.clone(), interfaces })
+    let left_out = u32::try_from(left_out).unwrap_or(u32::MAX);
+    Some(Network { taken: taken.clone(), interfaces, left_out })
 }
 
 fn state(root: &HostRoot, name: &str) -> Option<String> {
-    if name.contains('/') || name.starts_with('.') {
-        return None;
-    }
-    let text = root.read(&format!("sys/class/net/{name}/operstate")).ok()?;
+    let text = root.read(&format!("{}/operstate", folder(name)?)).ok()?;
     Some(text.trim().chars().take(32).collect())
+}
+
+/// Whether an interface is a device of its own, and not made of others or of nothing.
+fn has_device(root: &HostRoot, name: &str) -> bool {
+    folder(name).is_some_and(|folder| root.path(format!("{folder}/device")).exists())
+}
+
+fn folder(name: &str) -> Option<String> {
+    let is_name = !name.contains('/') && !name.starts_with('.');
+    is_name.then(|| format!("sys/class/net/{name}"))
 }
 
 /// The kernel's table of devices: two lines of titles, then a name, a colon and 16 counters.
@@ -106,14 +115,17 @@ mod tests {
             writeln!(table, "veth{number:03}: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0").unwrap();
             table
         });
+        let table = format!("{table}wlan0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n");
+        std::fs::create_dir_all(folder.path().join("sys/class/net/wlan0/device")).unwrap();
         std::fs::write(folder.path().join("proc/self/net/dev"), table).unwrap();
         let mut missing = Vec::new();
         let root = HostRoot::at(folder.path());
         let network =
             sample(&root, &Moment::default(), &mut Missing::of(HostView::Network, &mut missing))
                 .unwrap();
-        assert_eq!(network.interfaces.len(), MAX_INTERFACES);
-        assert!(missing[0].contains("44 interfaces are left out"), "{missing:?}");
+        assert_eq!((network.interfaces.len(), network.left_out), (MAX_INTERFACES, 45));
+        assert_eq!(network.interfaces.last().unwrap().name, "wlan0");
+        assert!(missing[0].contains("45 interfaces are left out"), "{missing:?}");
     }
 
     proptest! {

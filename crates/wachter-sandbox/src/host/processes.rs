@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat};
-use wachter_protocol::module::host::{Moment, OpenFiles, Process, ProcessIo, Processes, Zombies};
+use wachter_protocol::module::host::{
+    LeftOut, Moment, OpenFiles, Process, ProcessIo, Processes, Zombies,
+};
 
 use super::cgroup;
 use super::lines::number;
@@ -25,11 +27,14 @@ const MAX_REPORTED: usize = 1_024;
 /// memory.
 const BUSY_REPORTED: usize = 128;
 
+/// The most that are named of those that are left out, about 110 KiB of JSON.
+const MAX_NAMED: usize = 16_384;
+
 /// The most parents of dead processes that are reported.
 const MAX_PARENTS: usize = 64;
 
-/// The most open files that are counted, of one process.
-const MAX_DESCRIPTORS: u32 = 65_536;
+/// The most open files that are counted one by one, of one process.
+const MAX_COUNTED: u32 = 65_536;
 
 /// With fewer open files than this a process is near no limit, and asking for it would take a fifth of all
 /// the time that the view takes.
@@ -64,14 +69,18 @@ pub(super) fn sample(
     let mut processes: Vec<_> =
         numbers.iter().skip(unseen).filter_map(|pid| base(root, &proc, *pid, text)).collect();
     let zombies = zombies(&processes);
-    let dropped = processes.len().saturating_sub(MAX_REPORTED) + unseen;
-    if dropped > 0 {
-        missing.say(format_args!(
-            "{dropped} of {total} processes are left out, {MAX_REPORTED} are the most"
-        ));
-    }
+    let mut left_out = numbers[..unseen].to_vec();
+    let mut with_memory = unseen;
     if processes.len() > MAX_REPORTED {
-        choose(&mut processes, taken);
+        let others = choose(&mut processes, taken);
+        with_memory += others.iter().filter(|process| process.resident_bytes > 0).count();
+        left_out.extend(others.iter().map(|process| process.pid));
+    }
+    if !left_out.is_empty() {
+        missing.say(format_args!(
+            "{} of {total} processes are left out, {MAX_REPORTED} are the most",
+            left_out.len()
+        ));
     }
     let mut limits = MemoryLimits::of(root);
     // What has ended in the meantime is no process any more.
@@ -95,12 +104,23 @@ pub(super) fn sample(
         ));
     }
     let open_files = open_files(root);
-    Some(Processes { taken: taken.clone(), total, open_files, processes, zombies })
+    let left_out = told(left_out, unseen, with_memory);
+    Some(Processes { taken: taken.clone(), total, open_files, processes, zombies, left_out })
+}
+
+/// What is said of those that are left out, by their numbers; none where there are none.
+fn told(mut pids: Vec<u32>, unseen: usize, with_memory: usize) -> Option<LeftOut> {
+    let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let count = small(pids.len());
+    pids.sort_unstable();
+    pids.drain(..pids.len().saturating_sub(MAX_NAMED));
+    let (unseen, with_memory) = (small(unseen), small(with_memory));
+    (count > 0).then_some(LeftOut { count, unseen, with_memory, pids })
 }
 
 /// Leaves [`MAX_REPORTED`], in the order of their numbers: those with the most memory, and of the others
-/// those with the most processor time for their age.
-fn choose(processes: &mut Vec<Process>, taken: &Moment) {
+/// those with the most processor time for their age. Hands back the rest.
+fn choose(processes: &mut Vec<Process>, taken: &Moment) -> Vec<Process> {
     processes.sort_by_key(|process| Reverse(process.resident_bytes));
     // In millionths of a core.
     let busy = |process: &Process| {
@@ -108,8 +128,9 @@ fn choose(processes: &mut Vec<Process>, taken: &Moment) {
         process.cpu_milliseconds.saturating_mul(1_000_000) / age
     };
     processes[MAX_REPORTED - BUSY_REPORTED..].sort_by_key(|process| Reverse(busy(process)));
-    processes.truncate(MAX_REPORTED);
+    let others = processes.split_off(MAX_REPORTED);
     processes.sort_by_key(|process| process.pid);
+    others
 }
 
 /// Who has not collected its dead children.
@@ -168,8 +189,8 @@ impl<'a> Folder<'a> {
     fn descriptors(&self, root: &HostRoot) -> Option<u32> {
         if root.is_alive() {
             let size = statat(&self.opened, "fd", AtFlags::empty()).ok()?.st_size;
-            if size > 0 {
-                return u32::try_from(size).ok().map(|size| size.min(MAX_DESCRIPTORS));
+            if let Some(open) = open_by_size(size) {
+                return Some(open);
             }
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -177,8 +198,14 @@ impl<'a> Folder<'a> {
         let dots = |name: &[u8]| name == b"." || name == b"..";
         let files = Dir::new(folder).ok()?.filter_map(Result::ok);
         let files = files.filter(|entry| !dots(entry.file_name().to_bytes()));
-        u32::try_from(files.take(MAX_DESCRIPTORS as usize).count()).ok()
+        u32::try_from(files.take(MAX_COUNTED as usize).count()).ok()
     }
+}
+
+/// How many files are open by the size of the folder, as it is: some may have a million. None where the
+/// kernel does not tell.
+fn open_by_size(size: i64) -> Option<u32> {
+    (size > 0).then(|| u32::try_from(size).unwrap_or(u32::MAX))
 }
 
 /// What one file tells; none for a process that has ended in the meantime.
@@ -324,6 +351,15 @@ mod tests {
     }
 
     #[test]
+    fn open_files_have_no_limit_of_ours() {
+        for (size, expected) in
+            [(0, None), (3, Some(3)), (1 << 20, Some(1 << 20)), (1 << 40, Some(u32::MAX))]
+        {
+            assert_eq!(open_by_size(size), expected, "{size}");
+        }
+    }
+
+    #[test]
     fn cgroups() {
         for (text, expected) in [
             ("0::/system.slice/ssh.service\n", Some("/system.slice/ssh.service")),
@@ -406,7 +442,20 @@ mod tests {
                 .unwrap();
         assert_eq!((processes.total, processes.processes.len()), (1_100, MAX_REPORTED));
         assert_eq!(processes.processes[0].pid, 77);
+        let left_out = processes.left_out.unwrap();
+        assert_eq!(left_out.pids, (1..=76).collect::<Vec<u32>>());
+        // The first holds none.
+        assert_eq!((left_out.count, left_out.unseen, left_out.with_memory), (76, 0, 75));
         assert!(missing[0].contains("76 of 1100 processes are left out"), "{missing:?}");
+    }
+
+    #[test]
+    fn of_too_many_that_are_left_out_the_newest_are_named() {
+        let pids: Vec<u32> = (0..20_000).collect();
+        let told = told(pids, 17_000, 18_000).unwrap();
+        assert_eq!((told.count, told.unseen, told.with_memory), (20_000, 17_000, 18_000));
+        assert_eq!((told.pids[0], told.pids.len()), (3_616, MAX_NAMED));
+        assert_eq!(super::told(Vec::new(), 0, 0), None);
     }
 
     #[test]
@@ -418,8 +467,9 @@ mod tests {
             ..Process::default()
         };
         let mut processes: Vec<Process> = (1..=2_000).map(process).collect();
-        choose(&mut processes, &Moment { uptime_milliseconds: 10_000, ..Moment::default() });
-        assert_eq!(processes.len(), MAX_REPORTED);
+        let others =
+            choose(&mut processes, &Moment { uptime_milliseconds: 10_000, ..Moment::default() });
+        assert_eq!((processes.len(), others.len()), (MAX_REPORTED, 2_000 - MAX_REPORTED));
         let pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
         assert_eq!((pids[0], pids[1], pids[MAX_REPORTED - 1]), (3, 978, 2_000));
     }

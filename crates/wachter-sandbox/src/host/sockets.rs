@@ -42,7 +42,7 @@ pub(super) fn sample(
     let mut tcp = [0_u64; STATES.len()];
     let mut udp = 0;
     let mut listening = BTreeSet::new();
-    let mut seen = false;
+    let (mut seen, mut in_part) = (false, false);
     for (table, protocol, waits) in [
         ("tcp", "tcp", LISTEN),
         ("tcp6", "tcp", LISTEN),
@@ -69,7 +69,7 @@ pub(super) fn sample(
         match lines {
             Ok(true) => seen = true,
             Ok(false) => {
-                seen = true;
+                (seen, in_part) = (true, true);
                 missing.say(format_args!(
                     "only the first {MAX_SOCKETS} sockets of /{path} are counted"
                 ));
@@ -103,6 +103,7 @@ pub(super) fn sample(
         tcp_memory_bytes: totals.value("TCP", "mem").map(|pages| root.bytes(pages)),
         listening: listening.into_iter().take(MAX_LISTENING).collect(),
         counters: counters(root),
+        in_part,
         tracked: tracked(root),
     })
 }
@@ -297,6 +298,7 @@ mod tests {
             ports,
             ["tcp 0.0.0.0 22 0", "tcp 127.0.0.1 8080 33", "tcp :: 22 0", "udp 0.0.0.0 68 0"]
         );
+        assert!(!sockets.in_part);
         let expected = TcpCounters { sent: 6, retransmitted: 7, listen_overflows: 8 };
         assert_eq!(sockets.counters, Some(expected));
         assert_eq!(sockets.tracked, Some(Tracked { count: 12, most: 4_096 }));
@@ -326,7 +328,8 @@ mod tests {
             ("self/net/protocols", String::new()),
         ]);
         let (sockets, missing) = look(&folder);
-        assert_eq!(sockets.unwrap().tcp["time-wait"], 65_536);
+        let sockets = sockets.unwrap();
+        assert_eq!((sockets.tcp["time-wait"], sockets.in_part), (65_536, true));
         assert!(missing[0].contains("only the first 65536 sockets"), "{missing:?}");
     }
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, Pressure};
+use super::{Moment, Pressure, is_none};
 
 /// Block devices that were in use since boot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -10,6 +10,9 @@ pub struct Disks {
     pub taken: Moment,
     /// In the kernel's order.
     pub disks: Vec<Disk>,
+    /// How many are left out, since there are too many: partitions first.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub left_out: u32,
     /// How much work waits for disks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pressure: Option<Pressure>,

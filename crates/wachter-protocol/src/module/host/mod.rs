@@ -29,13 +29,19 @@ pub use moment::Moment;
 pub use mounts::{Mount, Mounts, Space};
 pub use network::{Interface, Network, Traffic};
 pub use pressure::Pressure;
-pub use processes::{OpenFiles, Process, ProcessIo, Processes, Zombies};
+pub use processes::{LeftOut, OpenFiles, Process, ProcessIo, Processes, Zombies};
 pub use sensors::{Fan, Sensors, Temperature};
 pub use sockets::{Listening, Sockets, TcpCounters, Tracked};
 pub use units::{Unit, Units};
 
 use super::HostViews;
 use crate::HostView;
+
+/// Whether a count can be left out, as serde asks for it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
+}
 
 /// A snapshot that a manifest can ask for under `permissions.host`.
 pub trait View: Serialize + DeserializeOwned {

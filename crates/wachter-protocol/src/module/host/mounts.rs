@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
+use super::{Moment, is_none};
 
 /// Mounted file systems, once each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,10 @@ pub struct Mounts {
     pub taken: Moment,
     /// In the order of their targets.
     pub mounts: Vec<Mount>,
+    /// How many are left out, since there are too many: those that may hang first, then those that lie in
+    /// memory or in others.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub left_out: u32,
 }
 
 /// A mounted file system.
@@ -29,7 +33,8 @@ pub struct Mount {
     pub kind: String,
     /// The file system as a whole is read-only: nobody can write to it.
     pub read_only: bool,
-    /// Its space; left out for file systems that could make the question wait for ever.
+    /// Its space; left out for file systems that could make the question wait for ever, and where there are
+    /// too many to ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Space>,
     /// Its inodes; left out where the file system does not count them.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
+use super::{Moment, is_none};
 
 /// Network interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +10,9 @@ pub struct Network {
     pub taken: Moment,
     /// In the order of their names.
     pub interfaces: Vec<Interface>,
+    /// How many are left out, since there are too many: those that no device is behind first.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub left_out: u32,
 }
 
 /// A network interface and its counters since boot.

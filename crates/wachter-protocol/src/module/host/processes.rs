@@ -19,6 +19,36 @@ pub struct Processes {
     /// Who has dead children that it has not collected: those with the most of them first, 64 at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zombies: Vec<Zombies>,
+    /// What is left out, since there are too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+}
+
+/// Processes that are there and not in the view.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LeftOut {
+    /// How many there are.
+    pub count: u32,
+    /// How many of them were not looked at, not even for dead children.
+    pub unseen: u32,
+    /// How many of them may hold memory. The others are threads of the kernel and dead ones, and belong to
+    /// no unit or container.
+    pub with_memory: u32,
+    /// Their numbers, in order: the 16,384 highest at most.
+    pub pids: Vec<u32>,
+}
+
+impl Processes {
+    /// Whether a process that is not in the view may be there all the same: `false` says that it has ended.
+    #[must_use]
+    pub fn may_be_left_out(&self, pid: u32) -> bool {
+        self.left_out.as_ref().is_some_and(|left_out| {
+            let told = u32::try_from(left_out.pids.len()).unwrap_or(u32::MAX);
+            let is_below = left_out.pids.first().is_none_or(|first| pid < *first);
+            left_out.pids.binary_search(&pid).is_ok() || (told < left_out.count && is_below)
+        })
+    }
 }
 
 /// The dead children of a process that it has not collected.
@@ -75,7 +105,7 @@ pub struct Process {
     /// there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Open files, 65536 at most; left out where the node may not look.
+    /// Open files; before Linux 6.2 they are counted, up to 65536. Left out where the node may not look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descriptors: Option<u32>,
     /// How many files it may have open; left out where there is no limit, and where it has fewer than 64
@@ -108,4 +138,26 @@ pub struct ProcessIo {
     pub read_bytes: u64,
     /// Written to disks, or on its way there.
     pub written_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_not_ended() {
+        let view = |count, pids: &[u32]| Processes {
+            left_out: Some(LeftOut { count, pids: pids.to_vec(), ..LeftOut::default() }),
+            ..Processes::default()
+        };
+        for (view, expected) in [
+            (Processes::default(), [false, false, false]),
+            (view(2, &[5, 7]), [false, true, false]),
+            // Those with lower numbers are not told.
+            (view(3, &[5, 7]), [true, true, false]),
+            (view(1, &[]), [true, true, true]),
+        ] {
+            assert_eq!([4, 5, 6].map(|pid| view.may_be_left_out(pid)), expected, "{view:?}");
+        }
+    }
 }

@@ -28,6 +28,9 @@ pub struct Sockets {
     /// Counters of TCP since boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counters: Option<TcpCounters>,
+    /// There are more than are looked at: those by state and those of UDP are at least as many as told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_part: bool,
     /// What the packet filter keeps track of; left out where it keeps track of nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracked: Option<Tracked>,
