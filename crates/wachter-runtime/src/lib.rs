@@ -17,6 +17,7 @@ mod record;
 mod request;
 pub mod schedule;
 mod secret_files;
+mod shorten;
 
 pub use deployment::{
     Deployment, DeploymentError, HostLayers, ModuleStanding, ReleaseFile, StandingModule,

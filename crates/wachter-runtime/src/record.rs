@@ -7,6 +7,11 @@ use wachter_protocol::launcher::Usage;
 use wachter_protocol::module::{IdempotencyKey, Metric};
 use wachter_sandbox::{RunReport, Verdict};
 
+use crate::shorten::shorten;
+
+/// What is kept of a message, in bytes: it stands in lists, and in what other agents are told.
+const LONGEST_MESSAGE: usize = 4 << 10;
+
 /// What is kept of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -33,7 +38,8 @@ pub struct RunRecord {
     pub started: Timestamp,
     /// `succeeded`, `failed`, `refused`, `not-begun` or `cancelled`.
     pub outcome: String,
-    /// Why, where it did not succeed; what the module said, where it did.
+    /// Why, where it did not succeed; what the module said, where it did. Up to 4 KiB, with an ellipsis
+    /// where there was more.
     pub message: Option<String>,
     /// Whether anything is different from before.
     pub changed: bool,
@@ -127,7 +133,7 @@ impl RunRecord {
             Verdict::Cancelled => ("cancelled", None),
         };
         let result = report.result.clone().unwrap_or_default();
-        Self {
+        let mut record = Self {
             version: 1,
             run: report.run,
             idempotency_key: Some(request.idempotency_key),
@@ -148,7 +154,25 @@ impl RunRecord {
             connections: serde_json::to_value(&report.connections).unwrap_or_default(),
             usage: report.usage,
             aftermath: Aftermath::Settled,
+        };
+        record.shorten_message();
+        record
+    }
+
+    /// Cuts the message to what is kept of one.
+    pub(crate) fn shorten_message(&mut self) {
+        if let Some(message) = &mut self.message {
+            shorten(message, LONGEST_MESSAGE);
         }
+    }
+
+    /// Leaves out what the module told about itself, which may be large: an event has a limit.
+    pub(crate) fn leave_out(&mut self) {
+        self.output = Value::from("left out: too large for the journal");
+        self.metrics.clear();
+        self.events.clear();
+        self.findings.clear();
+        self.connections = Value::Null;
     }
 
     /// Whether the module did what it was asked to do.

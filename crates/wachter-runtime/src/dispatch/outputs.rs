@@ -126,11 +126,7 @@ fn finished(maker: &mut Maker<'_>, record: &RunRecord) -> Result<EventBuilder, A
     }
     let mut data = json!(short);
     if data.to_string().len() > LARGEST_RECORD {
-        short.output = json!("left out: too large for the journal");
-        short.metrics.clear();
-        short.events.clear();
-        short.findings.clear();
-        short.connections = Value::Null;
+        short.leave_out();
         data = json!(short);
     }
     Ok(maker.event(&topic(RUN_FINISHED))?.subject(maker.agent.as_str()).json(&data))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use wachter_bus::{AckError, Delivery, Expect, Outputs};
+use wachter_bus::{AckError, Acknowledged, Delivery, Expect, Outputs};
 use wachter_config::{Agent, Spread};
 use wachter_model::{AgentName, Event, RunId, chain};
 
@@ -73,6 +73,7 @@ pub(super) struct Admitted {
 }
 
 /// What becomes of the event of a run that did not succeed.
+#[derive(Clone, Copy)]
 enum Fate {
     /// A node that stops, or a person, ended the run: it begins again.
     PutBack,
@@ -127,6 +128,10 @@ impl Admitted {
                 }
             }
         };
+        let ran = ran.map(|mut ran| {
+            ran.record.shorten_message();
+            ran
+        });
         match ran {
             Ok(ran) if ran.record.succeeded() => {
                 // A dry run has no state to speak of: nothing was done.
@@ -176,10 +181,10 @@ impl Admitted {
     /// where the run was ended by us. A tick is not given up into the dead letters: the next one comes
     /// by itself.
     async fn fail(mut self, rim: &Rim, mut record: RunRecord) -> Settled {
-        let (name, now) = (&self.agent.name, rim.options.clock.now());
+        let (agent, now) = (Arc::clone(&self.agent), rim.options.clock.now());
+        let name = &agent.name;
         let failed = self.delivery.failures().saturating_add(1);
-        let delay =
-            self.agent.retry.delay(failed, Spread::of_fleet(name), self.delivery.seq().get());
+        let delay = agent.retry.delay(failed, Spread::of_fleet(name), self.delivery.seq().get());
         // That it was ended by us is no failure of its.
         let fate = match delay {
             _ if record.outcome == "cancelled" && !self.replaced.load(Ordering::Relaxed) => {
@@ -196,25 +201,40 @@ impl Admitted {
             Fate::PutBack => Aftermath::Retried(now),
             Fate::Retried(delay) => Aftermath::Retried(now.saturating_add(delay).unwrap_or(now)),
         };
-        let events = outputs::of_failure(&rim.sources, name, self.delivery.event(), &record, now);
-        let events = match events {
-            Ok(events) => events,
-            Err(error) => return self.not_kept(error.to_string()),
-        };
-        let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
-        let outputs = |events| Outputs { events, ..Outputs::default() };
-        let settled = match fate {
-            // Handed back by a node that stops, it begins at once under the next.
-            Fate::PutBack => self.delivery.put_back_with(outputs(events), Duration::ZERO).await,
-            Fate::Done => self.delivery.ack(outputs(events)).await,
-            Fate::Retried(delay) => {
-                self.delivery.nak_with(outputs(events), Some(delay), reason).await
+        let mut cut = false;
+        loop {
+            let cause = self.delivery.event();
+            let events = match outputs::of_failure(&rim.sources, name, cause, &record, now) {
+                Ok(events) => events,
+                Err(error) => return self.not_kept(error.to_string()),
+            };
+            let reason = record.message.clone().unwrap_or_else(|| record.outcome.clone());
+            match self.hand_over(fate, events, reason).await {
+                Ok(_) => return Settled::Finished(Box::new(record)),
+                // The journal takes smaller events than others do.
+                Err(AckError::Refused(_)) if !cut => {
+                    record.leave_out();
+                    cut = true;
+                }
+                Err(error) => return self.not_kept(chain(&error)),
             }
-            Fate::GivenUp => self.delivery.dead_letter_with(outputs(events), reason).await,
-        };
-        match settled {
-            Ok(_) => Settled::Finished(Box::new(record)),
-            Err(error) => self.not_kept(chain(&error)),
+        }
+    }
+
+    /// Settles the delivery of a run that did not succeed, and keeps what there is to say of it.
+    async fn hand_over(
+        &mut self,
+        fate: Fate,
+        events: Vec<Event>,
+        reason: String,
+    ) -> Result<Acknowledged, AckError> {
+        let outputs = Outputs { events, ..Outputs::default() };
+        match fate {
+            // Handed back by a node that stops, it begins at once under the next.
+            Fate::PutBack => self.delivery.put_back_with(outputs, Duration::ZERO).await,
+            Fate::Done => self.delivery.ack(outputs).await,
+            Fate::Retried(delay) => self.delivery.nak_with(outputs, Some(delay), reason).await,
+            Fate::GivenUp => self.delivery.dead_letter_with(outputs, reason).await,
         }
     }
 

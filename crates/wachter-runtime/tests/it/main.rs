@@ -5,6 +5,7 @@ mod answers;
 mod dispatch;
 mod fleet;
 mod holds;
+mod limits;
 mod news;
 mod repeats;
 mod routes;
