@@ -7,14 +7,16 @@ use std::sync::Arc;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Digest, ModuleName, RunId};
-use wachter_protocol::launcher::{Build, BuildOutcome, End, RefusalKind, Stop, StopReason, Usage};
+use wachter_protocol::launcher::{
+    Build, BuildOutcome, End, RefusalKind, StopReason, ToLauncher, Usage,
+};
 use wachter_protocol::{Egress, Grant, Python};
 
 use crate::egress::{Broker, Connection, ConnectionEnd};
-use crate::launcher::{Begun, Ended, Launcher, LauncherGone};
+use crate::jailed::{Course, Jailed, Over};
+use crate::launcher::{Launcher, LauncherGone};
 use crate::lines::{Lines, read_some};
-use crate::output::printable;
-use crate::run::{Abandoned, LAST_WORDS};
+use crate::output::{OutputError, printable};
 
 /// How much of what the build says is kept: its end, where the reason stands.
 const KEPT: usize = 8 << 10;
@@ -126,59 +128,22 @@ pub async fn build_environment(
             return Ok(at_once(failed(BuildFailure::NotBegun { kind, reason })));
         }
     };
-    let build = Build { run, name: order.module, module: order.digest };
-    let (launched, descriptors, exit) = match launcher.build(build).await? {
-        Begun::Launched { launched, descriptors, exit } => (launched, descriptors, exit),
-        Begun::Built(outcome) => return Ok(at_once(settled(outcome))),
-        Begun::Refused(refused) => {
+    let request = ToLauncher::Build(Build { run, name: order.module, module: order.digest });
+    let quotas = Egress { connections: CONNECTIONS, bytes: grant.limits().disk };
+    let broker = Arc::new(Broker::new(&grant, &quotas));
+    let jailed = Jailed { run, request, politely: false, input: Vec::new(), broker };
+    let mut said = Said::default();
+    let seen = jailed
+        .see_through(launcher, cancel, |stdout, stderr| said.hear(stdout, stderr, &mut observe));
+    let Over { heard, ended, connections } = match seen.await? {
+        Course::Over(over) => over,
+        Course::Built(outcome) => return Ok(at_once(settled(outcome))),
+        Course::Cancelled => return Ok(at_once(failed(BuildFailure::Stopped))),
+        Course::Refused(refused) => {
             let (kind, reason) = (refused.kind, refused.reason);
             return Ok(at_once(failed(BuildFailure::NotBegun { kind, reason })));
         }
     };
-    let mut abandoned = Abandoned { launcher, run, armed: true };
-    let mut descriptors = descriptors.into_iter();
-    let (Some(stdin), Some(stdout), Some(stderr)) =
-        (descriptors.next(), descriptors.next(), descriptors.next())
-    else {
-        return Err(LauncherGone);
-    };
-    drop(stdin);
-    let quotas = Egress { connections: CONNECTIONS, bytes: grant.limits().disk };
-    let broker = Arc::new(Broker::new(&grant, &quotas));
-    let serving = broker.serve(launched.listeners.into_iter().zip(descriptors));
-    let mut said = Said::default();
-    let (mut too_much, mut cancelled) = (false, false);
-    let ended: Option<Ended> = {
-        let heard = said.hear(stdout, stderr, &mut observe);
-        let mut heard = std::pin::pin!(heard);
-        let mut exit = std::pin::pin!(exit);
-        let mut silent = false;
-        loop {
-            tokio::select! {
-                within = &mut heard, if !silent => {
-                    silent = true;
-                    if !within {
-                        too_much = true;
-                        launcher.stop(Stop { run, at_once: true, reason: StopReason::Output }).await;
-                    }
-                }
-                () = cancel.cancelled(), if !cancelled => {
-                    cancelled = true;
-                    launcher.stop(Stop { run, at_once: true, reason: StopReason::Cancelled }).await;
-                }
-                ended = &mut exit => {
-                    if !silent {
-                        // All its processes are gone, so its pipes end.
-                        let _ = tokio::time::timeout(LAST_WORDS, heard.as_mut()).await;
-                    }
-                    break ended.ok();
-                }
-            }
-        }
-    };
-    abandoned.armed = false;
-    serving.finish(LAST_WORDS).await;
-    let connections = broker.connections();
     let usage = ended.as_ref().map_or_else(Usage::default, |ended| ended.exited.usage);
     let end = ended.as_ref().map_or(End::Lost, |ended| ended.exited.end);
     let built = ended.and_then(|ended| ended.built);
@@ -187,10 +152,10 @@ pub async fn build_environment(
         (End::Timeout, None) => failed(BuildFailure::Timeout),
         (End::Memory, None) => failed(BuildFailure::Memory),
         (End::Disk, None) => failed(BuildFailure::Disk),
-        (End::Stopped(_), None) if cancelled => failed(BuildFailure::Stopped),
+        (End::Stopped(StopReason::Cancelled), None) => failed(BuildFailure::Stopped),
         (End::Lost | End::Code(0), None) => failed(BuildFailure::Lost),
         (End::Code(_) | End::Signal(_) | End::Stopped(_), None) => {
-            let mut said = if too_much { "it said too much".to_owned() } else { said.last() };
+            let mut said = if heard.is_err() { "it said too much".to_owned() } else { said.last() };
             let advice = advice(&said, &connections);
             // What kept it from its index, uv cannot tell.
             let kept_back = connections.iter().find_map(|connection| match &connection.end {
@@ -262,13 +227,13 @@ struct Said {
 }
 
 impl Said {
-    /// Hears both streams to their end; false where they say too much.
+    /// Hears both streams to their end.
     async fn hear(
         &mut self,
         stdout: OwnedFd,
         stderr: OwnedFd,
         observe: &mut impl FnMut(&str),
-    ) -> bool {
+    ) -> Result<(), OutputError> {
         let open = |fd| pipe::Receiver::from_owned_fd(fd).ok();
         let (mut stdout, mut stderr) = (open(stdout), open(stderr));
         let (mut out, mut err) = (vec![0; 16 << 10], vec![0; 16 << 10]);
@@ -286,14 +251,14 @@ impl Said {
             };
             self.total += piece.len();
             if self.total > MAX_OUTPUT {
-                return false;
+                return Err(OutputError::TooMuch);
             }
             self.kept.extend_from_slice(piece);
             self.kept.drain(..self.kept.len().saturating_sub(KEPT));
             lines.feed(piece, |line| observe(&line));
         }
         lines.finish(|line| observe(&line));
-        true
+        Ok(())
     }
 
     /// The error that stands at the end, with its causes, in one line without the drawing around it.

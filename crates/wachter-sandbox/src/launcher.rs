@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use wachter_model::{Digest, RunId};
 use wachter_packet::PacketError;
 use wachter_protocol::launcher::{
-    Build, BuildOutcome, Built, Exited, Hello, LAUNCHER_PROTOCOL, Launch, Launched, RefusalKind,
-    Refused, Retain, Stop, StopReason, ToLauncher, ToNode,
+    BuildOutcome, Built, Exited, Hello, LAUNCHER_PROTOCOL, Launched, RefusalKind, Refused, Retain,
+    Stop, StopReason, ToLauncher, ToNode,
 };
 
 /// How to reach a launcher.
@@ -156,26 +156,19 @@ impl Launcher {
         &self.hello
     }
 
-    pub(crate) async fn launch(&self, launch: Launch) -> Result<Begun, LauncherGone> {
-        self.order(launch.run, ToLauncher::Launch(launch)).await
-    }
-
-    pub(crate) async fn build(&self, build: Build) -> Result<Begun, LauncherGone> {
-        self.order(build.run, ToLauncher::Build(build)).await
-    }
-
-    async fn order(&self, run: RunId, order: ToLauncher) -> Result<Begun, LauncherGone> {
+    /// Asks for a run or a build, and waits for what becomes of it.
+    pub(crate) async fn order(
+        &self,
+        run: RunId,
+        request: ToLauncher,
+    ) -> Result<Begun, LauncherGone> {
         let (begun, answer) = oneshot::channel();
-        self.requests.send((order, Some((run, begun)))).await.map_err(|_| LauncherGone)?;
+        self.requests.send((request, Some((run, begun)))).await.map_err(|_| LauncherGone)?;
         answer.await.map_err(|_| LauncherGone)
     }
 
-    pub(crate) async fn stop(&self, stop: Stop) {
-        // Without a launcher there is no run to stop.
-        let _ = self.requests.send((ToLauncher::Stop(stop), None)).await;
-    }
-
-    /// The same where nothing can be waited for.
+    /// Has a run ended, without waiting for a launcher that may not listen. Without a launcher there is
+    /// no run.
     pub(crate) fn stop_soon(&self, stop: Stop) {
         if let Err(mpsc::error::TrySendError::Full(request)) =
             self.requests.try_send((ToLauncher::Stop(stop), None))

@@ -12,6 +12,7 @@
 mod build;
 mod egress;
 mod host;
+mod jailed;
 mod launcher;
 mod lines;
 mod output;

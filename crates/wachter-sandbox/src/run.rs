@@ -1,22 +1,20 @@
-//! One run, from request to report: hands the input in, reads what comes out, and ends what goes
-//! beyond its limits.
+//! One run, from request to report: what goes in, what is made of that which comes out, and the verdict.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 use wachter_model::{Confidence, Digest, EmittedEvent, Finding, Level, ModuleName, RunId, Topic};
-use wachter_protocol::launcher::{End, Launch, RefusalKind, Stop, StopReason, Usage};
+use wachter_protocol::launcher::{End, Launch, RefusalKind, StopReason, ToLauncher, Usage};
 use wachter_protocol::module::{
     LogLine, MAX_STATE, Message, Metric, ModuleResult, Outcome, Progress, Request,
 };
 use wachter_protocol::{Egress, Grant};
 
 use crate::egress::{Broker, Connection};
-use crate::launcher::{Begun, Launcher, LauncherGone};
+use crate::jailed::{Course, Jailed};
+use crate::launcher::{Launcher, LauncherGone};
 use crate::lines::{Lines, read_some};
 use crate::output::{OutputError, OutputReader, printable};
 
@@ -150,7 +148,7 @@ pub async fn carry_out(
     let RunOrder { module, digest, grant, emits, request, egress } = order;
     let (run, dry_run) = (request.run, request.dry_run);
     // Snapshots of the host are large: from here on there is one text of them, until it is handed in.
-    let request = encode(request);
+    let input = encode(request);
     let launch = Launch {
         run,
         name: module,
@@ -169,70 +167,30 @@ pub async fn carry_out(
         connections: Vec::new(),
         usage: Usage::default(),
     };
-    let (launched, descriptors, exit) = match launcher.launch(launch).await? {
-        Begun::Refused(refused) => {
+    let broker = Arc::new(Broker::new(&grant, &egress));
+    let request = ToLauncher::Launch(launch);
+    let jailed = Jailed { run, request, politely: true, input, broker };
+    let mut reading = Reading::new(&grant, emits);
+    let seen = jailed
+        .see_through(launcher, cancel, |stdout, stderr| reading.read(stdout, stderr, &mut observe));
+    let over = match seen.await? {
+        Course::Over(over) => over,
+        Course::Refused(refused) => {
             report.verdict = Verdict::NotBegun { kind: refused.kind, reason: refused.reason };
             return Ok(report);
         }
-        Begun::Launched { launched, descriptors, exit } => (launched, descriptors, exit),
+        Course::Cancelled => return Ok(report),
         // Nobody asked for a build.
-        Begun::Built(_) => return Err(LauncherGone),
+        Course::Built(_) => return Err(LauncherGone),
     };
-    // Whoever gives up waiting gives the run up.
-    let mut abandoned = Abandoned { launcher, run, armed: true };
-    let mut descriptors = descriptors.into_iter();
-    let (Some(stdin), Some(stdout), Some(stderr)) =
-        (descriptors.next(), descriptors.next(), descriptors.next())
-    else {
-        return Err(LauncherGone);
-    };
-    let broker = Arc::new(Broker::new(&grant, &egress));
-    let serving = broker.serve(launched.listeners.into_iter().zip(descriptors));
-    let mut reading = Reading::new(&grant, emits);
-    let (outcome, exited) = {
-        let fed = feed(stdin, request);
-        let read = reading.read(stdout, stderr, &mut observe);
-        let mut both = std::pin::pin!(async { tokio::join!(fed, read).1 });
-        let mut exit = std::pin::pin!(exit);
-        let (mut outcome, mut cancelled) = (None, false);
-        let exited = loop {
-            tokio::select! {
-                // What a module says when it is asked to end is heard as well.
-                read = &mut both, if outcome.is_none() => {
-                    let reason = match &read {
-                        Ok(()) => None,
-                        Err(OutputError::TooMuch) => Some(StopReason::Output),
-                        Err(_) => Some(StopReason::Protocol),
-                    };
-                    outcome = Some(read);
-                    // What ends by itself is not disturbed.
-                    if let Some(reason) = reason {
-                        launcher.stop(Stop { run, at_once: true, reason }).await;
-                    }
-                }
-                () = cancel.cancelled(), if !cancelled => {
-                    cancelled = true;
-                    launcher.stop(Stop { run, at_once: false, reason: StopReason::Cancelled }).await;
-                }
-                ended = &mut exit => break ended.ok().map(|ended| ended.exited),
-            }
-        };
-        // All its processes are gone, so its pipes end; unless the launcher died and they are not.
-        let outcome = match outcome {
-            Some(outcome) => outcome,
-            None => tokio::time::timeout(LAST_WORDS, both).await.unwrap_or(Ok(())),
-        };
-        (outcome, exited)
-    };
-    abandoned.armed = false;
-    serving.finish(LAST_WORDS).await;
-    report.connections = broker.connections();
+    report.connections = over.connections;
     for connection in &report.connections {
         observe(Update::Connection(connection.clone()));
     }
+    let exited = over.ended.map(|ended| ended.exited);
     report.usage = exited.map_or_else(Usage::default, |exited| exited.usage);
     let end = exited.map_or(End::Lost, |exited| exited.end);
-    let finished = match outcome {
+    let finished = match over.heard {
         Ok(()) => reading.finish(),
         Err(error) => Err(Failure::Output(error)),
     };
@@ -240,38 +198,9 @@ pub async fn carry_out(
     Ok(report)
 }
 
-/// How long what is still in pipes and connections may take to arrive after a run's end.
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Ends a run that nobody waits for any more.
-pub(crate) struct Abandoned<'a> {
-    pub(crate) launcher: &'a Launcher,
-    pub(crate) run: RunId,
-    pub(crate) armed: bool,
-}
-
-impl Drop for Abandoned<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.launcher.stop_soon(Stop {
-                run: self.run,
-                at_once: true,
-                reason: StopReason::Cancelled,
-            });
-        }
-    }
-}
-
 /// A request as a module reads it. Only a map whose keys are no text could have none, and it has no such.
 fn encode(request: Request) -> Vec<u8> {
     serde_json::to_vec(&request).unwrap_or_default()
-}
-
-/// Writes the request and closes stdin. A module that does not read it is not held up by that.
-async fn feed(stdin: OwnedFd, request: Vec<u8>) {
-    let Ok(mut sender) = pipe::Sender::from_owned_fd(stdin) else { return };
-    // The module may well end without having read anything.
-    let _ = sender.write_all(&request).await;
 }
 
 /// What a module said so far.

@@ -15,5 +15,6 @@ mod runs;
 mod secrets;
 mod signed;
 mod stage;
+mod stopping;
 mod views;
 mod wasi;

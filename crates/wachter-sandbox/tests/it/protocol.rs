@@ -11,6 +11,18 @@ use crate::bench::{Bench, carry_out_with, profiles};
 
 /// A socket at which something that is no launcher says `words` to whoever connects, and stays.
 fn pretender(folder: &std::path::Path, words: Value) -> LauncherOptions {
+    pretender_that(folder, words, |client| {
+        // Until the node has had enough.
+        let _ = wachter_packet::receive::<Value>(&client);
+    })
+}
+
+/// One that goes on as told.
+pub(crate) fn pretender_that(
+    folder: &std::path::Path,
+    words: Value,
+    goes_on: impl FnOnce(OwnedFd) + Send + 'static,
+) -> LauncherOptions {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
     let path = folder.join("socket");
     let socket = rustix::net::socket_with(
@@ -25,8 +37,7 @@ fn pretender(folder: &std::path::Path, words: Value) -> LauncherOptions {
     std::thread::spawn(move || {
         let client = rustix::net::accept(&socket).unwrap();
         wachter_packet::send(&client, &words, &[]).unwrap();
-        // Until the node has had enough.
-        let _ = wachter_packet::receive::<Value>(&client);
+        goes_on(client);
     });
     LauncherOptions::Connect { socket: path }
 }

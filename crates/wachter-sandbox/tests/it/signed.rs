@@ -229,7 +229,14 @@ async fn what_was_verified_before_is_verified_anew_when_anything_changes() {
         let launcher = Launcher::open(&signed.options()).await.unwrap();
         assert_eq!(run(&signed, &launcher).await.verdict, Verdict::Succeeded, "{profile}");
         let digest = module(&signed, "run").parent().unwrap().file_name().unwrap().to_owned();
-        fs::write(signed.path("state/modules").join(digest).join("run"), "#!/bin/sh\n").unwrap();
+        let held = signed.path("state/modules").join(digest).join("run");
+        // It is copied anew where there is a sound one still.
+        fs::write(&held, "#!/bin/sh\n").unwrap();
+        assert_eq!(run(&signed, &launcher).await.verdict, Verdict::Succeeded, "{profile}");
+        assert_eq!(fs::read(&held).unwrap(), fs::read(module(&signed, "run")).unwrap());
+        for path in [held, module(&signed, "run")] {
+            fs::write(path, "#!/bin/sh\n").unwrap();
+        }
         let verdict = run(&signed, &launcher).await.verdict;
         let is_refused = matches!(verdict, Verdict::NotBegun { kind: RefusalKind::Module, .. });
         assert!(is_refused, "{profile}: {verdict:?}");
