@@ -1,10 +1,10 @@
-use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::rc::Rc;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashSet};
 
 use aho_corasick::AhoCorasick;
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
+use super::candidates::{ByProgram, Candidates, Group};
 use super::document::{Alarm, Pattern, PatternError, Requests};
 use super::{address, template};
 use crate::record::{Entry, Request};
@@ -12,10 +12,7 @@ use crate::record::{Entry, Request};
 /// Patterns that are ready to look for.
 pub struct PatternSet {
     patterns: Vec<Prepared>,
-    /// The patterns for a program, gathered when it first writes.
-    by_program: RefCell<HashMap<String, Rc<Group>>>,
-    /// Those for records that name no program, and for programs beyond the limit.
-    others: OnceCell<Rc<Group>>,
+    by_program: ByProgram,
     requests: OnceCell<RequestGroup>,
 }
 
@@ -37,15 +34,6 @@ struct Prepared {
 #[derive(Default)]
 struct Lazy(OnceCell<Vec<Regex>>);
 
-/// Patterns that share a search for their texts.
-struct Group {
-    search: Option<AhoCorasick>,
-    /// The pattern that each text of the search belongs to.
-    owners: Vec<usize>,
-    /// Patterns without texts, which every record is held against.
-    always: Vec<usize>,
-}
-
 struct RequestGroup {
     targets: Group,
     agents: Group,
@@ -53,8 +41,6 @@ struct RequestGroup {
     plain: Vec<usize>,
 }
 
-/// Names of programs for which patterns are gathered apart.
-const MAX_PROGRAMS: usize = 1_000;
 /// The size of one compiled expression in bytes.
 const MAX_COMPILED: usize = 4 << 20;
 
@@ -93,12 +79,7 @@ impl PatternSet {
                 target: Lazy::default(),
             })
             .collect();
-        Self {
-            patterns,
-            by_program: RefCell::default(),
-            others: OnceCell::new(),
-            requests: OnceCell::new(),
-        }
+        Self { patterns, by_program: ByProgram::default(), requests: OnceCell::new() }
     }
 
     /// Adds patterns; those that have the name of one that is here take its place.
@@ -137,11 +118,16 @@ impl PatternSet {
         if let Some(request) = entry.request {
             self.find_in_request(entry, request, &mut found);
         }
-        let group = self.group(entry.record.program);
+        let program = entry.record.program;
+        let patterns = self.patterns.iter().map(|prepared| &prepared.pattern);
+        let group = self.by_program.group(program, patterns);
         let mut candidates = Candidates::default();
         group.candidates(entry.text, &mut candidates);
         for pattern in candidates.into_iter() {
             let prepared = &self.patterns[pattern];
+            if !prepared.pattern.is_for(program) {
+                continue;
+            }
             let text = if prepared.pattern.whole { entry.text } else { entry.record.message };
             if let Some(captures) = prepared.matches(text) {
                 let groups = Groups { entry, request: None, captures };
@@ -178,30 +164,6 @@ impl PatternSet {
         }
     }
 
-    fn group(&self, program: Option<&str>) -> Rc<Group> {
-        let mut by_program = self.by_program.borrow_mut();
-        match program {
-            Some(program) => match by_program.get(program) {
-                Some(group) => Rc::clone(group),
-                None if by_program.len() < MAX_PROGRAMS => {
-                    let group = Rc::new(self.gather(Some(program)));
-                    by_program.insert(program.to_owned(), Rc::clone(&group));
-                    group
-                }
-                // Rare enough to be gathered anew each time.
-                None => Rc::new(self.gather(Some(program))),
-            },
-            None => Rc::clone(self.others.get_or_init(|| Rc::new(self.gather(None)))),
-        }
-    }
-
-    fn gather(&self, program: Option<&str>) -> Group {
-        let wanted = self.patterns.iter().enumerate().filter(|(_, prepared)| {
-            prepared.pattern.request.is_none() && prepared.pattern.is_for(program)
-        });
-        Group::new(wanted.map(|(place, prepared)| (place, &prepared.pattern.contains[..])))
-    }
-
     fn request_group(&self) -> RequestGroup {
         let requests = || {
             self.patterns
@@ -224,63 +186,6 @@ impl PatternSet {
                 .map(|(place, _)| place)
                 .collect(),
         }
-    }
-}
-
-/// The patterns that a record may match, each once and in their order.
-#[derive(Default)]
-struct Candidates(Vec<usize>);
-
-impl Candidates {
-    fn add(&mut self, pattern: usize) {
-        if !self.0.contains(&pattern) {
-            self.0.push(pattern);
-        }
-    }
-
-    fn into_iter(mut self) -> impl Iterator<Item = usize> {
-        self.0.sort_unstable();
-        self.0.into_iter()
-    }
-}
-
-impl Group {
-    fn new<'p>(patterns: impl Iterator<Item = (usize, &'p [String])>) -> Self {
-        let (mut texts, mut owners, mut always) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, contains) in patterns {
-            if contains.is_empty() {
-                always.push(place);
-            }
-            for text in contains {
-                texts.push(text);
-                owners.push(place);
-            }
-        }
-        let search = AhoCorasick::builder().ascii_case_insensitive(true).build(texts);
-        // `check` has built one of all texts.
-        let search = search.ok().filter(|_| !owners.is_empty());
-        Self { search, owners, always }
-    }
-
-    fn candidates(&self, text: &[u8], candidates: &mut Candidates) {
-        self.always.iter().for_each(|pattern| candidates.add(*pattern));
-        if let Some(search) = &self.search {
-            for found in search.find_overlapping_iter(text) {
-                candidates.add(self.owners[found.pattern().as_usize()]);
-            }
-        }
-    }
-}
-
-impl Pattern {
-    fn is_for(&self, program: Option<&str>) -> bool {
-        self.programs.is_empty()
-            || program.is_some_and(|program| {
-                self.programs.iter().any(|wanted| match wanted.strip_suffix('*') {
-                    Some(beginning) => program.starts_with(beginning),
-                    None => program == wanted,
-                })
-            })
     }
 }
 

@@ -9,7 +9,8 @@
 //!   how many were is said.
 //! - Findings that are open: [`AlarmLimits::open`].
 //! - Entries of one window: the alarm's `count`, 1,000 at most.
-//! - A program that expressions are gathered for: 1,000 names; others share one set.
+//! - Groups of patterns that are gathered for programs: 64, whatever names records give themselves; programs that no
+//!   pattern names share one.
 //!
 //! # Trade-offs
 //! A window keeps the last `count` moments, no buckets: it is exact, and a clock that was set back
@@ -17,6 +18,7 @@
 
 mod address;
 mod alarm;
+mod candidates;
 mod document;
 mod evidence;
 mod matching;
