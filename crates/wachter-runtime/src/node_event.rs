@@ -14,6 +14,13 @@ pub enum NodeEvent {
         /// Why.
         reason: String,
     },
+    /// The node had something to say of an agent that the journal never takes: what, and why.
+    Untold {
+        /// The agent.
+        agent: AgentName,
+        /// The event's type, and why.
+        reason: String,
+    },
     /// A run is over and could not be kept: why.
     NotKept {
         /// The agent.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use wachter_bus::{Expect, KeyChange};
-use wachter_model::{AgentName, Event};
+use wachter_bus::{Expect, KeyChange, PublishError, PublishReason};
+use wachter_model::{AgentName, Event, chain};
 
 use super::turn::PAUSE;
 use super::{Dispatcher, wake};
@@ -48,8 +48,8 @@ impl Dispatcher {
         if self.outbox.events.len() < MOST {
             self.outbox.events.push(event);
         } else {
-            let reason = "too much waits for the journal already".to_owned();
-            self.notes.push(NodeEvent::NotKept { agent: agent.clone(), reason });
+            let reason = format!("`{}`: too much waits for it already", event.event_type());
+            self.notes.push(NodeEvent::Untold { agent: agent.clone(), reason });
         }
     }
 
@@ -64,8 +64,9 @@ impl Dispatcher {
         if !self.outbox.ticks {
             self.take_ticks();
         }
+        let mut most = BATCH;
         while !self.outbox.events.is_empty() {
-            let rest = self.outbox.events.split_off(BATCH.min(self.outbox.events.len()));
+            let rest = self.outbox.events.split_off(most.min(self.outbox.events.len()));
             let batch = std::mem::replace(&mut self.outbox.events, rest);
             let changes = if self.outbox.events.is_empty() { self.changes() } else { Vec::new() };
             let kept = !changes.is_empty();
@@ -74,15 +75,18 @@ impl Dispatcher {
                 Ok(publishing) => publishing.await,
                 Err(error) => Err(error),
             };
-            if let Err(mut error) = published {
-                // The journal says by itself why it takes nothing.
-                error.batch.append(&mut self.outbox.events);
-                self.outbox.events = error.batch;
-                self.outbox.retry_at = Some(elapsed + PAUSE);
-                return;
-            }
-            if kept {
-                self.kept();
+            match published {
+                Ok(_) if kept => self.kept(),
+                Ok(_) => {}
+                Err(PublishError { reason, mut batch }) => {
+                    let goes_on = self.pass_over(&reason, &mut batch, &mut most);
+                    batch.append(&mut self.outbox.events);
+                    self.outbox.events = batch;
+                    if !goes_on {
+                        self.outbox.retry_at = Some(elapsed + PAUSE);
+                        return;
+                    }
+                }
             }
         }
         self.outbox.ticks = false;
@@ -95,6 +99,35 @@ impl Dispatcher {
         } else {
             self.outbox.retry_at = Some(elapsed + PAUSE);
         }
+    }
+
+    /// Makes a batch that was refused one that may be taken now: without the event that never will be,
+    /// or smaller. Says whether it did; else the journal takes nothing, and says by itself why.
+    fn pass_over(
+        &mut self,
+        reason: &PublishReason,
+        batch: &mut Vec<Event>,
+        most: &mut usize,
+    ) -> bool {
+        let never = match reason {
+            PublishReason::TooLarge { index, .. } | PublishReason::Topic { index, .. } => *index,
+            PublishReason::BatchTooLarge { .. } | PublishReason::Full if batch.len() > 1 => {
+                *most = batch.len() / 2;
+                return true;
+            }
+            PublishReason::BatchTooLarge { .. } => 0,
+            PublishReason::Full | PublishReason::Key(_) | PublishReason::Write(_) => return false,
+        };
+        if never >= batch.len() {
+            return false;
+        }
+        let event = batch.remove(never);
+        // All that is told here is about an agent.
+        if let Some(Ok(agent)) = event.subject().map(str::parse) {
+            let reason = format!("`{}`: {}", event.event_type(), chain(reason));
+            self.notes.push(NodeEvent::Untold { agent, reason });
+        }
+        true
     }
 
     fn take_ticks(&mut self) {

@@ -225,6 +225,9 @@ fn tell(event: &NodeEvent, format: Format) {
         NodeEvent::NotKept { agent, reason } => {
             tracing::error!(target: "agents", "a run of agent {agent} could not be recorded: {reason}");
         }
+        NodeEvent::Untold { agent, reason } => {
+            tracing::error!(target: "agents", "the journal does not take an event about agent {agent}, {reason}");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use wachter_runtime::{Deployment, schedule};
 
 use super::dead_letters::subscription;
 use super::events::publish;
-use super::problems::{no_release, unhandled, unknown};
+use super::problems::{self, no_release, unhandled, unknown};
 use super::status::number;
 use super::with;
 use crate::node::context::Node;
@@ -67,7 +67,7 @@ async fn run(node: Arc<Node>, call: Call<RunAgent>) -> Result<Sent, Problem> {
 async fn pause(node: Arc<Node>, call: Call<PauseAgent>) -> Result<Agent, Problem> {
     let by = call.caller.name.clone();
     // Who it was is said beside the reason.
-    let reason = call.body.reason.as_deref().unwrap_or_default().trim().to_owned();
+    let reason = problems::reason(call.body.reason.as_deref().unwrap_or_default())?;
     let (handle, name) = at_work(&node, &call.parameter::<String>()?)?;
     handle.pause_by(name.clone(), reason, by).await.map_err(|error| unhandled(&error))?;
     one(&handle, name).await

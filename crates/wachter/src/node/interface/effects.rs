@@ -5,7 +5,7 @@ use serde_json::json;
 use wachter_api::shapes::Frozen;
 use wachter_api::{Call, FreezeEffects, Nothing, Problem, ProblemKind, Server, ThawEffects};
 
-use super::with;
+use super::{problems, with};
 use crate::node::announce::{EFFECTS_FROZEN, EFFECTS_THAWED};
 use crate::node::context::Node;
 
@@ -16,7 +16,7 @@ pub(super) fn handlers(server: Server, node: &Arc<Node>) -> Server {
 }
 
 async fn freeze(node: Arc<Node>, call: Call<FreezeEffects>) -> Result<Frozen, Problem> {
-    let reason = call.body.reason.trim().to_owned();
+    let reason = problems::reason(&call.body.reason)?;
     if reason.is_empty() {
         return Err(Problem::invalid("`reason` is empty; say why, for whoever finds it frozen"));
     }

@@ -14,7 +14,7 @@ use wachter_runtime::dispatch::{
     FINDINGS_BUCKET, JUDGEMENTS_BUCKET, findings_prefix, key_of_finding,
 };
 
-use super::problems::{unpublished, unreadable};
+use super::problems::{reason, unpublished, unreadable};
 use super::with;
 use crate::node::context::Node;
 
@@ -51,10 +51,11 @@ async fn get(node: Arc<Node>, call: Call<GetFinding>) -> Result<ReportedFinding,
 
 async fn judge(node: Arc<Node>, call: Call<JudgeFinding>) -> Result<ReportedFinding, Problem> {
     let mut found = find(&node.bus, &call.parameter::<String>()?).await?;
+    let reason = call.body.reason.as_deref().map(reason).transpose()?;
     let judgement = Judgement {
         verdict: call.body.verdict,
         by: call.caller.name,
-        reason: call.body.reason,
+        reason,
         time: Timestamp::now(),
     };
     let data = json!({

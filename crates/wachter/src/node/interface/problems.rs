@@ -55,6 +55,24 @@ pub(super) fn undone(error: &CommandError, otherwise: ProblemKind) -> Problem {
     Problem::new(kind, &*error.message)
 }
 
+/// What a person may give as a reason, in bytes: it stands in lists, and in an event, which has a limit.
+const LONGEST_REASON: usize = 4 << 10;
+
+/// A reason as it is kept, without white space around it.
+///
+/// # Errors
+/// It is too long.
+pub(super) fn reason(text: &str) -> Result<String, Problem> {
+    let text = text.trim();
+    if text.len() > LONGEST_REASON {
+        return Err(Problem::invalid(format!(
+            "`reason` has {} bytes and {LONGEST_REASON} are allowed; say it shorter",
+            text.len()
+        )));
+    }
+    Ok(text.to_owned())
+}
+
 /// There is nothing of this name.
 pub(super) fn unknown<'a>(
     what: &str,

@@ -87,6 +87,8 @@ async fn a_paused_agent_waits_and_goes_on() {
     assert_ne!(resumed.state, AgentState::Paused);
     site.until_events("run.finished", 2).await;
     assert!(pause("worker", None).await.unwrap().reason.unwrap().starts_with("paused by "));
+    let long = "x".repeat((4 << 10) + 1);
+    refused(pause("worker", Some(&long)).await, ProblemKind::Invalid, "4096 are allowed");
     refused(pause("nobody", None).await, ProblemKind::NotFound, "there is no agent `nobody`");
     refused(site.at::<ResumeAgent>("nobody").await, ProblemKind::NotFound, "no agent");
     site.agents.send_replace(None);
