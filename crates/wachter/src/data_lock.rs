@@ -1,5 +1,6 @@
-//! One process at a time writes to a data folder.
+//! One process at a time writes to a data folder, and one user.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use wachter_file::{FileLock, Holder, LockError};
 
 use crate::failure::{CommandError, chain};
 use crate::output;
+use crate::place::user_name;
 
 /// What the file is called, in the data folder.
 const NAME: &str = "lock";
@@ -52,15 +54,33 @@ impl Locked {
 /// Takes the data folder for `purpose`, the command's name, and makes it where it is missing.
 ///
 /// # Errors
-/// Another process has it, or it cannot be made.
+/// Another process has it, it belongs to another user, or it cannot be made.
 pub(crate) fn take(data: &Path, purpose: &str) -> Result<FileLock, Locked> {
     make_private(data).map_err(|error| {
         Locked::Failed(CommandError::failed(format!("cannot use {}: {error}", data.display())))
     })?;
+    check_owner(data).map_err(Locked::Failed)?;
     FileLock::take(&data.join(NAME), purpose).map_err(|error| match error {
         LockError::Held(holder) => held(holder),
         LockError::File(..) => Locked::Failed(CommandError::failed(chain(&error))),
     })
+}
+
+/// What root writes into a folder of the node's user would be root's, and the node could not read it any
+/// more: whoever it belongs to is the one to work on it.
+///
+/// # Errors
+/// It belongs to another user, or is not there.
+pub(crate) fn check_owner(data: &Path) -> Result<(), CommandError> {
+    let (owner, own) = (std::fs::metadata(data)?.uid(), rustix::process::geteuid().as_raw());
+    if owner == own {
+        return Ok(());
+    }
+    let name = user_name(owner);
+    Err(CommandError::failed(format!(
+        "no node answers, and {} belongs to {name}; start the node, or do it as that user: `runuser -u {name} -- wachter …`",
+        data.display()
+    )))
 }
 
 /// Takes the data folder for a node, after the commands that are at work on it.

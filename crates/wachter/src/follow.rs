@@ -252,6 +252,7 @@ impl Follower {
             grants: &self.host.local.grants,
             local: (&self.local_name, &self.host.text),
             environment,
+            flags: &self.host.flags,
         }
     }
 

@@ -64,6 +64,8 @@ const EXIT_CODES: &str = "Exit codes:
 enum Command {
     /// Set up a managed repository, with a key and a local file for this host
     Init(init::InitArguments),
+    /// Let this host follow a managed repository that exists: write its local file
+    Join(init::JoinArguments),
     /// Sign modules
     Sign(sign::SignArguments),
     /// Check the configuration of the work tree, as nodes will
@@ -138,6 +140,7 @@ fn carry_out(arguments: Arguments) -> CommandResult {
     let Arguments { command, host, output } = arguments;
     match command {
         Command::Init(arguments) => init::carry_out(&arguments, &host),
+        Command::Join(arguments) => init::join(arguments, &host),
         Command::Sign(arguments) => sign::carry_out(&arguments, output),
         Command::Check(arguments) => configuration::check(&arguments, output),
         Command::Config(arguments) => configuration::config(arguments, &host, output),

@@ -57,6 +57,8 @@ pub(crate) struct Host {
     pub(crate) data: PathBuf,
     /// Whether the local file says where the data are, and not an option or a variable.
     pub(crate) data_is_local: bool,
+    /// Settings of the command line: dotted paths and values.
+    pub(crate) flags: Vec<(String, String)>,
 }
 
 impl Host {
@@ -97,7 +99,14 @@ impl HostOptions {
             (None, None) => default_data(),
         };
         let local_file = std::path::absolute(path)?;
-        Ok(Host { local, text, local_file, data, data_is_local: self.data.is_none() })
+        Ok(Host {
+            local,
+            text,
+            local_file,
+            data,
+            data_is_local: self.data.is_none(),
+            flags: Vec::new(),
+        })
     }
 
     /// The path of the local file, whether it exists or not.
@@ -132,6 +141,12 @@ pub(crate) fn beside(name: &str) -> Result<PathBuf, CommandError> {
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// What a user of this host is called, as the node would name them: a number where there is no name.
+pub(crate) fn user_name(user: u32) -> String {
+    let caller = wachter_api::Roles::default().caller(user, user);
+    caller.map_or_else(|_| user.to_string(), |caller| caller.name)
 }
 
 fn home(variable: &str, below: &str) -> PathBuf {

@@ -21,6 +21,9 @@ pub(crate) struct StatusArguments {
     /// Show it each second anew, until Ctrl-C
     #[arg(long, short)]
     watch: bool,
+    /// Fail where no node answers, with exit code 5, or where it warns of something: for monitoring
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
 }
 
 pub(crate) async fn carry_out(
@@ -33,11 +36,13 @@ pub(crate) async fn carry_out(
     if arguments.watch {
         return keep_showing(format, look).await;
     }
-    let Frame { value, page } = look().await?;
+    let seen = Seen::look(node, options).await?;
+    let Frame { value, page } = seen.frame();
     match format {
-        Format::Json => output::json(&value),
-        Format::Human => page.print(),
+        Format::Json => output::json(&value)?,
+        Format::Human => page.print()?,
     }
+    if arguments.check { seen.check() } else { Ok(()) }
 }
 
 /// Everything that is shown, as JSON.
@@ -99,6 +104,17 @@ impl Seen {
                 Err(_) => Err(error),
             },
             Err(error) => Err(error),
+        }
+    }
+
+    /// Nothing to look at, or an error that names it.
+    fn check(&self) -> CommandResult {
+        let Some((status, _)) = &self.node else {
+            return Err(CommandError::new(ExitKind::NoNode, "no node answers"));
+        };
+        match &status.warnings[..] {
+            [] => Ok(()),
+            warnings => Err(CommandError::failed(warnings.join("; "))),
         }
     }
 

@@ -28,15 +28,15 @@ pub(crate) fn carry_out(
     format: Format,
 ) -> CommandResult {
     let folder = Folder::new()?;
-    let Host { mut local, text, local_file, data_is_local, .. } = options.host()?;
+    let host = options.host()?;
+    let mut local = host.local.clone();
     if let Some(repository) = arguments.repository {
         local.repository.url = match std::path::absolute(&repository) {
             Ok(path) if path.exists() => path.display().to_string(),
             _ => repository,
         };
     }
-    let mut follower =
-        Follower::open(Host { local, text, local_file, data: folder.0.clone(), data_is_local })?;
+    let mut follower = Follower::open(Host { local, data: folder.0.clone(), ..host })?;
     follower.fetch()?;
     let now = Timestamp::now();
     let mut verdict = follower.judge(now)?;

@@ -1,14 +1,14 @@
 use clap::Args;
 use jiff::Timestamp;
 use wachter_api::shapes::{Freeze, Frozen};
-use wachter_api::{FreezeEffects, Nothing, Roles, ThawEffects};
+use wachter_api::{FreezeEffects, Nothing, ThawEffects};
 
 use super::node::{Node, data_of};
 use crate::data_lock;
 use crate::failure::{CommandError, CommandResult, ExitKind};
 use crate::node::{remove_frozen, write_frozen};
 use crate::output::{self, Format};
-use crate::place::HostOptions;
+use crate::place::{HostOptions, user_name};
 
 #[derive(Args, Debug)]
 pub(crate) struct FreezeArguments {
@@ -58,7 +58,12 @@ pub(super) async fn freeze(
 }
 
 fn write(data: &std::path::Path, reason: String) -> Result<Frozen, CommandError> {
-    let frozen = Frozen { reason, by: user(), since: Timestamp::now() };
+    data_lock::check_owner(data)?;
+    let frozen = Frozen {
+        reason,
+        by: user_name(rustix::process::geteuid().as_raw()),
+        since: Timestamp::now(),
+    };
     write_frozen(data, &frozen).map_err(|error| {
         CommandError::failed(format!("cannot write to {}: {error}", data.display()))
     })?;
@@ -72,10 +77,4 @@ pub(super) async fn thaw(node: &Node, host: &HostOptions, format: Format) -> Com
         remove_frozen(&data)?;
     }
     output::result(format, &Nothing {}, "effects are let happen again")
-}
-
-/// Who runs this command, named as the node would name them.
-fn user() -> String {
-    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    Roles::default().caller(user, group).map_or_else(|_| user.to_string(), |caller| caller.name)
 }

@@ -13,8 +13,9 @@ pub(super) const MODULE: &str = FIRST.name;
 
 /// What a new repository holds before anything is signed. The module is the one that ships with
 /// Wachter, so there is one source of it.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     (".gitattributes", GIT_ATTRIBUTES),
+    (".gitignore", GIT_IGNORE),
     schema::IN_REPOSITORY[0],
     schema::IN_REPOSITORY[1],
     schema::IN_REPOSITORY[2],
@@ -31,6 +32,11 @@ const FILES: [(&str, &str); 12] = [
 const GIT_ATTRIBUTES: &str = "\
 # Signatures are over bytes: no line ending is ever converted.
 * -text
+";
+
+const GIT_IGNORE: &str = "\
+# What is built here: Rust modules are compiled into one folder, and what they come to lies in theirs.
+/target/
 ";
 
 const README: &str = "\

@@ -2,29 +2,29 @@ use std::fmt::Write as _;
 
 use wachter_protocol::launcher::{Enforcement, Hello};
 use wachter_protocol::{HostView, LocalFile, Manifest, Mechanism};
-use wachter_trust::{PublicKey, SignerName};
+use wachter_trust::{RepositoryId, Ring};
 
 use super::files;
 use crate::doctor;
 use crate::failure::{CommandError, CommandResult, chain};
 use crate::output;
 use crate::place::HostOptions;
-use crate::repository::Repository;
 
-/// Writes this host's local file, unless there is one.
-pub(super) fn write(
-    repository: &Repository,
-    root: &PublicKey,
-    name: &SignerName,
-    host: &HostOptions,
-    url: impl FnOnce() -> Result<String, CommandError>,
-) -> CommandResult {
+/// What the owner of a host decides.
+pub(super) struct Decisions {
+    pub(super) id: RepositoryId,
+    pub(super) url: String,
+    /// OpenSSH public keys, and how many of them must have signed.
+    pub(super) roots: Vec<String>,
+    pub(super) threshold: u32,
+    pub(super) labels: Vec<(String, String)>,
+    /// None are all.
+    pub(super) rings: Vec<Ring>,
+}
+
+/// Writes this host's local file, where there is none.
+pub(super) fn write(host: &HostOptions, decisions: &Decisions) -> CommandResult {
     let path = host.local_file();
-    if path.symlink_metadata().is_ok() {
-        output::talk(format_args!("{} exists and was left as it is", path.display()));
-        return Ok(());
-    }
-    let url = url()?;
     let absent = match probe(host) {
         Ok(hello) => absent(&hello),
         Err(error) => {
@@ -35,12 +35,7 @@ pub(super) fn write(
             Vec::new()
         }
     };
-    let text = render(
-        &repository.trust()?.repository().to_string(),
-        &url,
-        &format!("{root} {name}"),
-        &absent,
-    )?;
+    let text = render(decisions, &absent)?;
     LocalFile::read(&text).map_err(|error| CommandError::failed(chain(&error)))?;
     files::create(&path, text.as_bytes())?;
     output::talk(format_args!("wrote {}, the local file of this host", path.display()));
@@ -67,31 +62,35 @@ fn absent(hello: &Hello) -> Vec<(Mechanism, String)> {
     missing.collect()
 }
 
-fn render(
-    id: &str,
-    url: &str,
-    root: &str,
-    absent: &[(Mechanism, String)],
-) -> Result<String, CommandError> {
-    // A JSON string is a YAML string too, whatever it holds.
-    let (url, root) = (serde_json::to_string(url)?, serde_json::to_string(root)?);
-    let mut text = format!(
-        "\
-# What the owner of this host says. Nothing in the repository can loosen it.
-version: 1
-repository:
-  url: {url}
-  id: {id}
-roots:                       # who signs trust/trust.yaml, and how many of them must
-  threshold: 1
-  keys:
-    - {root}
-confinement:
-  development: false         # true lets unsigned modules run as the user who asks, for `wachter module test`
-"
-    );
+fn render(decisions: &Decisions, absent: &[(Mechanism, String)]) -> Result<String, CommandError> {
+    let Decisions { id, url, roots, threshold, labels, rings } = decisions;
+    let mut text = String::new();
     let mut line =
         |line: String| writeln!(text, "{line}").expect("writing to a string does not fail");
+    line("# What the owner of this host says. Nothing in the repository can loosen it.".to_owned());
+    line("version: 1".to_owned());
+    if !labels.is_empty() {
+        line("labels:                      # by which configuration is chosen".to_owned());
+    }
+    // A JSON string is a YAML string too, whatever it holds.
+    for (key, value) in labels {
+        line(format!("  {}: {}", serde_json::to_string(key)?, serde_json::to_string(value)?));
+    }
+    line(format!("repository:\n  url: {}\n  id: {id}", serde_json::to_string(url)?));
+    if !rings.is_empty() {
+        let rings: Vec<_> = rings.iter().map(ToString::to_string).collect();
+        line(format!("  rings: {}", serde_json::to_string(&rings)?));
+    }
+    line(
+        "roots:                       # who signs trust/trust.yaml, and how many of them must"
+            .to_owned(),
+    );
+    line(format!("  threshold: {threshold}\n  keys:"));
+    for root in roots {
+        line(format!("    - {}", serde_json::to_string(root)?));
+    }
+    line("confinement:".to_owned());
+    line("  development: false         # true lets unsigned modules run as the user who asks, for `wachter module test`".to_owned());
     if !absent.is_empty() {
         line(
             "  # What this host cannot enforce. Without such a line a module is refused."
@@ -131,11 +130,20 @@ mod tests {
         let every: Vec<_> =
             Mechanism::ALL.map(|mechanism| (mechanism, "a reason\nin lines".to_owned())).into();
         for (absent, url) in [(&[][..], "/srv/re\"po"), (&every[..], "https://example.com/a.git")] {
-            let id = "6f6b1a0e-2c8f-4b1d-9d4e-0c7d4f3a2b19";
-            let text = render(id, url, "ssh-ed25519 AAAA alice", absent).unwrap();
+            let decisions = Decisions {
+                id: "6f6b1a0e-2c8f-4b1d-9d4e-0c7d4f3a2b19".parse().unwrap(),
+                url: url.to_owned(),
+                roots: vec!["ssh-ed25519 AAAA alice".to_owned()],
+                threshold: 1,
+                labels: vec![("role".to_owned(), "web: \"1\"".to_owned())],
+                rings: vec!["canary".parse().unwrap(), Ring::default()],
+            };
+            let text = render(&decisions, absent).unwrap();
             let read = LocalFile::read(&text).unwrap();
-            assert_eq!(read.repository.url, url);
-            assert_eq!(read.repository.id.to_string(), id);
+            assert_eq!((&read.repository.url, read.repository.id), (&decisions.url, decisions.id));
+            assert_eq!(read.roots.keys, decisions.roots);
+            assert_eq!(read.labels["role"], "web: \"1\"");
+            assert_eq!(read.repository.rings, Some(["canary", "stable"].map(str::to_owned).into()));
             assert_eq!(read.confinement.accept_absent.len(), absent.len(), "{text}");
             assert!(!read.confinement.development);
             let grant = &read.grants[&files::MODULE.parse::<wachter_model::ModuleName>().unwrap()];

@@ -3,6 +3,7 @@
 mod choices;
 mod files;
 mod interview;
+mod join;
 mod local_file;
 
 use std::fs;
@@ -14,6 +15,7 @@ use wachter_trust::{RepositoryId, Ring, Signer, SignerName, TrustDraft};
 
 use choices::{Choices, choose, make_key};
 pub(crate) use interview::confirm;
+pub(crate) use join::{JoinArguments, join};
 
 use crate::failure::{CommandError, CommandResult};
 use crate::git::Git;
@@ -75,10 +77,19 @@ pub(crate) fn carry_out(arguments: &InitArguments, host: &HostOptions) -> Comman
     sign_module(&repository, signer.as_mut())?;
     made.extend(files::signatures());
     commit(&git, &made, &choices.name)?;
-    if !arguments.no_local_file {
-        local_file::write(&repository, signer.public_key(), &choices.name, host, || {
-            address(arguments, &git)
-        })?;
+    let local_file = host.local_file();
+    if !arguments.no_local_file && local_file.symlink_metadata().is_ok() {
+        output::talk(format_args!("{} exists and was left as it is", local_file.display()));
+    } else if !arguments.no_local_file {
+        let decisions = local_file::Decisions {
+            id: repository.trust()?.repository(),
+            url: address(arguments, &git)?,
+            roots: vec![format!("{} {}", signer.public_key(), choices.name)],
+            threshold: 1,
+            labels: Vec::new(),
+            rings: Vec::new(),
+        };
+        local_file::write(host, &decisions)?;
     }
     if arguments.release {
         let request = release::Request {

@@ -49,17 +49,26 @@ use crate::place::{Host, HostOptions};
 use crate::python;
 
 #[derive(Args, Debug)]
-pub(crate) struct RunArguments {}
+pub(crate) struct RunArguments {
+    /// A setting of this start, over all others: log.level=debug
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
 
 /// Orders that may wait; who gives more waits.
 const ORDERS: usize = 16;
 
 pub(crate) async fn carry_out(
-    _: RunArguments,
+    arguments: RunArguments,
     options: HostOptions,
     format: Format,
 ) -> CommandResult {
-    let host = options.host()?;
+    let host = Host { flags: arguments.settings, ..options.host()? };
     // Before the lock says which process this is: whoever reads it may send a signal at once.
     let hang_up = signal(SignalKind::hangup())?;
     let _lock = data_lock::take_for_node(&host.data).await.map_err(|locked| match locked {

@@ -1,7 +1,6 @@
 //! The interface over the data of a node that does not run, for commands that look back: what was
 //! journalled can be asked for whether there is a node or not.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -61,16 +60,12 @@ impl Offline {
         if !make && !host.data.join(journal::FOLDER).exists() {
             return Ok(None);
         }
-        let owner = std::fs::metadata(&host.data)?.uid();
-        if owner != rustix::process::geteuid().as_raw() {
+        if let Err(error) = data_lock::check_owner(&host.data) {
             // Who may not look at the lock asks, and hears that there is none.
-            if !matches!(data_lock::node(&host.data), Ok(None)) {
-                return Ok(None);
-            }
-            // What is made there by somebody else would not be the node's.
-            return Err(CommandError::failed(format!(
-                "no node runs, and its data belong to user {owner}; start it with `wachter run`, or ask as that user"
-            )));
+            return match data_lock::node(&host.data) {
+                Ok(None) => Err(error),
+                _ => Ok(None),
+            };
         }
         let lock = match data_lock::take(&host.data, PURPOSE) {
             Ok(lock) => lock,

@@ -118,6 +118,34 @@ fn the_local_file_pins_the_root_and_the_repository() {
 }
 
 #[test]
+fn another_host_joins_by_what_a_first_one_prints() {
+    let author = Author::with_repository();
+    author.wachter(&["release", "--yes"]).succeeds();
+    let printed = author.wachter(&["join", "--print"]).succeeds().stdout.clone();
+    let words = printed.trim().trim_end_matches('\'').replace(" --root '", " --root ");
+    let (command, root) = words.split_once(" --root ").unwrap();
+    let words: Vec<&str> = command.split(' ').skip(1).chain(["--root", root]).collect();
+    let file = author.home().join("second.yaml");
+    let second = ["--local-file", file.to_str().unwrap()];
+    let labelled = ["--label", "role=web", "--ring", "stable"];
+    author.wachter(&[&words[..], &labelled, &second].concat()).succeeds();
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.contains("\n  \"role\": \"web\"\n"), "{written}");
+    let verified = author.wachter(&[&["verify"][..], &second].concat());
+    assert!(
+        verified.succeeds().stdout.starts_with("release 1 would be accepted, signed by alice\n")
+    );
+    let again = author.wachter(&[&words[..], &second].concat());
+    again.fails(3, "this host belongs to somebody already");
+    assert_eq!(fs::read_to_string(&file).unwrap(), written);
+    fs::remove_file(&file).unwrap();
+    let mut wrong = words;
+    *wrong.last_mut().unwrap() = "ssh-ed25519 AAAA x";
+    author.wachter(&[&wrong[..], &second].concat()).fails(2, "ssh-ed25519 AAAA x");
+    assert!(!file.exists());
+}
+
+#[test]
 fn a_changed_module_is_not_released_before_it_is_signed() {
     let author = Author::with_repository();
     author.wachter(&["release", "--yes"]).succeeds();

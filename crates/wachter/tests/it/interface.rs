@@ -92,6 +92,7 @@ fn agents_and_runs() {
         text.contains("release      2 by ann, accepted ") && text.contains("greeter"),
         "{text}"
     );
+    site.ok(&["status", "--check"]);
     let modules = site.json(&["modules"]);
     let hello = modules.as_array().unwrap().iter().find(|module| module["name"] == "hello");
     assert!(hello.unwrap()["digest"].is_string(), "{modules}");
@@ -345,6 +346,7 @@ fn what_is_in_force_is_shown_and_changed_beside_the_node() {
     assert!(site.ok(&["apply", &bundle]).contains("release 4 stays in force"));
 
     assert_eq!(site.json(&["freeze", "--reason", "a drill"])["reason"], "a drill");
+    ends(&site.wachter(&["status", "--check"]), 1, "effects are stopped since ");
     assert!(site.ok(&["status"]).contains(": a drill"));
     site.ok(&["thaw"]);
     assert_eq!(site.json(&["status"])["frozen"], Value::Null);
@@ -415,6 +417,7 @@ fn a_node_that_does_not_answer_is_frozen_from_its_next_start() {
     // What a node looks like that hangs: it has the data, and nobody listens.
     let held = FileLock::take(&site.path("data/lock"), "run").unwrap();
     ends(&site.wachter(&["freeze", "--reason", "a drill"]), 5, "from the node's next start only");
+    ends(&site.wachter(&["status", "--check"]), 5, "no node answers");
     drop(held);
     assert_eq!(site.json(&["status"])["frozen"]["reason"], "a drill");
 }

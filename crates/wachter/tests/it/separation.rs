@@ -105,20 +105,38 @@ fn a_node_without_root_runs_modules_through_a_launcher_with_root() {
     assert_ne!(sealed.uid(), 0);
     assert_eq!(fs::metadata(site.path("identity")).unwrap().uid(), 0);
     // Root asks the node as long as there is one, and leaves its data alone where there is none.
-    let look_back = || {
+    let as_root = |arguments: &[&str]| {
         let mut ask = Command::new(bin.join("wachter"));
-        ask.args(["runs", "--limit", "1"]).env_clear().env("WACHTER_DATA", &data);
+        ask.args(arguments).env_clear().env("WACHTER_DATA", &data);
         ask.env("WACHTER_LOCAL_FILE", site.path("node.yaml")).output().unwrap()
     };
-    let asked = look_back();
+    let asked = as_root(&["runs", "--limit", "1"]);
     let listed = String::from_utf8_lossy(&asked.stdout);
     assert!(asked.status.success() && listed.contains("hello"), "{asked:?}");
     node.0.kill().unwrap();
     node.0.wait().unwrap();
-    let refused = look_back();
-    let reason = String::from_utf8_lossy(&refused.stderr);
-    assert!(reason.contains("its data belong to user"), "{refused:?}");
-    assert_eq!(fs::metadata(data.join("lock")).unwrap().uid(), sealed.uid());
+    for command in [
+        &["runs"][..],
+        &["sync"],
+        &["rollback"],
+        &["unpin"],
+        &["freeze", "--reason", "x"],
+        &["run"],
+    ] {
+        let refused = as_root(command);
+        let reason = String::from_utf8_lossy(&refused.stderr);
+        let expected = format!(
+            " belongs to {NODE}; start the node, or do it as that user: `runuser -u {NODE} -- "
+        );
+        assert!(
+            !refused.status.success() && reason.contains(&expected),
+            "{command:?}: {refused:?}"
+        );
+    }
+    assert!(!data.join("frozen.json").exists());
+    for file in ["lock", "state.json"] {
+        assert_eq!(fs::metadata(data.join(file)).unwrap().uid(), sealed.uid(), "{file}");
+    }
     // The launcher keeps what it runs where the node cannot write.
     let kept = fs::metadata(site.path("launcher-state/modules")).unwrap();
     assert_eq!((kept.uid(), kept.mode() & 0o022), (0, 0));

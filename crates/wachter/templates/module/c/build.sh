@@ -1,7 +1,6 @@
 #!/bin/sh
 # Compiles main.c to main.wasm, for WASI preview 1. On Debian:
-#   apt-get install --no-install-recommends clang lld wasi-libc libclang-rt-14-dev-wasm32
-# where 14 is the version of clang.
+#   apt-get install --no-install-recommends clang lld wasi-libc libclang-rt-dev-wasm32
 set -eu
 cd "$(dirname "$0")"
 object=$(mktemp)
