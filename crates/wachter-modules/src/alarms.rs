@@ -95,6 +95,9 @@ pub(crate) struct Problem {
     topic: Topic,
     subject: String,
     severity: Severity,
+    /// Since when its subject may only have been left out of what is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    out_of_sight: Option<Moment>,
 }
 
 impl Standing {
@@ -226,7 +229,7 @@ impl<'a> Alarms<'a> {
         evidence: Value,
     ) {
         let fingerprint = fingerprint(kind, subject);
-        self.judged.insert(fingerprint.clone());
+        self.see(fingerprint.clone());
         self.standing.waiting.remove(&fingerprint);
         if self.severity(kind, subject) == severity {
             return;
@@ -235,7 +238,8 @@ impl<'a> Alarms<'a> {
         let problem = match (severity, ended) {
             (Some(severity), _) => {
                 let topic = kind.topic.parse().expect("a test reads every topic of a module");
-                let problem = Problem { topic, subject: subject.to_owned(), severity };
+                let subject = subject.to_owned();
+                let problem = Problem { topic, subject, severity, out_of_sight: None };
                 self.standing.open.insert(fingerprint.clone(), problem.clone());
                 problem
             }
@@ -254,22 +258,70 @@ impl<'a> Alarms<'a> {
 
     /// Says that a subject is there but could not be measured: what is open stays so.
     pub(crate) fn unknown(&mut self, kind: Kind, subject: &str) {
-        self.judged.insert(fingerprint(kind, subject));
+        self.see(fingerprint(kind, subject));
+    }
+
+    /// Says that subjects with an open problem of a kind could not be measured: what is open stays so.
+    pub(crate) fn unknown_where(&mut self, kind: Kind, is_one: impl Fn(&str) -> bool) {
+        let open = self.standing.open.iter();
+        let open = open.filter(|(fingerprint, _)| is_of(fingerprint, kind));
+        let found: Vec<String> = open
+            .filter(|(_, problem)| is_one(&problem.subject))
+            .map(|(fingerprint, _)| fingerprint.clone())
+            .collect();
+        found.into_iter().for_each(|fingerprint| self.see(fingerprint));
+    }
+
+    /// That a subject was there in this run.
+    fn see(&mut self, fingerprint: String) {
+        if let Some(problem) = self.standing.open.get_mut(&fingerprint) {
+            problem.out_of_sight = None;
+        }
+        self.judged.insert(fingerprint);
     }
 
     /// Ends every open problem of a kind whose subject was not seen this time: it is gone. Call it
     /// only where all subjects of the kind were listed.
     pub(crate) fn end_unseen(&mut self, kind: Kind) {
-        let unseen = |fingerprint: &str| {
-            fingerprint.split_once(':').is_some_and(|(topic, _)| topic == kind.topic)
-                && !self.judged.contains(fingerprint)
-        };
-        self.standing.waiting.retain(|fingerprint, _| !unseen(fingerprint));
-        let gone: Vec<_> =
-            self.standing.open.extract_if(.., |fingerprint, _| unseen(fingerprint)).collect();
+        self.end_unseen_but(kind, Duration::ZERO, |_| false);
+    }
+
+    /// Ends every open problem of a kind whose subject was not seen this time. One that may only have been
+    /// left out, since there are too many, stays open until it has been out of sight for so long:
+    /// otherwise what is gone would stay for ever on a host where there are always too many.
+    pub(crate) fn end_unseen_but(
+        &mut self,
+        kind: Kind,
+        patience: Duration,
+        may_be_left_out: impl Fn(&str) -> bool,
+    ) {
+        let Self { standing, now, judged, found } = self;
+        let unseen = |fingerprint: &str| is_of(fingerprint, kind) && !judged.contains(fingerprint);
+        standing.waiting.retain(|fingerprint, _| !unseen(fingerprint));
+        let gone = standing.open.extract_if(.., |fingerprint, problem| {
+            if !unseen(fingerprint) {
+                return false;
+            }
+            if !may_be_left_out(&problem.subject) {
+                problem.out_of_sight = None;
+                return true;
+            }
+            let first = problem.out_of_sight.get_or_insert_with(|| now.clone());
+            // Across a boot it begins anew.
+            if first.boot != now.boot {
+                *first = now.clone();
+            }
+            Duration::from_millis(now.since(first).unwrap_or(0)) >= patience
+        });
         for (fingerprint, problem) in gone {
-            let message = format!("{}: no longer there", problem.subject);
-            self.found.push(finding(&problem, &fingerprint, message, true));
+            let Problem { subject, out_of_sight, .. } = &problem;
+            let message = if out_of_sight.is_some() {
+                let hours = patience.as_secs() / 3_600;
+                format!("{subject}: not seen for {hours} h, among more than can be looked at")
+            } else {
+                format!("{subject}: no longer there")
+            };
+            found.push(finding(&problem, &fingerprint, message, true));
         }
     }
 
@@ -277,6 +329,10 @@ impl<'a> Alarms<'a> {
     pub(crate) fn into_findings(self) -> Vec<Finding> {
         self.found
     }
+}
+
+fn is_of(fingerprint: &str, kind: Kind) -> bool {
+    fingerprint.split_once(':').is_some_and(|(topic, _)| topic == kind.topic)
 }
 
 /// The same for the same problem of the same subject, whatever the values are.
@@ -387,6 +443,57 @@ mod tests {
             alarms.judge_lasting(KIND, "/", 95.0, BETWEEN, Duration::from_secs(100));
             assert_eq!(alarms.into_findings().len(), expected, "{boot} {second}");
         }
+    }
+
+    #[test]
+    fn what_may_only_be_left_out_stays_open_for_a_while() {
+        const HOUR: u64 = 3_600;
+        let patience = Duration::from_secs(HOUR);
+        let mut standing = Standing::default();
+        let told: Vec<String> = [
+            (0, "a", Some(95.0), true),
+            (HOUR, "a", None, true),
+            (2 * HOUR - 1, "a", None, true),
+            // Once seen, the time begins anew.
+            (2 * HOUR, "a", Some(88.0), true),
+            (3 * HOUR, "a", None, true),
+            (9 * HOUR, "b", None, true),
+            (10 * HOUR - 1, "b", None, true),
+            (10 * HOUR, "b", None, true),
+            (11 * HOUR, "b", Some(95.0), true),
+            (12 * HOUR, "b", None, false),
+        ]
+        .into_iter()
+        .map(|(second, boot, value, is_left_out)| {
+            let now = Moment { boot: boot.to_owned(), ..at(second) };
+            let mut alarms = Alarms::new(&mut standing, now);
+            if let Some(value) = value {
+                alarms.judge(KIND, "/", value, BETWEEN);
+            }
+            alarms.end_unseen_but(KIND, patience, |subject| is_left_out && subject == "/");
+            let found = alarms.into_findings();
+            found.first().map(|finding| finding.message.clone()).unwrap_or_default()
+        })
+        .collect();
+        let begins = "/: 95.0 % used, at or above 90";
+        let ends = "/: not seen for 1 h, among more than can be looked at";
+        let gone = "/: no longer there";
+        assert_eq!(told, [begins, "", "", "", "", "", "", ends, begins, gone]);
+    }
+
+    #[test]
+    fn what_cannot_be_measured_stays_open() {
+        let mut standing = Standing::default();
+        let mut alarms = Alarms::new(&mut standing, at(0));
+        for subject in ["/a", "/b"] {
+            alarms.judge(KIND, subject, 95.0, BETWEEN);
+        }
+        let mut alarms = Alarms::new(&mut standing, at(1));
+        alarms.unknown_where(KIND, |subject| subject == "/a");
+        alarms.end_unseen(KIND);
+        let found = alarms.into_findings();
+        let [finding] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((finding.subject.as_str(), finding.resolved), ("/b", true));
     }
 
     #[test]

@@ -1,7 +1,26 @@
 //! The snapshots of the host that a run was handed.
 
+use std::time::Duration;
+
 use wachter_module::Context;
-use wachter_module::host::{View, ViewError};
+use wachter_module::host::{Processes, View, ViewError};
+
+/// For how long a problem stays open whose subject may only have been left out of a view.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The same for a process, unit or container: those with the most memory and work are in the view, so that
+/// what is not for so long has hardly a problem.
+pub(crate) const PATIENCE_OF_PROCESSES: Duration = Duration::from_secs(60 * 60);
+
+/// Whether a process, as in `web[2211]`, or a group of them, which is not in the view, may be there all the
+/// same: there are too many.
+pub(crate) fn may_be_left_out(view: &Processes, subject: &str) -> bool {
+    let number = subject.strip_suffix(']').and_then(|subject| subject.rsplit_once('['));
+    match number.and_then(|(_, number)| number.parse().ok()) {
+        Some(pid) => view.may_be_left_out(pid),
+        None => view.left_out.as_ref().is_some_and(|left_out| left_out.with_memory > 0),
+    }
+}
 
 /// A view, or a sentence that it is not there. One that the node tried to take has its own
 /// sentence already.

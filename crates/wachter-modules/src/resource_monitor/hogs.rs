@@ -58,8 +58,6 @@ pub(super) fn judge(
             alarms,
         );
     }
-    alarms.end_unseen(CPU_HOG);
-    alarms.end_unseen(CPU_SPINNING);
 }
 
 fn judge_host(

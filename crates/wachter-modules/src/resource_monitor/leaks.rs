@@ -158,6 +158,10 @@ impl Watch {
         let chosen = self.choose(suspects, alarms);
         let keys: BTreeSet<String> = chosen.iter().map(|suspect| suspect.key()).collect();
         self.0.retain(|key, _| keys.contains(key));
+        // Where more are open than can be watched.
+        for suspect in suspects.iter().filter(|suspect| !keys.contains(&suspect.key())) {
+            alarms.unknown(suspect.kind, suspect.subject);
+        }
         let mut leaks = Vec::new();
         // Groups first: what they are told of for is not told again of their processes.
         let (processes, groups): (Vec<_>, Vec<_>) =
@@ -177,9 +181,6 @@ impl Watch {
                 let subject = suspect.subject.to_owned();
                 leaks.push(Leak { kind: suspect.kind, subject, filling });
             }
-        }
-        for kind in [MEMORY_LEAK, DESCRIPTORS_LEAK] {
-            alarms.end_unseen(kind);
         }
         leaks
     }

@@ -29,7 +29,7 @@ use wachter_module::{Context, Module, ModuleError, Report};
 
 use crate::alarms::{Alarms, Standing};
 use crate::rates::per_second;
-use crate::views::seen;
+use crate::views::{PATIENCE_OF_PROCESSES, may_be_left_out, seen};
 use groups::{Lives, Sum, control_group, sums};
 use input::Input;
 use leaks::{DESCRIPTORS_LEAK, Leak, Limit, Limiting, MEMORY_LEAK, Suspect, Watch};
@@ -106,9 +106,15 @@ impl Module for ResourceMonitor {
                 input.descriptors_exhausted_days
             }
         };
+        let left_out = |subject: &str| may_be_left_out(&views.processes, subject);
         let leaks = state.watch.judge(&suspects, minute, days, &mut alarms);
+        // Without the time of day nothing has ended.
+        let leak_kinds = [MEMORY_LEAK, DESCRIPTORS_LEAK].into_iter().filter(|_| minute.is_some());
         let cores = views.cpu.as_ref().map(|view| view.cores.len());
         hogs::judge(&consumers, &groups, cores, &input, &mut alarms);
+        for kind in leak_kinds.chain([hogs::CPU_HOG, hogs::CPU_SPINNING]) {
+            alarms.end_unseen_but(kind, PATIENCE_OF_PROCESSES, left_out);
+        }
         let forks = views.cpu.as_ref().and_then(|view| {
             per_second(view.forks, state.forks?, passed.filter(|passed| *passed > 0)?)
         });
@@ -118,10 +124,17 @@ impl Module for ResourceMonitor {
         let uptime = now.uptime_milliseconds;
         storms::judge_containers(&state.groups, groups.keys(), uptime, &input, &mut alarms);
         match &views.units {
-            Some(view) => state.restarts.judge_units(&view.units, uptime, &input, &mut alarms),
+            Some(view) => state.restarts.judge_units(view, uptime, &input, &mut alarms),
             None => state.restarts.unknown(&mut alarms),
         }
-        alarms.end_unseen(storms::RESTART_STORM);
+        let units = views.units.as_ref();
+        alarms.end_unseen_but(storms::RESTART_STORM, PATIENCE_OF_PROCESSES, |subject| {
+            if subject.starts_with("container ") {
+                left_out(subject)
+            } else {
+                units.is_some_and(|view| storms::may_be_left_out(view, subject))
+            }
+        });
 
         for finding in alarms.into_findings() {
             context.finding(finding);

@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use wachter_module::Severity;
-use wachter_module::host::{Processes, Unit};
+use wachter_module::host::{Processes, Units};
 
 use super::groups::Lives;
 use super::input::Input;
 use super::processes::Consumer;
 use crate::alarms::{Alarms, Details, Kind};
 use crate::rates::float;
+use crate::views::PATIENCE_OF_PROCESSES;
 
 pub(super) const ZOMBIE_STORM: Kind = Kind {
     topic: "zombies.storm",
@@ -26,6 +27,9 @@ pub(super) const RESTART_STORM: Kind =
 
 pub(super) const FORK_STORM: Kind =
     Kind { topic: "forks.storm", severity: Severity::High, what: "tasks are made in each second" };
+
+/// As many parents of dead processes as a view has at most.
+const MAX_PARENTS: usize = 64;
 
 /// The most looks that are remembered of one unit.
 const MAX_LOOKS: usize = 32;
@@ -40,7 +44,20 @@ pub(super) fn judge_zombies(view: &Processes, input: &Input, alarms: &mut Alarms
         let count = f64::from(zombies.count);
         alarms.judge_with(ZOMBIE_STORM, &subject, count, input.zombies_of_one_parent, details);
     }
-    alarms.end_unseen(ZOMBIE_STORM);
+    // Where there are too many parents, those with the fewest children are left out; and where there are too
+    // many processes, some dead ones are not counted.
+    let least = view.zombies.last().map_or(0, |zombies| zombies.count);
+    let too_many = view.zombies.len() >= MAX_PARENTS
+        && f64::from(least) >= input.zombies_of_one_parent.resolve;
+    let unseen = view.left_out.as_ref().is_some_and(|left_out| left_out.unseen > 0);
+    let may_be_left_out = |_: &str| too_many || unseen;
+    alarms.end_unseen_but(ZOMBIE_STORM, PATIENCE_OF_PROCESSES, may_be_left_out);
+}
+
+/// Whether a unit that is not told of may be there all the same: there are too many.
+pub(super) fn may_be_left_out(view: &Units, name: &str) -> bool {
+    let told = u32::try_from(view.units.len()).unwrap_or(u32::MAX);
+    told < view.total && !view.units.iter().any(|unit| unit.name == name)
 }
 
 /// How often each unit had been started again, at the times when that changed: 64 units at most, which is how
@@ -53,13 +70,13 @@ impl Restarts {
     /// Judges units by what systemd counts, at a time in milliseconds since boot.
     pub(super) fn judge_units(
         &mut self,
-        units: &[Unit],
+        view: &Units,
         uptime: u64,
         input: &Input,
         alarms: &mut Alarms<'_>,
     ) {
         let begin = uptime.saturating_sub(input.restarts_seconds.saturating_mul(1_000));
-        for unit in units.iter().filter(|unit| !input.ignore.contains(&unit.name)) {
+        for unit in view.units.iter().filter(|unit| !input.ignore.contains(&unit.name)) {
             let Some(restarts) = unit.restarts else {
                 // Of a unit that is not running it is not asked.
                 alarms.unknown(RESTART_STORM, &unit.name);
@@ -70,8 +87,12 @@ impl Restarts {
         }
         // One that was not asked about this time may be again; of most there is nothing to remember.
         self.0.retain(|name, looks| {
-            let unit = units.iter().find(|unit| unit.name == *name);
-            unit.is_some_and(|unit| unit.restarts.is_some() || looks.len() > 1)
+            let unit = view.units.iter().find(|unit| unit.name == *name);
+            let is_recent = looks.last().is_some_and(|(time, _)| *time >= begin);
+            match unit {
+                Some(unit) => unit.restarts.is_some() || looks.len() > 1,
+                None => is_recent && may_be_left_out(view, name),
+            }
         });
     }
 

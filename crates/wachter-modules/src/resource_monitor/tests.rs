@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wachter_module::host::{
-    Core, Cpu, Memory, Moment, Process, ProcessIo, Processes, Unit, Units, Zombies,
+    Core, Cpu, LeftOut, Memory, Moment, Process, ProcessIo, Processes, Unit, Units, Zombies,
 };
 use wachter_module::{Finding, Finished, Harness};
 
@@ -98,6 +98,40 @@ impl Watched {
 fn tell(finding: &Finding) -> String {
     assert_eq!(finding.fingerprint, format!("{}:{}", finding.kind, finding.subject));
     format!("{}{}", if finding.resolved { "-" } else { "+" }, finding.fingerprint)
+}
+
+#[test]
+fn what_is_left_out_has_not_ended() {
+    let input = json!({ "cpu_spinning_seconds": 30, "cpu_hog_seconds": 30, "zombies_seconds": 0 });
+    let mut host = Watched::new(input);
+    let busy = |look: u64| Process {
+        cpu_milliseconds: look * 120_000,
+        ..of_container("0123456789abcdef", process(7, "loop", 10))
+    };
+    let zombies = || vec![Zombies { parent: 9, name: "lazy".into(), count: 500 }];
+    for look in 0..4 {
+        let view =
+            Processes { processes: vec![busy(look)], zombies: zombies(), ..Processes::default() };
+        host.look_at(view, 0, None);
+    }
+    let open =
+        ["+zombies.storm:lazy[9]", "+cpu.hog:container 0123456789ab", "+cpu.spinning:loop[7]"];
+    let told: BTreeSet<&str> = host.told.iter().map(String::as_str).collect();
+    assert_eq!(told, BTreeSet::from(open));
+    let left_out = |pids: &[u32], unseen, with_memory| {
+        let count = u32::try_from(pids.len()).unwrap();
+        let left_out = LeftOut { count, unseen, with_memory, pids: pids.to_vec() };
+        Processes { left_out: Some(left_out), ..Processes::default() }
+    };
+    host.told.clear();
+    host.look_at(left_out(&[7, 8], 1, 1), 0, None);
+    assert_eq!(host.told, Vec::<String>::new());
+    // Of those left out none can be of the container.
+    host.look_at(left_out(&[7, 8], 0, 0), 0, None);
+    assert_eq!(host.told, ["-cpu.hog:container 0123456789ab", "-zombies.storm:lazy[9]"]);
+    host.told.clear();
+    host.look_at(left_out(&[8], 0, 1), 0, None);
+    assert_eq!(host.told, ["-cpu.spinning:loop[7]"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::alarms::{Alarms, Kind};
 use super::cpu::{judge_pressure, waited};
 use super::input::Input;
 use super::{Measured, Metric, per_second};
+use crate::views::PATIENCE;
 
 pub(super) const DISK_SATURATED: Kind = Kind {
     topic: "disk.saturated",
@@ -85,7 +86,7 @@ pub(super) fn measure(
             }),
         );
     }
-    alarms.end_unseen(DISK_SATURATED);
+    alarms.end_unseen_but(DISK_SATURATED, PATIENCE, |_| view.left_out > 0);
     if let Some(pressure) = view.pressure {
         let value = pressure.some_percent / 100.0;
         metrics.push(Metric { name: "disk_waiting_ratio", value, labels: vec![] });

@@ -59,7 +59,7 @@ struct Measured {
     metrics: Vec<Metric>,
 }
 
-/// A metric, its labels at most two: what a file system, an interface or a sensor is called.
+/// A metric, its labels at most three: what a file system, an interface or a sensor is called.
 struct Metric {
     name: &'static str,
     value: f64,
@@ -160,8 +160,11 @@ impl Module for SystemMonitor {
             match &labels[..] {
                 [] => context.metric(name, value, []),
                 [(key, label)] => context.metric(name, value, [(key, label)]),
-                [(key, label), (other, text), ..] => {
+                [(key, label), (other, text)] => {
                     context.metric(name, value, [(key, label), (other, text)]);
+                }
+                [(key, label), (other, text), (third, last), ..] => {
+                    context.metric(name, value, [(key, label), (other, text), (third, last)]);
                 }
             }
         }

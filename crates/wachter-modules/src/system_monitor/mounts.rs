@@ -6,6 +6,7 @@ use super::alarms::{Alarms, Kind, Threshold};
 use super::filling::{DISK_FILLING, INODES_FILLING, Past};
 use super::input::Input;
 use super::{Measured, Metric, float};
+use crate::views::PATIENCE;
 
 pub(super) const DISK_FULL: Kind =
     Kind { topic: "disk.full", severity: Severity::High, what: "% of the space is in use" };
@@ -66,8 +67,10 @@ pub(super) fn measure(
             }
         }
     }
+    let may_be_left_out =
+        |target: &str| view.left_out > 0 && !view.mounts.iter().any(|mount| mount.target == target);
     for kind in [DISK_FULL, INODES_EXHAUSTED, DISK_FILLING, INODES_FILLING] {
-        alarms.end_unseen(kind);
+        alarms.end_unseen_but(kind, PATIENCE, may_be_left_out);
     }
     past.forget(&view.taken);
     let summary = json!({

@@ -8,6 +8,7 @@ use wachter_module::host::{Interface, Moment, Network, Traffic};
 use super::alarms::{Alarms, Kind};
 use super::input::Input;
 use super::{Measured, Metric, per_second};
+use crate::views::PATIENCE;
 
 pub(super) const NETWORK_ERRORS: Kind = Kind {
     topic: "network.errors",
@@ -66,7 +67,7 @@ pub(super) fn measure(
             }),
         );
     }
-    alarms.end_unseen(NETWORK_ERRORS);
+    alarms.end_unseen_but(NETWORK_ERRORS, PATIENCE, |_| view.left_out > 0);
     Measured { summary: summary.into(), metrics }
 }
 

@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wachter_module::host::{
-    Clock, Core, Cpu, CpuTimes, Discipline, Disk, Disks, Fan, Interface, LoadAverages, Memory,
-    Moment, Mount, Mounts, Network, OpenFiles, Paging, Pressure, Process, Processes, Sensors,
-    Sockets, Space, TcpCounters, Temperature, Tracked, Traffic, Transfers, Unit, Units, View,
+    Clock, Core, Cpu, CpuTimes, Discipline, Disk, Disks, Fan, Interface, LeftOut, LoadAverages,
+    Memory, Moment, Mount, Mounts, Network, OpenFiles, Paging, Pressure, Process, Processes,
+    Sensors, Sockets, Space, TcpCounters, Temperature, Tracked, Traffic, Transfers, Unit, Units,
+    View, Zombies,
 };
 use wachter_module::protocol::HostView;
 use wachter_module::{Finding, Harness};
@@ -375,6 +376,144 @@ fn units_that_failed_or_start_again_and_again() {
     assert_eq!(told(ignored.findings()), Vec::<String>::new());
     let finished = Harness::new().host(&view(moment(1), ("failed", 0))).run(&SystemMonitor);
     assert_eq!(finished.findings().next().unwrap().message, "a.service has failed (exit-code)");
+}
+
+/// What is told of a subject that is not seen any more: nothing where it may only have been left out, else its
+/// end.
+fn told_of_one_left_out<T: View>(open: T, left_out: T, gone: T) -> Vec<String> {
+    let story = story(&[open, left_out, gone]);
+    assert!(story[0].starts_with('+') && story[1].is_empty(), "{story:?}");
+    assert_eq!(story[2], story[0].replace('+', "-"), "{story:?}");
+    story
+}
+
+#[test]
+fn what_is_left_out_of_a_view_stays_open() {
+    let with = |left_out, view: Mounts| Mounts { left_out, ..view };
+    told_of_one_left_out(
+        with(3, mounts(&[mount("/var", 95, 0)])),
+        with(3, mounts(&[mount("/", 1, 0)])),
+        with(0, mounts(&[mount("/", 1, 0)])),
+    );
+    let hot = |celsius: &[f64], left_out| {
+        let sensor = |celsius: &f64| Temperature { celsius: *celsius, ..Temperature::default() };
+        let temperatures = celsius.iter().map(sensor).collect();
+        Sensors { temperatures, left_out, ..Sensors::default() }
+    };
+    told_of_one_left_out(hot(&[95.0], 9), hot(&[], 9), hot(&[], 0));
+    let first = network(1_000, 0, 500);
+    let empty = |left_out, uptime| Network { left_out, taken: moment(uptime), interfaces: vec![] };
+    let [second, third, fourth] = [network(2_000, 0, 900), empty(1, 3_000), empty(0, 4_000)];
+    assert_eq!(
+        story(&[first, second, third, fourth]),
+        ["", "+network.errors:eth0", "", "-network.errors:eth0"]
+    );
+    let sockets = |taken, (waiting, in_part): (u64, bool)| Sockets {
+        taken,
+        tcp: [("close-wait".to_owned(), waiting)].into(),
+        in_part,
+        ..Sockets::default()
+    };
+    let counts = [(300, false), (300, true), (300, true), (20, true), (20, false)];
+    let expected = ["", "", "+sockets.close-wait:tcp", "", "-sockets.close-wait:tcp"];
+    assert_eq!(story(&minutes(&counts, sockets)), expected);
+}
+
+#[test]
+fn processes_that_are_left_out_have_not_ended() {
+    let full = Process {
+        pid: 7,
+        name: "web".into(),
+        descriptors: Some(950),
+        descriptors_most: Some(1_000),
+        ..Process::default()
+    };
+    let view = |process: Option<&Process>, pids: &[u32]| Processes {
+        processes: process.into_iter().cloned().collect(),
+        left_out: Some(LeftOut {
+            count: u32::try_from(pids.len()).unwrap(),
+            pids: pids.to_vec(),
+            ..LeftOut::default()
+        }),
+        ..Processes::default()
+    };
+    // It has ended, though others are left out.
+    told_of_one_left_out(view(Some(&full), &[8]), view(None, &[7, 8]), view(None, &[8]));
+    // Its files cannot be seen for a moment.
+    let hidden = Process { descriptors: None, descriptors_most: None, ..full.clone() };
+    told_of_one_left_out(view(Some(&full), &[]), view(Some(&hidden), &[]), view(None, &[]));
+    // The dead are left out first, and are counted all the same.
+    let dead = |count| Processes {
+        zombies: vec![Zombies { parent: 1, name: "init".into(), count }],
+        ..view(None, &[7])
+    };
+    assert_eq!(
+        story(&[dead(120), dead(30)]),
+        ["+processes.zombie:processes", "-processes.zombie:processes"]
+    );
+}
+
+#[test]
+fn units_that_are_left_out_stay_as_they_were() {
+    let unit = |name: &str, active: &str| Unit {
+        name: name.to_owned(),
+        active: active.to_owned(),
+        restarts: None,
+        ..Unit::default()
+    };
+    let view = |units: Vec<Unit>, total| Units { total, units, ..Units::default() };
+    let others = || vec![unit("b.service", "failed")];
+    let runs = [
+        view(vec![unit("a.service", "failed")], 1),
+        view(others(), 2),
+        // Where one is told of that has not failed, no failed one is left out.
+        view(vec![unit("c.service", "active")], 3),
+    ];
+    let expected = [
+        "+unit.failed:a.service",
+        "+unit.failed:b.service",
+        "-unit.failed:a.service -unit.failed:b.service",
+    ];
+    assert_eq!(story(&runs), expected);
+    let restarting = |taken, restarts: Option<u64>| Units {
+        taken,
+        total: 2,
+        units: restarts
+            .map(|count| Unit { restarts: Some(count), ..unit("a.service", "active") })
+            .into_iter()
+            .collect(),
+    };
+    let runs = [Some(0), Some(6), None, None, Some(6)];
+    let expected = ["", "+unit.restarting:a.service", "", "", ""];
+    assert_eq!(story(&minutes(&runs, restarting)), expected);
+}
+
+#[test]
+fn sensors_of_one_name_are_told_apart() {
+    let sensor = |device: Option<&str>, celsius| Temperature {
+        chip: "nvme".into(),
+        device: device.map(str::to_owned),
+        label: "Composite".into(),
+        celsius,
+        critical_celsius: None,
+    };
+    let view = |temperatures| Sensors { temperatures, ..Sensors::default() };
+    for (one, other, expected) in [
+        (None, None, "+temperature.high:nvme/Composite"),
+        (Some("nvme0"), Some("nvme1"), "+temperature.high:nvme0/Composite"),
+        (Some("0000:01:00.0"), None, "+temperature.high:nvme/0000:01:00.0/Composite"),
+        (Some("nvme0"), Some("nvme0"), "+temperature.high:nvme0/Composite"),
+    ] {
+        let hot_and_cold = view(vec![sensor(one, 95.0), sensor(other, 40.0)]);
+        assert_eq!(story(&[hot_and_cold.clone(), hot_and_cold]), [expected, ""]);
+        let finished = Harness::new()
+            .host(&view(vec![sensor(one, 40.0), sensor(other, 40.0)]))
+            .run(&SystemMonitor);
+        let labels: BTreeSet<_> = finished.metrics().map(|metric| metric.labels.clone()).collect();
+        assert_eq!(labels.len(), 2, "{labels:?}");
+    }
+    let second = view(vec![sensor(None, 40.0), sensor(None, 95.0)]);
+    assert_eq!(story(&[second]), ["+temperature.high:nvme/Composite#2"]);
 }
 
 #[test]

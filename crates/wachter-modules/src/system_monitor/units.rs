@@ -8,6 +8,7 @@ use wachter_module::host::{Moment, Unit, Units};
 use super::alarms::{Alarms, Kind};
 use super::input::Input;
 use super::{Measured, Metric, float};
+use crate::views::PATIENCE;
 
 pub(super) const UNIT_FAILED: Kind =
     Kind { topic: "unit.failed", severity: Severity::High, what: "failed" };
@@ -58,9 +59,17 @@ pub(super) fn measure(
             None => alarms.unknown(UNIT_RESTARTING, &unit.name),
         }
     }
-    hours.retain(|name, _| view.units.iter().any(|unit| unit.name == *name));
-    alarms.end_unseen(UNIT_FAILED);
-    alarms.end_unseen(UNIT_RESTARTING);
+    let told = u32::try_from(view.units.len()).unwrap_or(u32::MAX);
+    let is_told = |name: &str| view.units.iter().any(|unit| unit.name == name);
+    let may_be_left_out = |name: &str| told < view.total && !is_told(name);
+    hours.retain(|name, hour| {
+        let is_recent = view.taken.since(&hour.began).is_none_or(|passed| passed < 2 * HOUR);
+        is_told(name) || (may_be_left_out(name) && is_recent)
+    });
+    // Those that failed come before all others: where others are told of too, none of them is left out.
+    let only_failed = view.units.iter().all(|unit| unit.active == "failed");
+    alarms.end_unseen_but(UNIT_FAILED, PATIENCE, |name| only_failed && may_be_left_out(name));
+    alarms.end_unseen_but(UNIT_RESTARTING, PATIENCE, may_be_left_out);
     let count = float(u64::try_from(failed.len()).unwrap_or(u64::MAX));
     let metrics = vec![
         Metric { name: "units", value: f64::from(view.total), labels: vec![] },
