@@ -178,9 +178,17 @@ fn new(
         let mode = if *executable { 0o755 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
-    let build = match template.iter().any(|(path, ..)| *path == "build.sh") {
-        true => format!("\nbuild it: {}/build.sh", folder.display()),
-        false => String::new(),
+    let has = |file| template.iter().any(|(path, ..)| *path == file);
+    let build = if has("build.sh") {
+        format!("\nbuild it: {}/build.sh", folder.display())
+    } else if has("Cargo.toml") {
+        // The crate is not published, so its place is the author's to say.
+        format!(
+            "\nbuild it: name your clone of wachter-module in {0}/Cargo.toml, then (cd {0} && cargo install --path . --root . --no-track)",
+            folder.display()
+        )
+    } else {
+        String::new()
     };
     output::talk(format_args!(
         "made {0}{build}\ntry it:   wachter module test {0}\nsign it:  wachter sign {name}",
