@@ -21,37 +21,38 @@ pub(super) struct Certificate {
 /// The labels of certificates (RFC 7468, and those of older programs).
 const LABELS: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
 
-/// All certificates of a file: PEM, between other things such as keys and text, or one in DER. A file with
-/// none is one that holds something else.
-///
-/// # Errors
-/// Why something that calls itself a certificate is none.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Certificate>, String> {
+/// All certificates of a file in their order: PEM, between other things such as keys and text, or one in DER.
+/// A file with none is one that holds something else. In the place of one that calls itself a certificate and
+/// is none there is the reason.
+pub(super) fn read(bytes: &[u8]) -> Vec<Result<Certificate, String>> {
     if !bytes.windows(10).any(|window| window == b"-----BEGIN") {
         // Text of another kind is no certificate, and says so by not beginning as one.
         return match bytes.first() {
-            Some(0x30) => Ok(vec![parse(bytes)?]),
-            _ => Ok(Vec::new()),
+            Some(0x30) => vec![parse(bytes)],
+            _ => Vec::new(),
         };
     }
     let mut certificates = Vec::new();
     for block in Pem::iter_from_buffer(bytes) {
-        let block = block.map_err(|error| format!("it is no PEM: {error}"))?;
-        if LABELS.contains(&block.label.as_str()) {
-            certificates.push(parse(&block.contents)?);
+        match block {
+            Ok(block) if LABELS.contains(&block.label.as_str()) => {
+                certificates.push(parse(&block.contents));
+            }
+            Ok(_) => {}
+            // Where the next begins is not known.
+            Err(error) => {
+                certificates.push(Err(format!("it is no PEM: {error}")));
+                break;
+            }
         }
     }
-    Ok(certificates)
+    certificates
 }
 
 fn parse(der: &[u8]) -> Result<Certificate, String> {
     // What follows a trusted certificate is how far OpenSSL trusts it.
     let (_, parsed) = X509Certificate::from_der(der)
         .map_err(|error| format!("it holds a damaged certificate: {error}"))?;
-    let time = |time: x509_parser::time::ASN1Time| {
-        Timestamp::from_second(time.timestamp())
-            .map_err(|error| format!("it holds a time that is none: {error}"))
-    };
     let host = parsed.subject_alternative_name().ok().flatten().and_then(|names| {
         names.value.general_names.iter().find_map(|name| match name {
             GeneralName::DNSName(name) => Some(plain(name)),
@@ -61,10 +62,17 @@ fn parse(der: &[u8]) -> Result<Certificate, String> {
     Ok(Certificate {
         name: host.unwrap_or_else(|| named(parsed.subject())),
         issuer: named(parsed.issuer()),
-        begins: time(parsed.validity().not_before)?,
-        ends: time(parsed.validity().not_after)?,
+        begins: time(parsed.validity().not_before.timestamp()),
+        ends: time(parsed.validity().not_after.timestamp()),
         der: der.to_vec(),
     })
+}
+
+/// A time in seconds since 1970. The last of the year 9999, by which RFC 5280 means that there is no end, lies
+/// some hours beyond the last that a timestamp can be, which stands for it.
+fn time(seconds: i64) -> Timestamp {
+    let bound = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_second(seconds).unwrap_or(bound)
 }
 
 /// The common name, or all of the name.

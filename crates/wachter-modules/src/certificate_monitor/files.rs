@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 /// The most folders and files that are looked at.
@@ -79,11 +79,17 @@ fn list(
                 reason.get_or_insert(error);
             }
         } else if !ignore.contains(&path)
-            && path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
-            // By what a link leads to. A pipe would be waited for.
-            && fs::metadata(&path).is_ok_and(|kind| kind.is_file())
+            && path.extension().is_some_and(|ending| {
+                ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+            })
         {
-            each(&path, read(&path));
+            // By what a link leads to. A pipe would be waited for.
+            match fs::metadata(&path) {
+                Ok(kind) if kind.is_file() => each(&path, read(&path)),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => each(&path, Found::Unreadable(error.to_string())),
+            }
         }
     }
     reason.map_or(Ok(()), Err)

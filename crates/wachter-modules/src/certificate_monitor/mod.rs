@@ -132,24 +132,26 @@ impl Look<'_> {
         let subject = path.display().to_string();
         let certificates = match found {
             Found::Content(bytes) => certificate::read(&bytes),
-            Found::Unreadable(reason) => Err(reason),
+            Found::Unreadable(reason) => vec![Err(reason)],
         };
-        let problem = match certificates {
-            Ok(certificates) => {
-                for (certificate, number) in certificates.into_iter().zip(1_u32..) {
-                    if self.known.insert(certificate.der.clone()) {
-                        let subject = if number == 1 {
-                            subject.clone()
-                        } else {
-                            format!("{subject}#{number}")
-                        };
-                        self.judge(subject, certificate, alarms);
-                    }
+        let mut problem = None;
+        for (certificate, number) in certificates.into_iter().zip(1_u32..) {
+            match certificate {
+                Ok(certificate) if self.known.insert(certificate.der.clone()) => {
+                    let subject =
+                        if number == 1 { subject.clone() } else { format!("{subject}#{number}") };
+                    self.judge(subject, certificate, alarms);
                 }
-                None
+                Ok(_) => {}
+                Err(reason) => problem = problem.or(Some(reason)),
             }
-            Err(reason) => Some(reason),
-        };
+        }
+        // What was known of a certificate that cannot be read any more is the best that is known.
+        if problem.is_some() {
+            for kind in [EXPIRING, NOT_YET_VALID] {
+                alarms.unknown_where(kind, |one| is_of_file(one, &subject));
+            }
+        }
         let message = problem.as_ref().map_or_else(
             || format!("{subject} can be read"),
             |reason| format!("{subject} cannot be read: {reason}"),
@@ -198,6 +200,11 @@ impl Look<'_> {
         );
         self.seen.push(Seen { subject, name, ends });
     }
+}
+
+/// Whether a subject is a certificate of a file: the file itself, or that and the certificate's number.
+fn is_of_file(subject: &str, file: &str) -> bool {
+    subject.strip_prefix(file).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
 }
 
 fn days_until(now: Timestamp, time: Timestamp) -> f64 {

@@ -131,6 +131,70 @@ fn one_that_is_gone_is_resolved_and_one_out_of_sight_is_not() {
     );
 }
 
+/// As RFC 5280 says that there is no end: 9999-12-31, 23:59:59.
+fn without_end() -> String {
+    let mut params = CertificateParams::new(vec!["for-ever.example.com".to_owned()]).unwrap();
+    params.not_before = date_time_ymd(2026, 1, 1);
+    params.not_after =
+        date_time_ymd(2026, 1, 1) + Duration::from_secs(253_402_300_799 - 1_767_225_600);
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+#[test]
+fn one_without_end_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = without_end() + &ending((2026, 11, 1));
+    std::fs::write(folder.path().join("a.pem"), bundle).unwrap();
+    let finished = run(folder.path(), None);
+    assert_eq!(
+        told(&finished, folder.path()),
+        [
+            "critical certificate.expiring a.pem#2: the certificate of www.example.com ended 22 days ago, on 2026-11-01"
+        ]
+    );
+    let ends: Vec<_> = finished.result.output["next"].as_array().unwrap().iter().collect();
+    assert_eq!((&ends[0]["ends"], &ends[1]["ends"]), (&json!("2026-11-01"), &json!("9999-12-30")));
+}
+
+#[test]
+fn a_damaged_one_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let bundle = damaged.to_owned() + &ending((2026, 11, 1));
+    std::fs::write(folder.path().join("a.pem"), bundle).unwrap();
+    let told = told(&run(folder.path(), None), folder.path());
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("critical certificate.expiring a.pem#2: "), "{told:?}");
+    assert!(told[1].starts_with("low certificate.unreadable a.pem: "), "{told:?}");
+}
+
+#[test]
+fn what_can_no_longer_be_read_is_not_resolved() {
+    let ended = ending((2026, 11, 1));
+    let early = pem("early.example.com", (2027, 1, 1), (2030, 1, 1));
+    let cut = &ended[..ended.len() / 2];
+    for junk in ["-----BEGIN junk", cut, &"x".repeat(2 << 20), "0"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pem");
+        std::fs::write(&path, format!("{ended}{early}")).unwrap();
+        std::fs::write(folder.path().join("a.pem.crt"), ending((2026, 11, 2))).unwrap();
+        let first = run(folder.path(), None);
+        assert_eq!(told(&first, folder.path()).len(), 3, "{first:?}");
+        std::fs::write(&path, junk).unwrap();
+        std::fs::remove_file(folder.path().join("a.pem.crt")).unwrap();
+        let second = run(folder.path(), Some(&first));
+        let mut told_of_second = told(&second, folder.path());
+        told_of_second.sort();
+        assert_eq!(told_of_second.len(), 2, "{told_of_second:?}");
+        assert!(told_of_second[0].starts_with("low certificate.unreadable a.pem: "));
+        assert!(told_of_second[1].starts_with("resolved certificate.expiring a.pem.crt: "));
+        std::fs::remove_file(&path).unwrap();
+        let third = told(&run(folder.path(), Some(&second)), folder.path());
+        assert_eq!(third.len(), 3, "{third:?}");
+        assert!(third.iter().all(|told| told.starts_with("resolved ")), "{third:?}");
+    }
+}
+
 #[test]
 fn folders_as_lets_encrypt_has_them() {
     let folder = tempfile::tempdir().unwrap();

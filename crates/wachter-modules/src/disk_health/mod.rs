@@ -31,6 +31,9 @@ const UNREPORTED: Kind =
 const MAX_REPORTS: usize = 256;
 const MAX_REPORT: u64 = 1 << 20;
 
+/// The most files that are listed.
+const MAX_FILES: usize = 4_096;
+
 /// The module.
 pub(crate) struct DiskHealth {
     /// What time it is.
@@ -70,7 +73,7 @@ impl Module for DiskHealth {
     ) -> Result<Report, ModuleError> {
         let now = (self.now)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let files = list(&input.reports)?;
+        let (files, not_read) = list(&input.reports)?;
         let mut standing = std::mem::take(&mut context.state);
         let mut alarms = Alarms::new(&mut standing, Moment::default());
         let mut disks = Vec::new();
@@ -92,12 +95,14 @@ impl Module for DiskHealth {
                 disks.push(health);
             }
         }
-        // A disk whose report cannot be read is not gone.
-        if disks.len() == files.len() {
+        // A disk whose report cannot be read, or is one too many, is not gone.
+        if disks.len() == files.len() && not_read == 0 {
             alarms.end_unseen(FAILING);
             alarms.end_unseen(WORN);
         }
-        alarms.end_unseen(UNREPORTED);
+        if not_read == 0 {
+            alarms.end_unseen(UNREPORTED);
+        }
         for finding in alarms.into_findings() {
             context.finding(finding);
         }
@@ -120,11 +125,16 @@ impl Module for DiskHealth {
             );
         }
         let open: Vec<_> = standing.open.keys().cloned().collect();
-        let message = match (files.len(), open.len()) {
+        let mut message = match (files.len(), open.len()) {
             (0, _) => format!("there is no report in {}", input.reports.display()),
             (count, 0) => format!("{count} disks are well"),
             (count, open) => format!("{open} open problems of {count} disks"),
         };
+        if not_read > 0 {
+            message.push_str(&format!(
+                "; {not_read} more reports are not read, {MAX_REPORTS} are the most"
+            ));
+        }
         let output =
             json!({ "disks": disks.iter().map(evidence).collect::<Vec<_>>(), "open": open });
         context.state = standing;
@@ -138,8 +148,8 @@ impl Module for DiskHealth {
     }
 }
 
-/// The reports of a folder, in order.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, ModuleError> {
+/// The reports of a folder, in order, and how many more there are.
+fn list(folder: &Path) -> Result<(Vec<PathBuf>, usize), ModuleError> {
     let listed = std::fs::read_dir(folder).map_err(|error| {
         ModuleError::failed(format!(
             "{} cannot be listed: {error}; grant it to this module and have `smartctl` write its reports there",
@@ -149,10 +159,12 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, ModuleError> {
     let mut files: Vec<_> = listed
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|ending| ending == "json") && path.is_file())
-        .take(MAX_REPORTS)
+        .take(MAX_FILES)
         .collect();
     files.sort_unstable();
-    Ok(files)
+    let not_read = files.len().saturating_sub(MAX_REPORTS);
+    files.truncate(MAX_REPORTS);
+    Ok((files, not_read))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -193,7 +205,7 @@ fn judge(health: &Health, input: &Input, alarms: &mut Alarms<'_>) {
     } else {
         format!("{device} ({identity}): {}; see to a copy of what is on it", reasons.join(", "))
     };
-    alarms.tell(FAILING, identity, severity, message, evidence(health));
+    tell(FAILING, health, severity, message, alarms);
     let percent = health.worn_percent.unwrap_or(0.0);
     let severity = if percent >= 100.0_f64.max(input.worn_percent) {
         Some(Severity::High)
@@ -201,7 +213,23 @@ fn judge(health: &Health, input: &Input, alarms: &mut Alarms<'_>) {
         (percent >= input.worn_percent).then_some(WORN.severity)
     };
     let message = format!("{device} ({identity}): {percent:.0} {}", WORN.what);
-    alarms.tell(WORN, identity, severity, message, evidence(health));
+    tell(WORN, health, severity, message, alarms);
+}
+
+/// Says how bad a disk is. Where a part of the report is missing, what is open is not known to be better.
+fn tell(
+    kind: Kind,
+    health: &Health,
+    severity: Option<Severity>,
+    message: String,
+    alarms: &mut Alarms<'_>,
+) {
+    let identity = &health.identity;
+    if health.in_part && severity < alarms.severity(kind, identity) {
+        alarms.unknown(kind, identity);
+    } else {
+        alarms.tell(kind, identity, severity, message, evidence(health));
+    }
 }
 
 fn evidence(health: &Health) -> Value {

@@ -98,9 +98,13 @@ const REALLOCATED: u32 = 5;
 const PENDING: u32 = 197;
 const UNCORRECTABLE: u32 = 198;
 
-/// The bits of the exit status that say that the disk was not asked: bad arguments, it cannot be opened,
-/// it did not answer.
-const NOT_ASKED: u32 = 0b111;
+/// The bits of the exit status that say that the disk was not asked (smartctl(8)): bad arguments, it cannot
+/// be opened.
+const NOT_ASKED: u32 = 0b011;
+
+/// The bit that says that a command failed, or that something it answered has a wrong checksum. A disk that
+/// fails is likely to do so, and the rest of its report counts.
+const NOT_ALL_ANSWERED: u32 = 0b100;
 
 /// What a report says about a disk.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +117,8 @@ pub(super) struct Health {
     pub(super) asked: Option<i64>,
     /// Its own verdict.
     pub(super) passed: Option<bool>,
+    /// A command failed, and its verdict or its counters are not in the report.
+    pub(super) in_part: bool,
     /// The bits of an NVMe disk's critical warning, in words.
     pub(super) warnings: Vec<&'static str>,
     /// Sectors that were replaced by spare ones.
@@ -160,6 +166,11 @@ impl Health {
             // The lower half is the count; some makers keep more above it.
             found.map_or(0, |attribute| attribute.raw.value & 0xffff_ffff)
         };
+        let counted = nvme.is_some()
+            || report.ata_smart_attributes.is_some()
+            || report.scsi_grown_defect_list.is_some();
+        let in_part = report.smartctl.exit_status & NOT_ALL_ANSWERED != 0
+            && (report.smart_status.is_none() || !counted);
         let warning = nvme.as_ref().map_or(0, |nvme| nvme.critical_warning);
         let warnings = WARNINGS.iter().enumerate().filter(|(bit, _)| warning >> bit & 1 == 1);
         let device = report.device.name.as_deref().unwrap_or(file);
@@ -171,6 +182,7 @@ impl Health {
             device,
             asked: report.local_time.time_t,
             passed: report.smart_status.map(|status| status.passed),
+            in_part,
             warnings: warnings.map(|(_, words)| *words).collect(),
             reallocated: attribute(REALLOCATED)
                 .saturating_add(report.scsi_grown_defect_list.unwrap_or(0)),

@@ -128,6 +128,78 @@ fn what_reports_say() {
     }
 }
 
+/// A report of a disk that answered some of the commands and not others.
+fn with_status(exit_status: u32, mut report: Value) -> Value {
+    report["smartctl"]["exit_status"] = json!(exit_status);
+    report
+}
+
+#[test]
+fn a_failing_disk_that_does_not_answer_everything_is_told_of() {
+    for (exit_status, expected) in [
+        (12, "critical disk.failing:DISK 4000 S1"),
+        (4, "critical disk.failing:DISK 4000 S1"),
+        (2, "medium disk.unreported:a"),
+        (1, "medium disk.unreported:a"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let report = with_status(exit_status, ata(false, 8, 0)).to_string();
+        std::fs::write(folder.path().join("a.json"), report).unwrap();
+        let told = told(&run(folder.path(), None));
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{exit_status}: {told:?}");
+    }
+}
+
+#[test]
+fn what_a_disk_did_not_answer_ends_nothing() {
+    let without = |key: &str, mut report: Value| {
+        report.as_object_mut().unwrap().remove(key);
+        report
+    };
+    let table = "ata_smart_attributes";
+    for (first, second, ends) in [
+        (ata(true, 8, 0), with_status(4, without(table, ata(true, 0, 0))), false),
+        (ata(false, 0, 0), with_status(4, without("smart_status", ata(true, 0, 0))), false),
+        (ata(false, 8, 0), with_status(4, without(table, ata(true, 0, 0))), false),
+        (
+            nvme(0, 95),
+            with_status(4, without("nvme_smart_health_information_log", nvme(0, 0))),
+            false,
+        ),
+        (ata(true, 8, 0), with_status(4, ata(true, 0, 0)), true),
+        (ata(true, 8, 0), without(table, ata(true, 0, 0)), true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        std::fs::write(&path, first.to_string()).unwrap();
+        let open = run(folder.path(), None);
+        assert_eq!(told(&open).len(), 1, "{first}");
+        std::fs::write(&path, second.to_string()).unwrap();
+        let told = told(&run(folder.path(), Some(&open)));
+        assert_eq!(told.len(), usize::from(ends), "{second}: {told:?}");
+    }
+}
+
+#[test]
+fn disks_beyond_those_that_are_read_are_not_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, serial: &str, pending| {
+        let mut report = ata(true, pending, 0);
+        report["serial_number"] = json!(serial);
+        std::fs::write(folder.path().join(file), report.to_string()).unwrap();
+    };
+    write("z.json", "Z", 8);
+    let first = run(folder.path(), None);
+    assert_eq!(told(&first).len(), 1);
+    for number in 0..MAX_REPORTS {
+        write(&format!("a{number}.json"), &number.to_string(), 0);
+    }
+    let second = run(folder.path(), Some(&first));
+    assert!(told(&second).is_empty(), "{:?}", told(&second));
+    let message = second.result.message.clone().unwrap();
+    assert!(message.contains("; 1 more reports are not read"), "{message}");
+}
+
 #[test]
 fn a_disk_that_is_replaced_is_resolved_and_one_without_report_is_not() {
     let folder = tempfile::tempdir().unwrap();
