@@ -54,18 +54,47 @@ pub enum ModuleStanding {
         /// What it may touch.
         grant: Box<Grant>,
     },
+    /// It may as soon as something is there that the node sees to, such as its environment. Its agents
+    /// wait for that; what is meant for them stays in the journal.
+    Waiting {
+        /// The digest of its list of digests.
+        digest: Digest,
+        /// What it is.
+        manifest: Box<Manifest>,
+        /// What it may touch.
+        grant: Box<Grant>,
+        /// What it waits for: one sentence.
+        reason: String,
+        /// Whether that was tried and failed, so that a person may have to do something.
+        failing: bool,
+    },
     /// It may not: one sentence that says why and what to do.
     Refused(String),
 }
 
 impl StandingModule {
-    /// Why it may not run; none where it may.
+    /// Why it may not run; none where it may, now or soon.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match &self.standing {
-            ModuleStanding::Ready { .. } => None,
+            ModuleStanding::Ready { .. } | ModuleStanding::Waiting { .. } => None,
             ModuleStanding::Refused(reason) => Some(reason),
         }
+    }
+
+    /// What it waits for before it may run; none where it may, and where it may not at all.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<&str> {
+        match &self.standing {
+            ModuleStanding::Waiting { reason, .. } => Some(reason),
+            ModuleStanding::Ready { .. } | ModuleStanding::Refused(_) => None,
+        }
+    }
+
+    /// Whether it waits for something that failed, so that a person may have to do something.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        matches!(self.standing, ModuleStanding::Waiting { failing: true, .. })
     }
 }
 
@@ -105,6 +134,8 @@ pub struct HostLayers<'a> {
     pub local: (&'a str, &'a str),
     /// Environment variables that may be settings.
     pub environment: &'a [(String, String)],
+    /// Settings of the command line: dotted paths and values.
+    pub flags: &'a [(String, String)],
 }
 
 /// A module as configuration looks at it: what it is, and what it says its input must be. `read` gives
@@ -212,18 +243,21 @@ fn sort(files: &[ReleaseFile]) -> Result<(Folders<'_>, Texts<'_>), DeploymentErr
     Ok((folders, config))
 }
 
+fn pairs(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+    settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
 /// What the configuration says on this host.
 fn catalogue(
     config: Texts<'_>,
     modules: BTreeMap<ModuleName, wachter_config::Module>,
     host: &HostLayers<'_>,
 ) -> Result<Catalogue, DeploymentError> {
-    let environment = host.environment.iter();
     let sources = Sources {
         files: config,
         local: Some(host.local),
-        environment: environment.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-        flags: Vec::new(),
+        environment: pairs(host.environment),
+        flags: pairs(host.flags),
         host: host.node.clone(),
         labels: host.labels.clone(),
         modules,

@@ -60,10 +60,13 @@ pub struct Module {
     pub name: ModuleName,
     /// Its version.
     pub version: String,
-    /// The digest of its list of digests, where it may run.
+    /// The digest of its list of digests, where it may run, now or once what it waits for is there.
     pub digest: Option<Digest>,
     /// Why it may not run.
     pub refused: Option<String>,
+    /// What it waits for before it may run, and what keeps that from being there.
+    #[serde(default)]
+    pub waits_for: Option<String>,
     /// What it was granted.
     pub grant: Option<Value>,
 }

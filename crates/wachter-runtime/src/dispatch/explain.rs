@@ -169,7 +169,7 @@ fn meets(event: &Event, agent: &Agent, routes: &Routes<'_>) -> Verdict {
     }
     let report = routes.reports.iter().find(|report| report.agent.name == agent.name);
     let Some(report) = report else { return Verdict::Reached("it runs".to_owned()) };
-    match report.waits_for {
+    match &report.waits_for {
         Some(Hold::Paused) => {
             let pause = report.pause.as_ref();
             let since = pause.map(|pause| format!(" since {}, {}", pause.since, pause.sentence()));

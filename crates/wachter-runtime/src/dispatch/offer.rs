@@ -7,7 +7,6 @@ use wachter_bus::Delivery;
 use wachter_model::AgentName;
 
 use super::wake::Wake;
-use super::worker::Worker;
 use super::{Dispatcher, NodeEvent};
 use crate::schedule::{Offered, TurnedAway};
 
@@ -38,8 +37,7 @@ impl Dispatcher {
     }
 
     pub(super) fn is_held(&self, name: &AgentName) -> bool {
-        let hold = |worker: &Worker| worker.hold(self.admission.is_frozen(), self.now());
-        self.workers.get(name).and_then(hold).is_some()
+        self.workers.get(name).and_then(|worker| self.hold_of(worker)).is_some()
     }
 
     pub(super) fn put_off(&mut self, name: &AgentName, wake: Wake, delivery: Delivery) {

@@ -57,7 +57,7 @@ impl Dispatcher {
             condition_errors: worker.condition_errors(),
             last: worker.counts.last.clone(),
             pause: worker.pause.clone(),
-            waits_for: worker.hold(self.admission.is_frozen(), self.now()),
+            waits_for: self.hold_of(worker),
         };
         self.workers.iter().map(report).collect()
     }

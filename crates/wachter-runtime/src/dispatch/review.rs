@@ -30,9 +30,10 @@ impl Dispatcher {
 
     /// Has an agent listen, or not, as is right now, and works out when to look again.
     pub(super) fn review(&mut self, agent: &AgentName) {
-        let (now, frozen) = (self.now(), self.admission.is_frozen());
+        let now = self.now();
+        let Some(worker) = self.workers.get(agent) else { return };
+        worker.listen(self.hold_of(worker).is_none());
         let Some(worker) = self.workers.get_mut(agent) else { return };
-        worker.listen(worker.hold(frozen, now).is_none());
         if let Some(at) = worker.review_at.take() {
             self.reviews.remove(&(at, agent.clone()));
         }

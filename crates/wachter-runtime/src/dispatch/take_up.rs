@@ -16,7 +16,7 @@ use super::outbox::{TIMES_BUCKET, set_key};
 use super::outputs::STATE_BUCKET;
 use super::registry::{Registry, definition};
 use super::turn::PAUSE;
-use super::worker::Worker;
+use super::worker::{Withheld, Worker};
 use super::{Dispatcher, Pause};
 use crate::schedule::{AgentState, AgentTimes, Change, Restarts};
 use crate::{Deployment, NodeEvent};
@@ -65,6 +65,7 @@ impl Dispatcher {
             self.beats.complete = Some(again);
         }
         self.judge_modules(&deployment);
+        self.wait_for_modules(&deployment);
         // New agents need not wait for the next beat.
         self.hold_leases().await;
         self.tell().await;
@@ -192,9 +193,12 @@ impl Dispatcher {
     }
 
     /// Puts an agent to work.
-    async fn enter(&mut self, worker: Worker, kept: Option<AgentTimes>, pause: Option<Pause>) {
+    async fn enter(&mut self, mut worker: Worker, kept: Option<AgentTimes>, pause: Option<Pause>) {
         let (agent, name) = (Arc::clone(&worker.agent), worker.agent.name.clone());
         let parallel = worker.is_parallel();
+        // Whoever waits from the start is due for nothing in between.
+        let waits = self.deployment.as_deref().and_then(|deployment| worker.waits_for(deployment));
+        worker.withheld = waits.map(|_| Withheld::default());
         self.workers.insert(name.clone(), worker);
         self.declare_times(&name, kept);
         match pause {
@@ -236,8 +240,11 @@ impl Dispatcher {
 
     /// Has an agent's ticks counted, if they are this node's.
     pub(super) fn declare_times(&mut self, name: &AgentName, kept: Option<AgentTimes>) {
-        let Some(worker) = self.workers.get(name) else { return };
+        let Some(worker) = self.workers.get_mut(name) else { return };
         match worker.times(&self.options.node).filter(|_| self.leases.has(&worker.agent)) {
+            Some(_) if let Some(withheld) = &mut worker.withheld => {
+                withheld.0 = self.timetable.forget(name).or(kept);
+            }
             Some(times) => {
                 self.timetable.declare(name.clone(), times, kept, self.options.clock.now());
             }

@@ -13,7 +13,7 @@ use super::listening::Listening;
 use super::wake::Wake;
 use super::{Pause, condition};
 use crate::schedule::{
-    FailureRow, Priority, RestartOptions, Restarts, Standing, Times, Work, has_effects,
+    AgentTimes, FailureRow, Priority, RestartOptions, Restarts, Standing, Times, Work, has_effects,
 };
 use crate::{Deployment, ModuleStanding, RunRecord};
 
@@ -25,6 +25,8 @@ pub(super) struct Worker {
     pub(super) pause: Option<Pause>,
     /// When it is in the order of reviews.
     pub(super) review_at: Option<Timestamp>,
+    /// Where its schedule stood when its module began to wait: until that is over, no tick is due.
+    pub(super) withheld: Option<Withheld>,
     pub(super) restarts: Restarts,
     /// How many failures in a row were told last.
     told: u32,
@@ -39,6 +41,10 @@ pub(super) struct Counts {
     pub(super) failures: u64,
     pub(super) last: Option<Box<RunRecord>>,
 }
+
+/// A schedule whose ticks are not counted, and where it stood; none where it was new.
+#[derive(Debug, Default)]
+pub(super) struct Withheld(pub(super) Option<AgentTimes>);
 
 /// A module that may run.
 pub(super) struct ReadyModule {
@@ -74,6 +80,7 @@ impl Worker {
             counts: Counts::default(),
             pause: None,
             review_at: None,
+            withheld: None,
             restarts,
             told: 0,
             errors,
@@ -119,9 +126,16 @@ impl Worker {
                 manifest: manifest.as_ref().clone(),
                 grant: grant.as_ref().clone(),
             }),
-            Some(ModuleStanding::Refused(reason)) => Err(reason.clone()),
+            Some(ModuleStanding::Refused(reason) | ModuleStanding::Waiting { reason, .. }) => {
+                Err(reason.clone())
+            }
             None => Err(format!("there is no module `{}`", self.agent.module)),
         }
+    }
+
+    /// What its module waits for, where it does.
+    pub(super) fn waits_for<'d>(&self, deployment: &'d Deployment) -> Option<&'d str> {
+        deployment.modules.get(&self.agent.module)?.waits_for()
     }
 
     /// Why its module may not run, where it may not.

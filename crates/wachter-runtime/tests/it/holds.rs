@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wachter_runtime::dispatch::{Hold, RunRequested};
 use wachter_runtime::schedule::AgentState;
 
-use crate::support::{Act, Node, Setup, TestClock, succeed};
+use crate::support::{Act, Node, Setup, TestClock, WAITS_FOR, succeed};
 
 fn well() -> Act {
     Arc::new(|_| succeed())
@@ -153,4 +153,99 @@ async fn a_window_that_closes_when_the_clock_is_set_back_counts() {
     clock.advance(Duration::from_secs(2 * 3600));
     node.until_finished(1).await;
     node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_meant_for_a_module_that_waits_is_done_when_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [("worker", "on: { events: [a.b], schedule: { every: 1h } }")];
+    let clock = TestClock::new("2026-11-22T11:30:00Z");
+    let waits = || Setup { clock: clock.clone(), waits: true, ..Setup::default() };
+    let mut node = Node::start_as(waits(), folder.path(), &agents, well());
+    node.until_agents(1).await;
+    node.tell("a.b", Value::Null).await;
+    node.request("worker", RunRequested::default()).await;
+    // More often than a delivery may be interrupted.
+    for round in 0..12 {
+        if round % 2 == 0 {
+            node.stop().await.unwrap();
+        } else {
+            node.kill().await;
+        }
+        node = Node::start_as(waits(), folder.path(), &agents, well());
+        node.until_agents(1).await;
+        let report = node.report_of("worker").await;
+        assert_eq!(report.waits_for, Some(Hold::Module(WAITS_FOR.to_owned())));
+        assert_eq!((report.state, report.queued, report.next), (AgentState::Idle, 0, None));
+        clock.advance(Duration::from_secs(600));
+    }
+    assert!(node.events("agent.held").await.is_empty(), "nobody has to do anything");
+    node.deploy(&agents, true);
+    // The event, the request, and the first of its ticks.
+    node.until_finished(3).await;
+    assert_eq!(node.report_of("worker").await.waits_for, None);
+    assert_eq!(node.ticks("worker").await.len(), 1);
+    assert!(node.bus.count_dead_letters().await.unwrap().is_empty());
+    node.stop().await.unwrap();
+}
+
+/// What happens to an agent while its module waits.
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    Nothing,
+    Restart,
+    Change,
+    Pause,
+}
+
+async fn check_ticks_of_one_that_waits(meanwhile: Meanwhile) {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [("worker", "on: { schedule: { cron: '0 * * * *' } }")];
+    let changed = [("worker", "on: { events: [a.b], schedule: { cron: '0 * * * *' } }")];
+    let worker = || "worker".parse().unwrap();
+    let clock = TestClock::new("2026-11-22T10:30:00Z");
+    let setup = |waits| Setup { clock: clock.clone(), waits, ..Setup::default() };
+    let mut node = Node::start_as(setup(false), folder.path(), &agents, well());
+    node.until_agents(1).await;
+    clock.advance(Duration::from_secs(3600));
+    node.until_finished(1).await;
+    node.deploy_waiting(&agents);
+    node.until("it waits", async |node| node.report_of("worker").await.waits_for.is_some()).await;
+    clock.advance(Duration::from_secs(2 * 3600));
+    match meanwhile {
+        Meanwhile::Nothing => {}
+        Meanwhile::Restart => {
+            node.kill().await;
+            node = Node::start_as(setup(true), folder.path(), &agents, well());
+            node.until_agents(1).await;
+        }
+        Meanwhile::Change => {
+            node.deploy_waiting(&changed);
+            let has_changed =
+                async |node: &Node| !node.report_of("worker").await.agent.on.events.is_empty();
+            node.until("it has changed", has_changed).await;
+        }
+        Meanwhile::Pause => {
+            node.handle.pause(worker(), String::new()).await.unwrap();
+            node.handle.resume(worker()).await.unwrap();
+        }
+    }
+    clock.advance(Duration::from_secs(3600));
+    node.report_of("worker").await;
+    assert_eq!(node.ticks("worker").await.len(), 1, "{meanwhile:?}: none is told while it waits");
+    node.deploy(&agents, true);
+    node.until_finished(2).await;
+    clock.advance(Duration::from_secs(3600));
+    node.until_finished(3).await;
+    let due = node.events("agent.due").await;
+    let missed = due.iter().map(|event| event.data().to_json().unwrap()["missed"].clone());
+    assert_eq!(missed.collect::<Vec<_>>(), [1, 3, 1], "{meanwhile:?}");
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn ticks_that_fall_into_the_time_that_a_module_waits_count_as_missed() {
+    for meanwhile in [Meanwhile::Nothing, Meanwhile::Restart, Meanwhile::Change, Meanwhile::Pause] {
+        check_ticks_of_one_that_waits(meanwhile).await;
+    }
 }

@@ -75,6 +75,8 @@ pub(crate) struct Setup {
     /// Whether the bus goes by `clock`, too: leases in keys, retries and deliveries.
     pub(crate) bus_clock: bool,
     pub(crate) frozen: bool,
+    /// Whether its module waits for something at first.
+    pub(crate) waits: bool,
     /// `config/wachter.yaml`.
     pub(crate) settings: &'static str,
 }
@@ -86,6 +88,7 @@ impl Default for Setup {
             clock: Arc::new(SystemClock::new()),
             bus_clock: false,
             frozen: false,
+            waits: false,
             settings: "",
         }
     }
@@ -184,6 +187,22 @@ fn deployment_on(
     })
 }
 
+/// What the module of [`waiting`] waits for.
+pub(crate) const WAITS_FOR: &str = "its environment is being built";
+
+/// The same deployment, while its modules wait.
+fn waiting(deployment: &Deployment) -> Arc<Deployment> {
+    let mut waiting = deployment.clone();
+    for module in waiting.modules.values_mut() {
+        if let ModuleStanding::Ready { digest, manifest, grant } = module.standing.clone() {
+            let reason = WAITS_FOR.to_owned();
+            module.standing =
+                ModuleStanding::Waiting { digest, manifest, grant, reason, failing: false };
+        }
+    }
+    Arc::new(waiting)
+}
+
 pub(crate) fn record(request: &RunRequest, outcome: &str, message: Option<&str>) -> RunRecord {
     let value = json!({
         "version": 1, "run": request.run, "idempotency_key": request.idempotency_key, "cause": request.cause, "module": "probe",
@@ -263,7 +282,10 @@ impl Node {
         runner: Runner,
     ) -> Self {
         let name: NodeName = setup.node.parse().unwrap();
-        let deployment = deployment_on(&name, setup.settings, agents, true);
+        let mut deployment = deployment_on(&name, setup.settings, agents, true);
+        if setup.waits {
+            deployment = waiting(&deployment);
+        }
         let scheduler = deployment.catalogue.settings().scheduler.clone();
         let (begun, seen) = (Arc::default(), Arc::<Mutex<Vec<NodeEvent>>>::default());
         let options = DispatcherOptions {
@@ -286,6 +308,12 @@ impl Node {
     pub(crate) fn deploy(&self, agents: &[(&str, &str)], may_run: bool) {
         let deployment = deployment_on(&self.name, self.settings, agents, may_run);
         self.deployments.send_replace(Some(deployment));
+    }
+
+    /// The same, with a module that waits.
+    pub(crate) fn deploy_waiting(&self, agents: &[(&str, &str)]) {
+        let deployment = deployment_on(&self.name, self.settings, agents, true);
+        self.deployments.send_replace(Some(waiting(&deployment)));
     }
 
     /// Ends in order, as by SIGTERM.

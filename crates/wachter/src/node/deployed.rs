@@ -43,7 +43,10 @@ impl Deployed {
     pub(crate) fn of(release: &AcceptedRelease, deployment: &Deployment) -> Self {
         let modules = deployment.modules.iter().map(|(name, module)| {
             let (digest, refused) = match &module.standing {
-                ModuleStanding::Ready { digest, .. } => (Some(*digest), None),
+                // What it waits for is seen to while the node runs; by hand it is there or not.
+                ModuleStanding::Ready { digest, .. } | ModuleStanding::Waiting { digest, .. } => {
+                    (Some(*digest), None)
+                }
                 ModuleStanding::Refused(reason) => (None, Some(reason.clone())),
             };
             (name.clone(), DeployedModule { version: module.version.clone(), digest, refused })

@@ -1,5 +1,8 @@
 //! The task that keeps the agents going with whatever launcher there is.
 
+#[cfg(test)]
+pub(in crate::node) mod stand_in;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,11 +225,11 @@ fn tell(event: &NodeEvent, format: Format) {
         NodeEvent::Held { agent, reason } => {
             tracing::warn!(target: "agents", "agent {agent} is held: {reason}");
         }
-        NodeEvent::NotKept { agent, reason } => {
-            tracing::error!(target: "agents", "a run of agent {agent} could not be recorded: {reason}");
-        }
         NodeEvent::Untold { agent, reason } => {
             tracing::error!(target: "agents", "the journal does not take an event about agent {agent}, {reason}");
+        }
+        NodeEvent::NotKept { agent, reason } => {
+            tracing::error!(target: "agents", "a run of agent {agent} could not be recorded: {reason}");
         }
     }
 }

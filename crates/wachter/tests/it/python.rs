@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wachter_testkit::{PackageIndex, Wheel};
 
 use crate::site::Site;
@@ -53,11 +53,11 @@ impl Python {
         self.site.release();
     }
 
-    /// Why the module may not run.
-    fn refused(&self) -> Value {
+    /// What the module waits for.
+    fn waits_for(&self) -> Value {
         let modules = self.site.json(&["modules"]);
         let mut modules = modules.as_array().unwrap().iter();
-        modules.find(|module| module["name"] == "parcels").unwrap()["refused"].clone()
+        modules.find(|module| module["name"] == "parcels").unwrap()["waits_for"].clone()
     }
 }
 
@@ -73,8 +73,12 @@ fn packages_are_fetched_once_and_are_there_when_nothing_else_is() {
     node.hear("another file than was locked");
     // It costs that module alone.
     node.hear("hello succeeded");
-    let refused = python.refused();
-    assert!(refused.as_str().unwrap().contains("Hash mismatch for `parcel==1.0`"), "{refused}");
+    let waits_for = python.waits_for();
+    assert!(waits_for.as_str().unwrap().contains("Hash mismatch for `parcel==1.0`"), "{waits_for}");
+    let status = site.json(&["status"]);
+    assert!(status.to_string().contains("module parcels waits: "), "{status}");
+    // What is meant for it waits with it.
+    site.ok(&["agents", "run", "parcels"]);
     let told = site.json(&["events", "--topic", "environment.failed"]);
     assert!(told.to_string().contains("parcel==1.0"), "{told}");
 
@@ -84,7 +88,15 @@ fn packages_are_fetched_once_and_are_there_when_nothing_else_is() {
     node.hear("its environment was built");
     node.hear("parcels succeeded");
     node.hear("parcel 1.0");
-    assert_eq!(python.refused(), Value::Null);
+    assert_eq!(python.waits_for(), Value::Null);
+    let requested = || {
+        let finished = site.json(&["events", "--topic", "run.finished", "--limit", "1000"]);
+        finished.to_string().contains("\"requested\"")
+    };
+    while !requested() {
+        node.hear("parcels succeeded");
+    }
+    assert_eq!(site.json(&["dead-letters", "list"]), json!([]));
     let told = site.json(&["events", "--topic", "environment.built"]);
     assert!(told.to_string().contains("parcels"), "{told}");
 

@@ -110,7 +110,10 @@ fn reported(report: &AgentReport) -> Agent {
             schedule::AgentState::Paused => AgentState::Paused,
             schedule::AgentState::Stopped => AgentState::Stopped,
         },
-        reason: report.reason.clone().or_else(|| report.waits_for.map(|hold| hold.to_string())),
+        reason: report
+            .reason
+            .clone()
+            .or_else(|| report.waits_for.as_ref().map(ToString::to_string)),
         next: report.next,
         running: number(report.running),
         queued: number(report.queued),

@@ -63,13 +63,21 @@ async fn modules(node: Arc<Node>, _: Call<ListModules>) -> Result<Vec<Module>, P
     let deployment = node.deployment.borrow().clone();
     let modules = deployment.iter().flat_map(|deployment| &deployment.modules);
     let modules = modules.map(|(name, module)| {
-        let (digest, refused, grant) = match &module.standing {
-            ModuleStanding::Ready { digest, grant, .. } => {
-                (Some(*digest), None, serde_json::to_value(grant).ok())
+        let (digest, grant) = match &module.standing {
+            ModuleStanding::Ready { digest, grant, .. }
+            | ModuleStanding::Waiting { digest, grant, .. } => {
+                (Some(*digest), serde_json::to_value(grant).ok())
             }
-            ModuleStanding::Refused(reason) => (None, Some(reason.clone()), None),
+            ModuleStanding::Refused(_) => (None, None),
         };
-        Module { name: name.clone(), version: module.version.clone(), digest, refused, grant }
+        Module {
+            name: name.clone(),
+            version: module.version.clone(),
+            digest,
+            refused: module.reason().map(str::to_owned),
+            waits_for: module.waits_for().map(str::to_owned),
+            grant,
+        }
     });
     Ok(modules.collect())
 }

@@ -142,6 +142,13 @@ async fn warnings(
             warnings.push(format!("agent {name} is {}: {reason}", word(report.state)));
         }
     }
+    for (name, module) in deployment.iter().flat_map(|deployment| &deployment.modules) {
+        if module.is_failing()
+            && let Some(reason) = module.waits_for()
+        {
+            warnings.push(format!("module {name} waits: {reason}"));
+        }
+    }
     if let Some(trouble) = &journal.trouble {
         warnings.push(format!("the journal takes no events: {trouble}"));
     }

@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, json};
 use wachter_api::shapes::{AgentState, ConfigurationQuery, Freeze, LogsQuery, Request};
@@ -8,8 +9,9 @@ use wachter_api::{
 };
 use wachter_log::Line;
 use wachter_model::Level;
+use wachter_runtime::ModuleStanding;
 
-use super::site::{Site, refused, until};
+use super::site::{Site, deployment, refused, until};
 use crate::node::freeze::read_frozen;
 
 const ON_DEMAND: &[(&str, &str)] = &[("worker", "role: monitoring")];
@@ -125,6 +127,35 @@ async fn modules_are_listed_with_what_they_may() {
     assert!(modules[0].digest.is_none() && modules[0].grant.is_none());
     assert!(modules[1].digest.is_some() && modules[1].grant.is_some());
     assert_eq!(modules[1].version, "1.0.0");
+}
+
+#[tokio::test]
+async fn a_module_that_waits_says_for_what_and_its_agents_wait_with_it() {
+    let site = Site::with(ON_DEMAND).await;
+    for failing in [false, true] {
+        let mut waiting = deployment(ON_DEMAND);
+        let module = Arc::make_mut(&mut waiting).modules.get_mut("probe").unwrap();
+        if let ModuleStanding::Ready { digest, manifest, grant } = module.standing.clone() {
+            let reason = "no room".to_owned();
+            module.standing = ModuleStanding::Waiting { digest, manifest, grant, reason, failing };
+        }
+        site.deployment.send_replace(Some(waiting));
+        let held = async || {
+            let reason = site.get::<ListAgents>().await[0].reason.clone();
+            reason.as_deref() == Some("its module cannot run yet: no room")
+        };
+        until("it waits", held).await;
+        let modules = site.get::<ListModules>().await;
+        assert_eq!(modules[1].waits_for.as_deref(), Some("no room"));
+        assert!(modules[1].refused.is_none() && modules[1].digest.is_some());
+        let warnings = site.get::<GetStatus>().await.warnings;
+        let told = warnings.iter().any(|warning| warning == "module probe waits: no room");
+        assert_eq!(told, failing, "{warnings:?}");
+    }
+    site.call_at::<RunAgent>("worker", &Nothing {}, &Request::default()).await.unwrap();
+    assert!(site.events("run.finished").await.is_empty());
+    site.deployment.send_replace(Some(deployment(ON_DEMAND)));
+    site.until_events("run.finished", 1).await;
 }
 
 #[tokio::test]
