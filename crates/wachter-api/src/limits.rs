@@ -8,18 +8,29 @@ use crate::Roles;
 /// Bounds of what callers may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Connections at one time; more wait in the listener's queue. Callers without a role have an
-    /// eighth of them, one at least.
+    /// Connections at one time; who comes beyond is told so. Callers without a role have an eighth of
+    /// them, viewers three quarters and operators seven eighths, with all below: each role has one at
+    /// least that no lower one can take, beyond this limit where it is small.
     pub connections: usize,
     /// Bytes of a body.
     pub body: usize,
     /// How long a caller may take over its headers.
     pub headers: Duration,
+    /// How long a caller may take over a body.
+    pub bodies: Duration,
+    /// How long an answer waits for a caller that reads nothing of it.
+    pub unread: Duration,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { connections: 64, body: 2 << 20, headers: Duration::from_secs(10) }
+        Self {
+            connections: 64,
+            body: 2 << 20,
+            headers: Duration::from_secs(10),
+            bodies: Duration::from_secs(30),
+            unread: Duration::from_mins(5),
+        }
     }
 }
 
@@ -43,12 +54,5 @@ impl Control {
             *rules = Rules { limits, roles: Arc::new(roles) };
             changed
         });
-    }
-}
-
-impl Rules {
-    /// How many connections callers without a role may have together.
-    pub(crate) fn strangers(&self) -> usize {
-        (self.limits.connections / 8).max(1)
     }
 }

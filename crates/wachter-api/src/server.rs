@@ -1,9 +1,11 @@
+mod patient;
+mod places;
+mod service;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -12,16 +14,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use futures_util::{Stream, StreamExt as _};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::limits::Rules;
 use crate::{Caller, Control, Endpoint, Method, Problem, ProblemKind, ROUTES, Role, Roles, Route};
 use crate::{LOCAL_FILE, ServerLimits, Single, Streaming};
+pub use service::Service;
 
 /// A request, checked and taken apart.
 #[derive(Debug)]
@@ -143,7 +142,7 @@ impl Server {
         };
         let handle = move |parameters: RawPathParams, request: Request| {
             let (handler, observer) = (handler.clone(), Arc::clone(&observer));
-            let limit = rules.borrow().limits.body;
+            let limits = rules.borrow().limits;
             async move {
                 let caller = request.extensions().get::<Caller>().cloned();
                 let path = request.uri().path().to_owned();
@@ -161,7 +160,7 @@ impl Server {
                     parameters.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
                 let answered = async {
                     let caller = authorize(caller.as_ref(), &E::ROUTE)?;
-                    let call = take_apart::<E>(caller, parameter, request, limit).await?;
+                    let call = take_apart::<E>(caller, parameter, request, &limits).await?;
                     handler(call).await
                 };
                 let response = answered.await.unwrap_or_else(|problem| problem_response(&problem));
@@ -202,8 +201,7 @@ impl Server {
         };
         let router = self.router.method_not_allowed_fallback(unknown).fallback(unknown);
         self.rules.send_modify(|rules| rules.roles = Arc::new(roles));
-        let strangers = Arc::default();
-        Ok(Service { router, control: Control(Arc::new(self.rules)), strangers })
+        Ok(Service::new(router, Control(Arc::new(self.rules))))
     }
 }
 
@@ -223,105 +221,6 @@ impl Drop for Telling {
     fn drop(&mut self) {
         if let Some(called) = self.called.take() {
             (self.observer)(called);
-        }
-    }
-}
-
-/// The interface, ready to be served.
-#[derive(Clone, Debug)]
-pub struct Service {
-    router: Router,
-    control: Control,
-    /// Connections of callers without a role.
-    strangers: Arc<AtomicUsize>,
-}
-
-impl Service {
-    /// Changes limits and roles while this serves.
-    #[must_use]
-    pub fn control(&self) -> Control {
-        self.control.clone()
-    }
-
-    /// Serves callers until `shutdown`, then lets answers that are under way end for up to a second.
-    pub async fn serve(self, listener: UnixListener, shutdown: impl Future<Output = ()>) {
-        let mut connections = JoinSet::new();
-        let mut rules = self.control.0.subscribe();
-        let mut shutdown = std::pin::pin!(shutdown);
-        loop {
-            let room = connections.len() < rules.borrow_and_update().limits.connections;
-            tokio::select! {
-                accepted = listener.accept(), if room => match accepted {
-                    Ok((stream, _)) => drop(connections.spawn(self.clone().connection(stream))),
-                    // No descriptors are left, mostly: what is there goes on, and ends some time.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                },
-                Some(_) = connections.join_next() => {}
-                // There may be more room now.
-                Ok(()) = rules.changed() => {}
-                () = &mut shutdown => break,
-            }
-        }
-        let rest = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
-    }
-
-    async fn connection(self, stream: UnixStream) {
-        let Ok(credentials) = stream.peer_cred() else { return };
-        let (user, group) = (credentials.uid(), credentials.gid());
-        let mut rules = self.control.0.subscribe();
-        let caller = caller(&mut rules, user, group).await;
-        // Who may do nothing must not keep others from doing what they may.
-        let most = rules.borrow().strangers();
-        let Some(_stranger) = Stranger::enter(&caller, &self.strangers, most) else { return };
-        let headers = rules.borrow().limits.headers;
-        let router = self.router.layer(axum::Extension(caller.clone()));
-        let serving = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(headers)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        let mut serving = std::pin::pin!(serving);
-        loop {
-            tokio::select! {
-                // A caller that breaks off costs itself.
-                _ = &mut serving => return,
-                Ok(()) = rules.changed() => {
-                    if self::caller(&mut rules, user, group).await.role != caller.role {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Looks up who calls. The databases of users may be anywhere, so reading them may block.
-async fn caller(rules: &mut watch::Receiver<Rules>, user: u32, group: u32) -> Caller {
-    let roles = Arc::clone(&rules.borrow_and_update().roles);
-    match tokio::task::spawn_blocking(move || roles.caller(user, group)).await {
-        Ok(Ok(caller)) => caller,
-        // Who cannot be looked up may do nothing.
-        _ => Caller { user, name: user.to_string(), role: None },
-    }
-}
-
-/// A place among the connections of callers without a role; others need none.
-struct Stranger(Option<Arc<AtomicUsize>>);
-
-impl Stranger {
-    fn enter(caller: &Caller, all: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        if caller.role.is_some() {
-            return Some(Self(None));
-        }
-        let stranger = Self(Some(Arc::clone(all)));
-        (all.fetch_add(1, Ordering::Relaxed) < most).then_some(stranger)
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        if let Some(all) = &self.0 {
-            all.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -353,13 +252,16 @@ async fn take_apart<E: Endpoint>(
     caller: Caller,
     parameter: String,
     request: Request,
-    limit: usize,
+    limits: &ServerLimits,
 ) -> Result<Call<E>, Problem> {
     let query = serde_urlencoded::from_str(request.uri().query().unwrap_or_default())
         .map_err(|error| Problem::invalid(format!("in the query: {error}")))?;
-    let bytes = to_bytes(request.into_body(), limit)
+    let bytes = tokio::time::timeout(limits.bodies, to_bytes(request.into_body(), limits.body))
         .await
-        .map_err(|_| Problem::invalid(format!("the body is cut off or over {limit} bytes")))?;
+        .map_err(|_| Problem::invalid(format!("the body takes more than {:?}", limits.bodies)))?
+        .map_err(|_| {
+            Problem::invalid(format!("the body is cut off or over {} bytes", limits.body))
+        })?;
     // No body says what an empty one says.
     let bytes = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
     let body = serde_json::from_slice(bytes)

@@ -162,26 +162,6 @@ fn a_missing_handler_is_an_error() {
     assert_eq!(missing.0.len(), ROUTES.len() - 1);
 }
 
-#[test]
-fn callers_without_a_role_have_few_connections_and_give_them_back() {
-    let all = Arc::new(AtomicUsize::new(0));
-    let enter = |role| Stranger::enter(&caller(role), &all, 2);
-    let (first, second) = (enter(None).unwrap(), enter(None).unwrap());
-    assert!(enter(None).is_none());
-    let others: Vec<_> = (0..9).map(|_| enter(Some(Role::Viewer)).unwrap()).collect();
-    assert!(enter(None).is_none(), "others have theirs");
-    drop((first, others));
-    let third = enter(None).unwrap();
-    assert!(enter(None).is_none());
-    drop((second, third));
-    assert_eq!(all.load(Ordering::Relaxed), 0);
-    let rules = |connections| Rules {
-        limits: ServerLimits { connections, ..ServerLimits::default() },
-        roles: Arc::default(),
-    };
-    assert_eq!([1, 8, 64].map(|connections| rules(connections).strangers()), [1, 1, 8]);
-}
-
 #[tokio::test]
 async fn no_body_says_what_an_empty_one_says() {
     let service = service(|_| {});

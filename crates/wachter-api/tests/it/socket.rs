@@ -1,9 +1,10 @@
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, oneshot};
 use wachter_api::shapes::{AuditRecord, Health, LogLine, StoredEvent};
@@ -188,28 +189,49 @@ async fn says_what_to_do_when_there_is_no_node() {
 /// A long time; a test that waits so long has failed.
 const LONG: Duration = Duration::from_secs(60);
 
+/// A caller that got the first of an answer, and reads no more.
+async fn reader_of(socket: &Path, path: &str) -> tokio::net::UnixStream {
+    let mut caller = tokio::net::UnixStream::connect(socket).await.unwrap();
+    caller
+        .write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(),
+        )
+        .await
+        .unwrap();
+    let mut begin = [0; 12];
+    caller.read_exact(&mut begin).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    caller
+}
+
 #[tokio::test]
 async fn limits_follow_configuration_while_serving() {
-    let limits = ServerLimits { connections: 1, headers: LONG, body: 10 };
+    let limits =
+        ServerLimits { connections: 1, headers: LONG, body: 10, ..ServerLimits::default() };
     let service = service(limits);
     let control = service.control();
     serve(service, async |socket| {
-        let silent = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        // However few there are, each role above the lowest has one more.
+        let mut callers = Vec::new();
+        for _ in 0..3 {
+            callers.push(reader_of(socket, "/v1/audit/export").await);
+        }
         let client = Client::new(socket);
-        let mut waiting = std::pin::pin!(client.call::<GetHealth>(&Nothing {}, &Nothing {}));
-        let answered = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
-        assert!(answered.is_err(), "there is room for one");
-        control.set(ServerLimits { connections: 2, ..limits }, Roles::default());
-        let answered = tokio::time::timeout(LONG, waiting).await.unwrap();
+        let error = client.call::<GetHealth>(&Nothing {}, &Nothing {}).await.unwrap_err();
+        let ClientError::Problem(problem) = error else { panic!("{error}") };
+        assert_eq!((problem.kind, problem.status), (ProblemKind::Unavailable, 503));
+        assert!(problem.detail.contains("try again later"), "{problem}");
+        control.set(ServerLimits { connections: 4, ..limits }, Roles::default());
+        let answered = client.call::<GetHealth>(&Nothing {}, &Nothing {}).await;
         assert!(answered.unwrap().healthy);
         let body = wachter_api::shapes::Freeze { reason: "x".repeat(100) };
         let freeze = async || {
             client.call::<wachter_api::FreezeEffects>(&Nothing {}, &body).await.unwrap_err()
         };
         assert!(freeze().await.to_string().contains("over 10 bytes"));
-        control.set(ServerLimits { connections: 2, body: 1_000, ..limits }, Roles::default());
+        control.set(ServerLimits { connections: 4, body: 1_000, ..limits }, Roles::default());
         assert_eq!(freeze().await.to_string(), "none", "its handler was reached");
-        drop(silent);
+        drop(callers);
     })
     .await;
 }
@@ -258,6 +280,87 @@ fn as_somebody(socket: &Path, path: &str) -> Option<std::process::Child> {
     curl.args(["--silent", "--show-error", "--no-buffer", "--unix-socket"]).arg(socket).arg(url);
     curl.uid(SOMEBODY).gid(SOMEBODY).stdout(std::process::Stdio::piped());
     Some(curl.stderr(std::process::Stdio::null()).spawn().unwrap())
+}
+
+#[tokio::test]
+async fn viewers_do_not_keep_an_admin_out() {
+    let limits = ServerLimits { connections: 8, ..Default::default() };
+    let service = service(limits);
+    let members = Members { users: [SOMEBODY.to_string()].into(), ..Members::default() };
+    service.control().set(limits, Roles { viewers: members, ..Roles::default() });
+    serve(service, async |socket| {
+        let followers = (0..8).map_while(|_| as_somebody(socket, "/v1/audit/export"));
+        let followers = followers.map(|mut follower| {
+            let first = tokio::task::spawn_blocking(move || {
+                let mut line = String::new();
+                let output = follower.stdout.as_mut().unwrap();
+                std::io::BufReader::new(output).read_line(&mut line).map(|_| (follower, line))
+            });
+            async { first.await.unwrap().unwrap() }
+        });
+        let followers = futures_util::future::join_all(followers).await;
+        let turned_away = followers.iter().filter(|(_, line)| line.contains("unavailable")).count();
+        // There are none where this process is not root.
+        assert_eq!(turned_away, followers.len() / 4);
+        let client = Client::new(socket);
+        for _ in 0..20 {
+            let answer = client.call::<GetHealth>(&Nothing {}, &Nothing {});
+            assert!(tokio::time::timeout(LONG, answer).await.unwrap().unwrap().healthy);
+        }
+        for (mut follower, _) in followers {
+            let _ = follower.kill();
+            follower.wait().unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_given_up() {
+    let brief = Duration::from_millis(50);
+    serving(ServerLimits { connections: 1, unread: brief, ..Default::default() }, async |socket| {
+        let client = Client::new(socket);
+        let mut callers = Vec::new();
+        for _ in 0..3 {
+            // More comes of it than a socket holds.
+            callers.push(reader_of(socket, "/v1/events/follow").await);
+        }
+        let answered = async {
+            while client.call::<GetHealth>(&Nothing {}, &Nothing {}).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONG, answered).await.unwrap();
+        let mut shortest = usize::MAX;
+        for mut caller in callers {
+            let mut rest = Vec::new();
+            // It may end by a reset as well as by an end.
+            let read = tokio::time::timeout(LONG, caller.read_to_end(&mut rest)).await;
+            drop(read.unwrap());
+            shortest = shortest.min(rest.len());
+        }
+        assert!(shortest < 300_000, "it was given up in the middle");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let brief = Duration::from_millis(50);
+    serving(ServerLimits { bodies: brief, ..Default::default() }, async |socket| {
+        let mut caller = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let request = "POST /v1/freeze HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\n{";
+        caller.write_all(request.as_bytes()).unwrap();
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut answer = String::new();
+            let _ = caller.read_to_string(&mut answer);
+            answer
+        });
+        let answer = tokio::time::timeout(LONG, answer).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(answer.contains("the body takes more than 50ms"), "{answer}");
+    })
+    .await;
 }
 
 #[tokio::test]
