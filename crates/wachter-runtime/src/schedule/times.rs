@@ -92,12 +92,12 @@ impl Times {
         if self.due_from(base)? <= now {
             return now.checked_add(INSTANT).ok();
         }
-        if base == latest {
-            return Some(latest);
+        if self.opening(base.checked_sub(INSTANT).ok()?)? != base {
+            return Some(base);
         }
-        // The window was closed; how many ticks fell into that time does not matter. It opens and closes
-        // on whole seconds.
-        let (mut open, mut closed) = (after.as_second(), latest.as_second());
+        // The window opens at the base; how many ticks fell into the time before does not matter. It
+        // opens and closes on whole seconds.
+        let (mut open, mut closed) = (after.as_second(), base.as_second());
         while closed - open > 1 {
             let middle = open + (closed - open) / 2;
             match self.opening(Timestamp::from_second(middle).ok()?)? == base {

@@ -365,6 +365,20 @@ fn an_opening_whose_jitter_is_not_over_keeps_nothing_back_either() {
 }
 
 #[test]
+fn a_tick_at_the_opening_is_one_with_those_before_it() {
+    let schedule = r#"{"cron": "*/15 * * * *", "jitter": "16m"}"#;
+    let window = r#"{"allow": "01:30-02:15"}"#;
+    let (mut timetable, start) = (Timetable::new(1), at("2026-11-22T01:30:00Z"));
+    timetable.declare(agent(), times(schedule, window), None, start);
+    let opening = at("2026-11-23T01:30:00Z");
+    let late = times(schedule, window).next(opening - SignedDuration::from_secs(1)).unwrap().due;
+    let now = late - SignedDuration::from_millis(1);
+    assert!(now > opening);
+    assert_eq!(due(&mut timetable, now), ["2026-11-22T02:00:00Z missed 1"]);
+    assert_eq!(due(&mut timetable, late), ["2026-11-23T01:30:00Z regular"]);
+}
+
+#[test]
 fn jitter_ends_before_the_window_does() {
     let schedule = r#"{"cron": "0 * * * *", "jitter": "50m"}"#;
     let window = r#"{"allow": "22:00-22:05"}"#;
