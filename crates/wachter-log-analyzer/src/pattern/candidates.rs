@@ -38,6 +38,35 @@ const MAX_NAME: usize = 128;
 /// Groups of patterns, which take up to 0.5 MiB each. The programs beyond share one of all patterns.
 const MAX_GROUPS: usize = 64;
 
+/// Programs that write down what anybody sends them, and that have patterns of their own: names of users,
+/// requests, greetings.
+const QUOTING: [&str; 24] = [
+    "CRON",
+    "apache2",
+    "cron",
+    "dovecot",
+    "dropbear",
+    "exim",
+    "exim4",
+    "haproxy",
+    "httpd",
+    "kernel",
+    "login",
+    "named",
+    "nginx",
+    "postfix/*",
+    "proftpd",
+    "pure-ftpd",
+    "sshd",
+    "sshd-session",
+    "su",
+    "sudo",
+    "systemd",
+    "systemd-logind",
+    "vsftpd",
+    "xrdp-sesman",
+];
+
 impl ByProgram {
     /// The group of a program's patterns. It may hold others too.
     pub(super) fn group<'p>(
@@ -126,13 +155,15 @@ impl Group {
 impl Pattern {
     /// Whether it is looked for in what a program writes.
     pub(super) fn is_for(&self, program: Option<&str>) -> bool {
-        self.programs.is_empty()
-            || program.is_some_and(|program| {
-                self.programs.iter().any(|wanted| match wanted.strip_suffix('*') {
-                    Some(beginning) => program.starts_with(beginning),
-                    None => program == wanted,
-                })
-            })
+        let is_one = |program: &str, wanted: &str| match wanted.strip_suffix('*') {
+            Some(beginning) => program.starts_with(beginning),
+            None => program == wanted,
+        };
+        if self.programs.is_empty() {
+            let quotes = |program| QUOTING.iter().any(|quoting| is_one(program, quoting));
+            return !self.careful || !program.is_some_and(quotes);
+        }
+        program.is_some_and(|program| self.programs.iter().any(|wanted| is_one(program, wanted)))
     }
 }
 

@@ -31,6 +31,10 @@ pub struct Pattern {
     pub request: Option<Requests>,
     /// When it is worth a finding.
     pub alarms: Vec<Alarm>,
+    /// It ships with this program, names none and takes addresses: it is not held against what is
+    /// known to quote clients, who would choose the address.
+    #[serde(skip)]
+    pub(crate) careful: bool,
 }
 
 /// What must hold of a request. Everything that is given must; of a list, one.

@@ -125,7 +125,8 @@ impl PatternSet {
         group.candidates(entry.text, &mut candidates);
         for pattern in candidates.into_iter() {
             let prepared = &self.patterns[pattern];
-            if !prepared.pattern.is_for(program) {
+            let quoted = entry.request.is_some() && prepared.pattern.careful;
+            if quoted || !prepared.pattern.is_for(program) {
                 continue;
             }
             let text = if prepared.pattern.whole { entry.text } else { entry.record.message };

@@ -31,6 +31,12 @@ pub fn shipped() -> Result<Vec<Pattern>, PatternError> {
             wachter_document::read(text).map_err(|error| PatternError::Shipped(Box::new(error)))?;
         patterns.extend(file.patterns);
     }
+    for pattern in &mut patterns {
+        let mut subjects = pattern.alarms.iter().map(|alarm| &alarm.subject);
+        pattern.careful = pattern.programs.is_empty()
+            && pattern.request.is_none()
+            && subjects.any(|subject| subject.contains("{address}"));
+    }
     Ok(patterns)
 }
 

@@ -46,8 +46,10 @@ pub(crate) fn read<'a>(
     let time = common_log(&mut Scan::new(&line[start + 1..end]), calendar);
     let mut words = line[..start].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let (first, second) = (words.next()?, words.next());
+    // The virtual host may be what the client gave as its name, an address too: a word more stands there then.
+    let host_first = !is_address(first) || words.clone().count() > 1;
     let (client, host) = match second {
-        Some(second) if !is_address(first) && is_address(second) => (second, Some(first)),
+        Some(second) if host_first && is_address(second) => (second, Some(first)),
         _ => (first, None),
     };
     let user = words.next_back().filter(|user| *user != b"-");
@@ -187,6 +189,14 @@ mod tests {
             (
                 r#"example.com 127.0.0.1 - id - [29/Sep/2021:14:11:34 +0000] "HEAD / HTTP/1.1" 200 0 "-" "x""#,
                 "127.0.0.1 example.com - HEAD / HTTP/1.1 200 x 2021-09-29T14:11:34Z",
+            ),
+            (
+                r#"9.9.9.9 1.2.3.4 - - [29/Sep/2021:14:11:34 +0000] "HEAD / HTTP/1.1" 200 0 "-" "x""#,
+                "1.2.3.4 9.9.9.9 - HEAD / HTTP/1.1 200 x 2021-09-29T14:11:34Z",
+            ),
+            (
+                r#"1.2.3.4 9.9.9.9 - [29/Sep/2021:14:11:34 +0000] "HEAD / HTTP/1.1" 200 0 "-" "x""#,
+                "1.2.3.4 - - HEAD / HTTP/1.1 200 x 2021-09-29T14:11:34Z",
             ),
             (
                 r#"1.2.3.4 - - [29/Jul/2023:10:26:06 +0000] "\x16\x03 a" 400 157 "-" "-""#,

@@ -11,5 +11,6 @@ mod generator;
 mod hostile;
 mod loghub;
 mod model;
+mod quoted;
 mod rotation;
 mod support;
