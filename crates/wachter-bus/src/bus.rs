@@ -371,7 +371,7 @@ impl Bus {
             first: self.hub().first(),
             last: self.hub().last(),
             bytes: self.0.files.bytes(),
-            failing: lock(&self.hub().failure).clone(),
+            failing: lock(&self.hub().failures).first().cloned(),
             queued_bytes: self.0.room.taken(),
             published: count(&counters.published),
             duplicates: count(&counters.duplicates),

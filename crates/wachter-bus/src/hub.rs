@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast;
 
+use crate::failures::{Attempt, Failures};
 use crate::keys::KeyEvent;
 use crate::publish::Preparation;
 use crate::queue::{Message, Queue};
@@ -36,7 +37,7 @@ pub(crate) struct Hub {
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) key_events: broadcast::Sender<KeyEvent>,
     pub(crate) ephemeral: broadcast::Sender<Arc<wachter_model::Event>>,
-    pub(crate) failure: Mutex<Option<WriteError>>,
+    pub(crate) failures: Mutex<Failures>,
     pub(crate) counters: Counters,
     pub(crate) scrub: Scrub,
     closed: AtomicBool,
@@ -80,7 +81,7 @@ impl Hub {
             notices: broadcast::Sender::new(256),
             key_events: broadcast::Sender::new(1024),
             ephemeral: broadcast::Sender::new(1024),
-            failure: Mutex::default(),
+            failures: Mutex::default(),
             counters: Counters::default(),
             scrub: Scrub::default(),
             closed: AtomicBool::new(false),
@@ -149,12 +150,29 @@ impl Hub {
         }
     }
 
-    /// A subscription could not be fed. It asks again when it is woken.
-    pub(crate) fn read_failed(&self, error: &rusqlite::Error) {
+    /// Something could not be read: by a subscription, which asks again when it is woken, or by the
+    /// scrub.
+    pub(crate) fn read_failed(&self, attempt: Attempt, error: &rusqlite::Error) {
         self.reader.note_damage(error);
         let error = WriteError::from(error);
-        *lock(&self.failure) = Some(error.clone());
+        lock(&self.failures).failed(attempt, error.clone());
         self.notice(Notice::Failing(error));
+    }
+
+    /// Something was read or written.
+    pub(crate) fn succeeded(&self, attempt: Attempt) {
+        let recovered = lock(&self.failures).succeeded(attempt);
+        if recovered {
+            self.notice(Notice::Recovered);
+        }
+    }
+
+    /// Nobody wants to be fed by this subscription any more.
+    pub(crate) fn feeds_nobody(&self, subscription: i64) {
+        let recovered = lock(&self.failures).gone(subscription);
+        if recovered {
+            self.notice(Notice::Recovered);
+        }
     }
 
     /// Nothing more will come: whoever waits for a delivery is told.

@@ -30,6 +30,7 @@ mod connect;
 mod dead_letters;
 mod dedup;
 mod ephemeral;
+mod failures;
 mod hub;
 mod job;
 mod keys;

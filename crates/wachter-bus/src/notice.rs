@@ -24,9 +24,9 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
-    /// Writing fails.
+    /// Reading or writing fails.
     Failing(WriteError),
-    /// Writing works again.
+    /// All that failed works again.
     Recovered,
     /// A checkpoint could not be signed; it is tried again.
     Unsigned {

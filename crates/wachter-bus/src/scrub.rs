@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::failures::Attempt;
 use crate::hub::Hub;
 use crate::replay::page;
 use crate::verify::{Damage, Verifier};
@@ -63,8 +64,10 @@ impl Scrub {
                 }
             }
             drop(state);
-            if let Err(crate::ReadError::Sqlite(error)) = &seen {
-                shared.read_failed(error);
+            match &seen {
+                Ok(_) => shared.succeeded(Attempt::Scrub),
+                Err(crate::ReadError::Sqlite(error)) => shared.read_failed(Attempt::Scrub, error),
+                Err(_) => {}
             }
             for Damage { range, .. } in damage {
                 shared.notice(Notice::Damaged { range });

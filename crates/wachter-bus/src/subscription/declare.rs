@@ -141,6 +141,7 @@ impl Job for RemoveJob {
                 state.clear();
                 state.removed = true;
                 drop(state);
+                self.hub.feeds_nobody(shared.id);
                 shared.wake.notify_waiters();
             }
             removed.is_some()

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::EventFilter;
 use super::shared::Shared;
+use crate::failures::Attempt;
 use crate::hub::Hub;
 use crate::stored::{Raw, Stored};
 use crate::{ReadError, Seq, lock};
@@ -146,12 +147,20 @@ impl Shared {
                     state.live |= state.members > 0 && state.position >= hub.last();
                 }
                 drop(state);
+                hub.succeeded(Attempt::Feed(self.id));
                 hub.damaged(&page.damaged);
             }
             Err(error) => {
                 state.join(None);
                 drop(state);
-                hub.read_failed(&error);
+                hub.read_failed(Attempt::Feed(self.id), &error);
+                let state = lock(&self.state);
+                let wanted = state.members > 0 && !state.removed;
+                drop(state);
+                if !wanted {
+                    // Nobody would ask again.
+                    hub.feeds_nobody(self.id);
+                }
             }
         }
         self.wake.notify_one();

@@ -109,10 +109,14 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = lock(&self.shared.state);
         state.members -= 1;
-        if state.members == 0 {
+        let was_last = state.members == 0;
+        if was_last {
             state.idle(self.hub.offered());
         }
         drop(state);
+        if was_last {
+            self.hub.feeds_nobody(self.shared.id);
+        }
         // It may have been woken for what another can do.
         self.shared.wake.notify_waiters();
     }

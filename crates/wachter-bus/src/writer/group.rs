@@ -1,6 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Writer;
+use crate::failures::Attempt;
 use crate::job::{Job, Touched, Transaction};
 use crate::{Notice, Seq, WriteError, clock, lock};
 
@@ -47,10 +48,8 @@ impl Writer {
         let outcome = self.attempt(work);
         match &outcome {
             Ok(()) => {
-                if std::mem::take(&mut self.failing) {
-                    *lock(&self.hub.failure) = None;
-                    self.hub.notice(Notice::Recovered);
-                }
+                self.failing = false;
+                self.hub.succeeded(Attempt::Write);
             }
             Err(error) => {
                 // Some failures have ended the transaction already.
@@ -60,7 +59,7 @@ impl Writer {
                 self.head = before;
                 self.dropping = dropping;
                 self.window.roll_back();
-                *lock(&self.hub.failure) = Some(error.clone());
+                lock(&self.hub.failures).failed(Attempt::Write, error.clone());
                 if !std::mem::replace(&mut self.failing, true) {
                     self.hub.notice(Notice::Failing(error.clone()));
                 }

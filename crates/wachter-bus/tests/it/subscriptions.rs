@@ -423,6 +423,30 @@ async fn a_journal_that_cannot_be_read_is_asked_again_after_a_while_and_not_all_
     assert_eq!(number_of(next(&subscription).await.event()), 1);
 }
 
+#[tokio::test]
+async fn a_failure_to_read_is_over_when_it_is_read_or_nobody_wants_to() {
+    let fixture = Fixture::new();
+    let bus = fixture.open();
+    publish(&bus, 1..=3).await;
+    let other = rusqlite::Connection::open(fixture.path().join("journal.db")).unwrap();
+    for read in [true, false] {
+        other.execute_batch("ALTER TABLE events RENAME TO elsewhere").unwrap();
+        let subscription = subscribe(&bus, if read { "a" } else { "b" }).await;
+        assert!(is_silent(&bus, &subscription).await);
+        assert!(bus.status().failing.is_some());
+        let mut notices = bus.notices();
+        other.execute_batch("ALTER TABLE elsewhere RENAME TO events").unwrap();
+        if read {
+            fixture.clock.advance(Duration::from_secs(1));
+            assert_eq!(number_of(next(&subscription).await.event()), 1);
+        } else {
+            drop(subscription);
+        }
+        assert_eq!(bus.status().failing, None);
+        assert_eq!(notices.try_recv(), Ok(Notice::Recovered));
+    }
+}
+
 /// Where the end of the journal was lost, there is nothing to read, and it is not looked for again and
 /// again.
 #[tokio::test]
