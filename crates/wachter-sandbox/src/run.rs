@@ -148,7 +148,8 @@ pub async fn carry_out(
     let RunOrder { module, digest, grant, emits, request, egress } = order;
     let (run, dry_run) = (request.run, request.dry_run);
     // Snapshots of the host are large: from here on there is one text of them, until it is handed in.
-    let input = encode(request);
+    let input = encode(&request);
+    drop(request);
     let launch = Launch {
         run,
         name: module,
@@ -199,8 +200,8 @@ pub async fn carry_out(
 }
 
 /// A request as a module reads it. Only a map whose keys are no text could have none, and it has no such.
-fn encode(request: Request) -> Vec<u8> {
-    serde_json::to_vec(&request).unwrap_or_default()
+fn encode(request: &Request) -> Vec<u8> {
+    serde_json::to_vec(request).unwrap_or_default()
 }
 
 /// What a module said so far.
