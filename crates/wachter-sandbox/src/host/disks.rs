@@ -131,7 +131,7 @@ mod tests {
     fn partitions_are_left_out_first() {
         let disk = |number: u32| Disk {
             name: format!("sd{number}"),
-            partition_of: (number % 3 > 0).then(|| "sd0".to_owned()),
+            partition_of: (!number.is_multiple_of(3)).then(|| "sd0".to_owned()),
             ..Disk::default()
         };
         let mut disks: Vec<Disk> = (0..300).map(disk).collect();

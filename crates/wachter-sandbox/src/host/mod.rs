@@ -3,9 +3,10 @@
 //! A sample is taken just before a run, in one go, and of nothing but the views that were granted. It
 //! never fails as a whole: what cannot be read is named in [`HostViews::missing`], one sentence each.
 //!
-//! Limits: 4 MiB of one file, 1,024 mounts and 256 of them asked, 256 block devices, 256 interfaces, 4,096 processes looked at
-//! and 1,024 of them reported with 64 parents of dead ones, 65,536 open files counted one by one of
-//! one process, 256 sensors, 65,536 sockets of a kind, 256 ports, 1,024 units and the restarts of 64 services, 64 sentences.
+//! Limits: 4 MiB of one file, 1,024 mounts of which 256 are asked, 256 block devices, 256 interfaces, 4,096
+//! processes looked at and 1,024 of them reported with 64 parents of dead ones, 65,536 open files counted one by
+//! one of one process, 256 sensors, 65,536 sockets of a kind, 256 ports, 1,024 units and the restarts of 64
+//! services, 64 sentences. What is left out is what matters least, and each view says how much it is.
 //!
 //! Trade-offs: the parsers are small and our own. The library that reads all of procfs reads each
 //! file whole and into many times the fields that are of use here, and a node that samples every
