@@ -238,7 +238,7 @@ impl Reading {
     ) -> Result<(), OutputError> {
         let open = |fd| pipe::Receiver::from_owned_fd(fd).ok();
         let (mut stdout, mut stderr) = (open(stdout), open(stderr));
-        let (mut out, mut err) = (vec![0; 64 << 10], vec![0; 16 << 10]);
+        let (mut out, mut err) = (vec![0; 16 << 10], vec![0; 4 << 10]);
         let mut lines = Lines::default();
         while stdout.is_some() || stderr.is_some() {
             tokio::select! {

@@ -8,7 +8,8 @@ use wachter_model::ByteSize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiSettings {
-    /// Connections at one time; more wait.
+    /// Connections at one time; viewers may have three quarters of them, operators seven eighths. Who
+    /// finds no place is turned away.
     pub connections: NonZeroU32,
     /// The largest body of a request.
     pub max_body: ByteSize,

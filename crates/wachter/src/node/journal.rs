@@ -191,9 +191,9 @@ fn tell(notice: &Notice) {
             );
         }
         Notice::Failing(error) => {
-            wachter_log::critical!("the journal cannot be written: {}", chain(error));
+            wachter_log::critical!("the journal fails: {}", chain(error));
         }
-        Notice::Recovered => tracing::info!(target: "journal", "the journal can be written again"),
+        Notice::Recovered => tracing::info!(target: "journal", "the journal works again"),
         Notice::Unsigned { reason } => {
             tracing::warn!(target: "journal", "a checkpoint of the journal could not be signed: {reason}");
         }
