@@ -23,7 +23,7 @@ const AHEAD: usize = 8;
 const INTERRUPTIONS: u32 = 10;
 
 /// The task that waits for deliveries while the gate is open. It ends with who holds it; a delivery
-/// on its way is given back.
+/// on its way is put back.
 pub(super) struct Listening {
     gate: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -86,6 +86,17 @@ pub(super) fn subscription_of(agent: &AgentName) -> SubscriptionName {
         .expect("names of agents are made of letters, digits and hyphens")
 }
 
+/// A delivery that nobody has looked at: put back, however this ends.
+struct Untouched(Option<Delivery>);
+
+impl Drop for Untouched {
+    fn drop(&mut self) {
+        if let Some(delivery) = self.0.take() {
+            delivery.put_back(Duration::ZERO);
+        }
+    }
+}
+
 async fn listen(
     agent: AgentName,
     subscription: Subscription,
@@ -103,9 +114,10 @@ async fn listen(
             closed = closed => if !closed { return },
             next = subscription.next() => match next {
                 Ok(delivery) => {
-                    let sent = deliveries.send((agent.clone(), delivery)).await;
-                    if let Err(mpsc::error::SendError((_, delivery))) = sent {
-                        return delivery.put_back(Duration::ZERO);
+                    let mut delivery = Untouched(Some(delivery));
+                    let Ok(place) = deliveries.reserve().await else { return };
+                    if let Some(delivery) = delivery.0.take() {
+                        place.send((agent.clone(), delivery));
                     }
                 }
                 Err(ReadError::Closed) => return,

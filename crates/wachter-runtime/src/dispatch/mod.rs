@@ -37,6 +37,7 @@ mod findings;
 mod handle;
 mod hold;
 mod input;
+mod journal;
 mod lease;
 mod listening;
 mod news;
@@ -50,6 +51,7 @@ mod reply;
 mod report;
 mod review;
 mod run;
+mod settle;
 mod start;
 mod take_up;
 mod turn;
@@ -86,6 +88,7 @@ pub use run::{Ran, Runner, RunnerGone, Running};
 pub use wake::{AGENT_DUE, AGENT_REQUESTED, RunRequested, Sources, request_event};
 
 use handle::Command;
+use journal::Journal;
 use lease::Leases;
 use outbox::Outbox;
 use registry::Registry;
@@ -124,6 +127,7 @@ pub struct Dispatcher {
     /// The time at which was last looked, to see that the clock went back.
     seen: Option<Timestamp>,
     beats: Beats,
+    journal: Journal,
     /// What the caller is to be told.
     notes: Vec<NodeEvent>,
     deliveries: mpsc::Sender<(AgentName, Delivery)>,
@@ -153,6 +157,7 @@ impl Dispatcher {
             timetable: Timetable::new(options.scheduler.catch_up.get()),
             admission,
             beats: Beats::new(options.clock.elapsed()),
+            journal: Journal::new(options.bus.clone()),
             options,
             workers: BTreeMap::new(),
             leaving: BTreeMap::new(),

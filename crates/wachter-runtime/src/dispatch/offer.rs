@@ -36,8 +36,10 @@ impl Dispatcher {
         }
     }
 
+    /// Whether nothing of it begins now.
     pub(super) fn is_held(&self, name: &AgentName) -> bool {
-        self.workers.get(name).and_then(|worker| self.hold_of(worker)).is_some()
+        self.journal.fails()
+            || self.workers.get(name).and_then(|worker| self.hold_of(worker)).is_some()
     }
 
     pub(super) fn put_off(&mut self, name: &AgentName, wake: Wake, delivery: Delivery) {

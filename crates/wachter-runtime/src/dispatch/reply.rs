@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use wachter_bus::{Delivery, Outputs};
+use wachter_bus::{AckError, Delivery, Outputs};
 use wachter_model::{AgentName, AttributeError, Event, EventBuilder, EventKind, RunId};
 
 use super::Dispatcher;
+use super::settle::TROUBLE;
 use super::wake::topic;
 
 /// A question that an agent took will have no answer from it.
@@ -45,14 +46,18 @@ impl Dispatcher {
     pub(super) async fn skip(&self, name: &AgentName, mut delivery: Delivery, reason: &str) {
         let outputs = self.without_answer(name, &delivery, reason);
         // What could not be written comes again and is skipped again.
-        let _ = delivery.ack(outputs).await;
+        if let Err(AckError::Write(_)) = delivery.ack(outputs).await {
+            delivery.put_back(TROUBLE);
+        }
     }
 
     /// What cannot run goes to where people see it.
     pub(super) async fn give_up(&self, name: &AgentName, mut delivery: Delivery, reason: String) {
         let outputs = self.without_answer(name, &delivery, &reason);
         // What could not be given up comes again and is given up again.
-        let _ = delivery.dead_letter_with(outputs, reason).await;
+        if let Err(AckError::Write(_)) = delivery.dead_letter_with(outputs, reason).await {
+            delivery.put_back(TROUBLE);
+        }
     }
 
     /// The reply to a question that leads to no run; nothing where none was put.

@@ -68,6 +68,7 @@ impl Dispatcher {
                     // all is begun anew.
                     Err(_) => break Err(RunnerGone),
                 },
+                Some(fails) = self.journal.changed() => self.heed(fails).await,
                 Some(command) = self.commands.recv() => self.carry_out(command).await,
                 () = clock.wait_until(until) => {}
                 () = shutdown.cancelled() => break Ok(()),
@@ -125,9 +126,8 @@ impl Dispatcher {
         }
     }
 
-    /// Ends what is under way; what is not done is delivered again after the next start.
-    async fn give_back(&mut self) {
-        // Those who listen hand back what they have, and take no more.
+    /// Hands back what only waits; those who listen do the same with what they have.
+    fn put_back(&mut self) {
         self.delivered.close();
         let put_off = std::mem::take(&mut self.put_off).into_values().flatten();
         for (_, delivery) in self.waiting.drain().map(|(_, waits)| waits).chain(put_off) {
@@ -136,6 +136,11 @@ impl Dispatcher {
         while let Ok((_, delivery)) = self.delivered.try_recv() {
             delivery.put_back(Duration::ZERO);
         }
+    }
+
+    /// Ends what is under way; what is not done is delivered again after the next start.
+    async fn give_back(&mut self) {
+        self.put_back();
         while let Some(ended) = self.runs.join_next().await {
             if let Ok(ended) = ended
                 && let super::run::Settled::Finished(record) = ended.settled
@@ -146,5 +151,12 @@ impl Dispatcher {
         // Who goes on with the schedules of the fleet need not wait for the leases to run out.
         self.release_leases().await;
         self.tell().await;
+    }
+}
+
+/// However it ends: whoever starts modules may be gone, and what it did not start is not lost with it.
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.put_back();
     }
 }

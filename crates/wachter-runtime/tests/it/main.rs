@@ -12,3 +12,4 @@ mod routes;
 mod schedules;
 mod sequences;
 mod support;
+mod troubles;
