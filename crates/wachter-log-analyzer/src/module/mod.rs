@@ -13,7 +13,7 @@ mod reading;
 mod state;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -94,15 +94,25 @@ impl Module for LogAnalyzer {
         findings.extend(found);
         state.alarms = kept;
         // While a log is behind, the hours after what was read are not silent: they are not read.
-        let until = if told.behind > 0 && last > Timestamp::MIN { last } else { now };
+        let ran = Timestamp::from_millisecond(state.ran).ok().filter(|_| state.ran > 0);
+        let until = match (told.behind > 0 || told.unseen > 0, last > Timestamp::MIN) {
+            (false, _) => now,
+            (true, true) => last,
+            (true, false) => ran.map_or(now, |ran| ran.min(now)),
+        };
         findings.extend(state.anomalies.take(model.conclude(until), now));
         state.model = Some(model);
         state.ran = now.as_millisecond();
-        fit(&mut state, &mut forgotten)?;
+        let places = fit(&mut state, &told.paths, &mut forgotten)?;
         for finding in told.findings.iter().chain(&findings) {
             context.finding(finding.clone());
         }
         say(context, &told);
+        if places > 0 {
+            context.warn(format!(
+                "the places of {places} files that are gone were forgotten: there is no room for more"
+            ));
+        }
         if forgotten != pattern::Forgotten::default() {
             context.warn(format!(
                 "too much at once: {} subjects were forgotten, {} findings no longer followed, {} not reported",
@@ -145,12 +155,35 @@ fn patterns(input: &Input) -> Result<PatternSet, ModuleError> {
     Ok(PatternSet::trusted(shipped).with(input.patterns.clone())?)
 }
 
-/// Makes the state small enough: what was counted least recently is forgotten first.
-fn fit(state: &mut State, forgotten: &mut pattern::Forgotten) -> Result<(), ModuleError> {
+/// Makes the state small enough: the places of files that are gone are forgotten first, those that
+/// were written to least recently before others, and then what was counted least recently. Gives the
+/// number of these places.
+fn fit(
+    state: &mut State,
+    followed: &BTreeSet<PathBuf>,
+    forgotten: &mut pattern::Forgotten,
+) -> Result<usize, ModuleError> {
+    let mut size = serde_json::to_string(&(&state.files, &state.alarms))?.len();
+    let mut places = 0;
+    if size > MAX_STATE {
+        let gone = state.files.iter().filter(|(path, _)| !followed.contains(*path));
+        let mut gone: Vec<_> = gone.map(|(path, cursor)| (cursor.modified, path.clone())).collect();
+        gone.sort();
+        for (_, path) in gone {
+            if size <= MAX_STATE {
+                break;
+            }
+            let Some(cursor) = state.files.remove(&path) else { continue };
+            // As a pair it has one byte more than as an entry with its comma.
+            let entry = serde_json::to_string(&(&path, &cursor))?.len() - 1;
+            size = size.saturating_sub(entry);
+            places += 1;
+        }
+    }
     loop {
         let size = serde_json::to_string(&(&state.files, &state.alarms))?.len();
         if size <= MAX_STATE {
-            return Ok(());
+            return Ok(places);
         }
         match state.alarms.halve() {
             0 => {

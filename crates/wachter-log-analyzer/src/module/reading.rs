@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use super::input::{Input, Source, Start};
 use super::problems::Kind;
 use super::state::{State, Totals};
 use crate::record::{Calendar, Cut, Entry, Raw};
-use crate::source::{Begin, FollowError, Follower, Journal, Loss, OpenError, expand};
+use crate::source::{Begin, Expanded, FollowError, Follower, Journal, Loss, OpenError, expand};
 
 /// One run's reading of every source, each in turns, so that a log that grows fast does not keep the
 /// others waiting.
@@ -34,6 +34,10 @@ pub(super) struct Told {
     pub(super) totals: Totals,
     /// Bytes that are known to be there and were not read.
     pub(super) behind: u64,
+    /// Logs of which nothing is known, since there was no time to look or they were being moved.
+    pub(super) unseen: usize,
+    /// The files that were asked for.
+    pub(super) paths: BTreeSet<PathBuf>,
     pub(super) logs: usize,
 }
 
@@ -77,28 +81,38 @@ impl<'a> Reading<'a> {
     ) {
         let mut queue = self.logs(sources);
         self.told.logs = queue.len();
-        let paths: Vec<String> =
-            queue.iter().map(|log| log.path.to_string_lossy().into_owned()).collect();
+        let paths: BTreeSet<PathBuf> = queue.iter().map(|log| log.path.clone()).collect();
         let journal = sources.iter().any(|source| source.journal);
-        let over = self.state.problems.only(|subject| {
-            paths.iter().any(|path| path == subject) || (journal && subject == JOURNAL)
-        });
+        let over = self
+            .state
+            .problems
+            .only(|subject| paths.contains(Path::new(subject)) || (journal && subject == JOURNAL));
         self.told.findings.extend(over);
         if journal {
             self.told.logs += 1;
             self.journal(journalctl, records);
         }
-        while let Some(log) = queue.pop_front() {
+        while !(self.stop)()
+            && let Some(log) = queue.pop_front()
+        {
             let again = self.turn(&log, records);
             if again {
                 queue.push_back(log);
             }
         }
+        if !queue.is_empty() {
+            self.told.unseen += queue.len();
+            let logs =
+                if queue.len() == 1 { "1 log was" } else { &format!("{} logs were", queue.len()) };
+            self.told.missing.push(format!(
+                "{logs} not looked at, there was no time left: the next run looks again"
+            ));
+        }
         let now = self.now.as_millisecond();
         self.state.files.retain(|path, cursor| {
-            paths.iter().any(|known| Path::new(known) == path)
-                || now.saturating_sub(cursor.modified) < REMEMBERED
+            paths.contains(path) || now.saturating_sub(cursor.modified) < REMEMBERED
         });
+        self.told.paths = paths;
     }
 
     pub(super) fn conclude(self) -> Told {
@@ -127,13 +141,16 @@ impl<'a> Reading<'a> {
         let mut logs: VecDeque<Log<'s>> = VecDeque::new();
         let most = usize::try_from(self.input.limits.files).unwrap_or(usize::MAX);
         let mut beyond = 0;
-        let mut asked = std::collections::BTreeSet::new();
+        let mut asked = BTreeSet::new();
         for source in sources {
             let Some(pattern) = &source.path else { continue };
             let known = self.state.sources.contains(pattern);
             asked.insert(pattern.clone());
-            let (paths, left) = expand(pattern, most);
+            let Expanded { paths, beyond: left, unnamed } = expand(pattern, most);
             beyond += left;
+            self.told.missing.extend(unnamed.iter().map(|path| {
+                format!("{path:?}: its name is no text in UTF-8, and is not followed; rename it")
+            }));
             for path in paths {
                 if logs.iter().any(|log| log.path == path) {
                     continue;
@@ -264,7 +281,9 @@ impl<'a> Reading<'a> {
         }
         let sentence = format!("{}: {}", path.display(), chain(error));
         self.told.missing.push(sentence.clone());
-        if !absent && !matches!(error, FollowError::Moving) {
+        if matches!(error, FollowError::Moving | FollowError::Late) {
+            self.told.unseen += 1;
+        } else if !absent {
             self.unreadable(subject, sentence);
         }
     }

@@ -174,3 +174,82 @@ fn a_state_of_another_shape_is_forgotten() {
         assert_eq!(finished.result.state.unwrap()["version"], VERSION);
     }
 }
+
+/// A folder with a log of some lines, and an input that reads all logs in it.
+fn folder_and_input() -> (tempfile::TempDir, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app.log"), "one\ntwo\n").unwrap();
+    let input = json!({
+        "folders": [folder.path()],
+        "sources": [{ "path": folder.path().join("*.log") }],
+        "start": "beginning",
+        "hold": "0s",
+    });
+    (folder, input)
+}
+
+#[test]
+fn a_run_without_time_takes_no_turns_and_says_so() {
+    let (folder, input) = folder_and_input();
+    let harness = || Harness::new().input(input.clone());
+    let first = harness().run(&LogAnalyzer);
+    for name in ["app.log", "other.log"] {
+        let mut file =
+            std::fs::File::options().append(true).create(true).open(folder.path().join(name));
+        std::io::Write::write_all(file.as_mut().unwrap(), b"three\n").unwrap();
+    }
+    let late = harness().after(&first).deadline("2020-01-01T00:00:00Z").run(&LogAnalyzer);
+    assert_eq!(late.result.output["lines"], 0);
+    let expected = "2 logs were not looked at, there was no time left: the next run looks again";
+    assert_eq!(late.result.output["missing"], json!([expected]));
+    assert_eq!(late.findings().count(), 0);
+    let files = |finished: &wachter_module::Finished| {
+        finished.result.state.as_ref().unwrap()["files"].clone()
+    };
+    assert_eq!(files(&first), files(&late));
+    let after = harness().after(&late).run(&LogAnalyzer);
+    assert_eq!(after.result.output["lines"], 2);
+}
+
+#[test]
+fn a_name_that_is_no_text_is_left_out_and_said() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let (folder, input) = folder_and_input();
+    let name = std::ffi::OsStr::from_bytes(b"b\xFF.log");
+    std::fs::write(folder.path().join(name), "three\n").unwrap();
+    let finished = Harness::new().input(input).run(&LogAnalyzer);
+    assert_eq!(finished.result.outcome, Outcome::Succeeded, "{:?}", finished.result.message);
+    assert_eq!(finished.result.output["lines"], 2);
+    let missing = finished.result.output["missing"].to_string();
+    assert!(missing.contains(r"b\\xFF.log") && missing.contains("rename it"), "{missing}");
+}
+
+#[test]
+fn places_of_files_that_are_gone_give_way() {
+    let (folder, input) = folder_and_input();
+    let first = Harness::new().input(input.clone()).run(&LogAnalyzer);
+    let mut state = first.result.state.unwrap();
+    let (path, cursor) = state["files"].as_object().unwrap().iter().next().unwrap();
+    let (path, cursor) = (path.clone(), cursor.clone());
+    let now = Timestamp::now().as_millisecond();
+    let gone = |number: i64| folder.path().join(format!("gone{number:04}.log"));
+    for number in 0..4_000 {
+        let mut cursor = cursor.clone();
+        cursor["modified"] = json!(now - 1_000 * number);
+        state["files"][gone(number).to_str().unwrap()] = cursor;
+    }
+    let finished = Harness::new().input(input).state(state).run(&LogAnalyzer);
+    assert_eq!(finished.result.outcome, Outcome::Succeeded, "{:?}", finished.result.message);
+    assert_eq!(finished.result.output["lines"], 0);
+    let state = finished.result.state.as_ref().unwrap();
+    let files = state["files"].as_object().unwrap();
+    assert!(state["files"].to_string().len() <= MAX_STATE);
+    assert!(files.len() > 1_000, "{}", files.len());
+    let kept = |number: i64| files.contains_key(gone(number).to_str().unwrap());
+    assert!(files.contains_key(&path) && kept(0) && kept(1_000) && !kept(3_999));
+    let said = finished
+        .messages
+        .iter()
+        .any(|message| format!("{message:?}").contains("files that are gone were forgotten"));
+    assert!(said, "{:?}", finished.messages);
+}

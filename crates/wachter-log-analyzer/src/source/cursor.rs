@@ -92,7 +92,7 @@ impl Cursor {
     }
 
     /// Whether what stands before the place is what stood there; the content must stand at its
-    /// beginning.
+    /// beginning, and stands at the place then.
     ///
     /// # Errors
     /// Those of reading.
@@ -101,12 +101,14 @@ impl Cursor {
         content: &mut Content,
         stop: &dyn Fn() -> bool,
     ) -> io::Result<bool> {
-        let start = self.offset.saturating_sub(self.tail.length() as u64);
-        if !content.skip_to(start, stop)? {
+        let Some(start) = self.offset.checked_sub(self.tail.length() as u64) else {
+            return Ok(false);
+        };
+        if self.tail.length() > LAST || !content.skip_to(start, stop)? {
             return Ok(false);
         }
         let mut tail = [0; LAST];
-        let length = content.fill(&mut tail[..self.tail.length().min(LAST)])?;
+        let length = content.fill(&mut tail[..self.tail.length()])?;
         Ok(Print::of(&tail[..length]) == self.tail)
     }
 }

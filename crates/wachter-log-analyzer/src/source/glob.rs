@@ -7,11 +7,21 @@ use super::siblings::is_rotated;
 /// Entries of one folder that are looked at.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The files that a path with `*` and `?` names, `most` of them at most, and how many were beyond
-/// that. `*` and `?` stand for characters of one name, and not for a dot at its beginning. What
+/// What a path with `*` and `?` names.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Expanded {
+    /// The files, as many as were asked for at most.
+    pub(crate) paths: Vec<PathBuf>,
+    /// How many were beyond that.
+    pub(crate) beyond: usize,
+    /// Those that are no text in UTF-8, which nothing can be said or kept about.
+    pub(crate) unnamed: Vec<PathBuf>,
+}
+
+/// The files that a path with `*` and `?` names, `most` of them at most. `*` and `?` stand for characters of one name, and not for a dot at its beginning. What
 /// another of the files was rotated to is left out: it is read as a part of that one. A path without
 /// `*` and `?` is itself, whether it is there or not.
-pub(crate) fn expand(pattern: &Path, most: usize) -> (Vec<PathBuf>, usize) {
+pub(crate) fn expand(pattern: &Path, most: usize) -> Expanded {
     let mut found = BTreeSet::from([PathBuf::from("/")]);
     let mut wild = false;
     let mut components = pattern.components().peekable();
@@ -38,8 +48,10 @@ pub(crate) fn expand(pattern: &Path, most: usize) -> (Vec<PathBuf>, usize) {
             })
             .collect();
     }
+    let mut unnamed = Vec::new();
     if wild {
         found.retain(|path| !path.is_dir());
+        unnamed = found.extract_if(.., |path| path.to_str().is_none()).collect();
         let rotated: Vec<PathBuf> =
             found.iter().filter(|path| rotated_from(path, &found)).cloned().collect();
         for path in rotated {
@@ -47,7 +59,7 @@ pub(crate) fn expand(pattern: &Path, most: usize) -> (Vec<PathBuf>, usize) {
         }
     }
     let beyond = found.len().saturating_sub(most);
-    (found.into_iter().take(most).collect(), beyond)
+    Expanded { paths: found.into_iter().take(most).collect(), beyond, unnamed }
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -135,9 +147,9 @@ mod tests {
             ("none.log", 9, vec!["none.log"], 0),
             ("none*.log", 9, vec![], 0),
         ] {
-            let (found, left) = expand(&folder.path().join(pattern), most);
-            let expected: Vec<_> = expected.iter().map(|name| folder.path().join(name)).collect();
-            assert_eq!((found, left), (expected, beyond), "{pattern}");
+            let found = expand(&folder.path().join(pattern), most);
+            let paths = expected.iter().map(|name| folder.path().join(name)).collect();
+            assert_eq!(found, Expanded { paths, beyond, unnamed: Vec::new() }, "{pattern}");
         }
     }
 

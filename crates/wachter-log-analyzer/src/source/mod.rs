@@ -23,6 +23,6 @@ mod siblings;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use follow::{Begin, FollowError, Follower, Loss};
-pub(crate) use glob::expand;
+pub(crate) use glob::{Expanded, expand};
 pub(crate) use journal::{Journal, JournalCursor};
 pub(crate) use open::{OpenError, real_folders};

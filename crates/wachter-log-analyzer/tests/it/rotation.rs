@@ -194,6 +194,32 @@ proptest! {
 }
 
 #[test]
+fn a_line_written_to_the_rotated_file_is_read_alone() {
+    for compress in [None, Some(Gzip)] {
+        let mut log = Log::new();
+        for step in [Write(3), Run, Rename, Run] {
+            log.step(step);
+        }
+        append(&log.host.path("app.log.1"), "Nov 22 10:00:00 h app[1]: late\n");
+        assert_eq!(log.counted(), (4, 0));
+        // What compresses it need not keep its time.
+        compress.into_iter().for_each(|step| log.step(step));
+        if compress.is_some() {
+            let path = log.host.path("app.log.1.gz");
+            let now = std::time::SystemTime::now();
+            File::options().append(true).open(path).unwrap().set_modified(now).unwrap();
+        }
+        assert_eq!(log.counted(), (4, 0));
+        log.write(2);
+        assert_eq!(log.counted(), (6, 0));
+        for step in [CopyTruncate, Run, Write(1), Rename, Run, Write(1)] {
+            log.step(step);
+        }
+        assert_eq!(log.counted(), (8, 0));
+    }
+}
+
+#[test]
 fn what_is_gone_is_said_with_its_size() {
     let mut log = Log::new();
     log.write(2);

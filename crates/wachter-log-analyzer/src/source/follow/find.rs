@@ -96,6 +96,8 @@ impl Follower<'_> {
                 {
                     shorter = Some((place, None));
                 }
+                // It may be the one: nothing is known of the others before that is.
+                Err(FollowError::Late) => return Err(FollowError::Late),
                 _ => {}
             }
         }
@@ -170,8 +172,7 @@ impl Follower<'_> {
         Ok(kept)
     }
 
-    /// The file itself from its beginning; none where it was emptied since it was looked at, or is
-    /// empty: then it may be filled, copied and emptied before anybody sees it.
+    /// The file itself from its beginning; none where it was emptied since it was looked at.
     pub(super) fn base(&self, path: &Path, base: Base) -> Result<Option<Part>, FollowError> {
         let file = base.opened.file.try_clone().map_err(ContentError::Read)?;
         let compression = Compression::of(&file)?;
@@ -198,14 +199,12 @@ impl Follower<'_> {
             let file = opened.file.try_clone().map_err(ContentError::Read)?;
             Ok(Content::open(file, compression)?)
         };
-        let about = cursor.head.begins(&mut content()?).map_err(ContentError::Read)?
-            && cursor.follows(&mut content()?, self.stop).map_err(ContentError::Read)?;
-        if !about {
+        if !cursor.head.begins(&mut content()?).map_err(ContentError::Read)? {
             return Ok(Err(opened));
         }
         let head = Print::of_head(&mut content()?).map_err(ContentError::Read)?;
         let mut content = content()?;
-        if !content.skip_to(cursor.offset, self.stop).map_err(ContentError::Read)? {
+        if !cursor.follows(&mut content, self.stop).map_err(ContentError::Read)? {
             return Ok(Err(opened));
         }
         let cursor = Cursor {

@@ -68,12 +68,28 @@ pub(crate) struct Loss {
 pub(crate) enum FollowError {
     #[error("its files changed places while they were looked at; it is read in the next run")]
     Moving,
+    #[error("there was no time left to find where it is read on; the next run looks again")]
+    Late,
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("its folder cannot be read")]
     Folder(#[source] io::Error),
     #[error(transparent)]
-    Content(#[from] ContentError),
+    Content(ContentError),
+}
+
+impl From<ContentError> for FollowError {
+    /// A read that was stopped for want of time says nothing about the file.
+    fn from(error: ContentError) -> Self {
+        match error {
+            ContentError::Read(cause)
+                if cause.kind() == io::ErrorKind::TimedOut && cause.raw_os_error().is_none() =>
+            {
+                Self::Late
+            }
+            other => Self::Content(other),
+        }
+    }
 }
 
 /// A file to read, and from where.
@@ -116,6 +132,7 @@ impl Follower<'_> {
         let mut rest = chain.later.into_iter();
         let mut base_opened = chain.base;
         let mut next = chain.parts.into_iter().next();
+        let mut after_plain = false;
         loop {
             let part = match next.take() {
                 Some(part) => part,
@@ -136,6 +153,9 @@ impl Follower<'_> {
                         }
                     },
                     None => match base_opened.take() {
+                        // While the new file is empty, its place is that in the old one: who writes
+                        // may not know yet, and what is written there later is no news as a whole.
+                        Some(found) if after_plain && found.head.is_empty() => break,
                         Some(found) => match self.base(base, found) {
                             Ok(Some(part)) => part,
                             // It was copied and emptied since: the copy is found in the next turn.
@@ -151,7 +171,13 @@ impl Follower<'_> {
             let last = rest.len() == 0 && base_opened.is_none();
             // Who writes may not know yet that the file was rotated.
             let settled = rest.len() > 0 || self.now - part.opened.modified >= self.hold;
+            after_plain = !part.compressed;
+            let before = turn.cursor.as_ref().map_or(i64::MIN, |cursor| cursor.modified);
             let ended = self.read(part, last || !settled, most, &mut turn, visit)?;
+            // Of an empty file the time alone tells what came after it: what was read before did not.
+            if let Some(cursor) = turn.cursor.as_mut().filter(|cursor| cursor.head.is_empty()) {
+                cursor.modified = cursor.modified.max(before);
+            }
             if !ended || last || !settled {
                 turn.behind += rest.map(|sibling| sibling.size).sum::<u64>();
                 turn.behind += base_opened.map_or(0, |base| base.opened.size);
@@ -291,3 +317,6 @@ fn unreadable(sibling: &Sibling, error: &FollowError) -> Loss {
     }
     Loss { bytes: None, why }
 }
+
+#[cfg(test)]
+mod tests;
