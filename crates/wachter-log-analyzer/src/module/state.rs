@@ -49,12 +49,12 @@ pub(crate) const VERSION: u32 = 1;
 impl From<Value> for State {
     fn from(state: Value) -> Self {
         let Value::Object(fields) = state else {
-            return Self::anew("the state of the last run is no object".to_owned());
+            return Self::anew("the state of the last run is no object");
         };
         let mut parts = Parts { fields, unread: Vec::new() };
         let version: u32 = parts.take("version", "it begins anew");
         if version != VERSION {
-            return Self::anew(format!(
+            return Self::anew(&format!(
                 "the state of the last run has version {version}, and this reads {VERSION}"
             ));
         }
@@ -83,7 +83,7 @@ impl From<Value> for State {
 }
 
 impl State {
-    fn anew(why: String) -> Self {
+    fn anew(why: &str) -> Self {
         Self { unread: vec![format!("{why}; everything begins anew")], ..Self::default() }
     }
 }
