@@ -83,7 +83,7 @@ pub use options::DispatcherOptions;
 pub use outputs::{RUN_FINISHED, STATE_BUCKET};
 pub use pause::Pause;
 pub use reply::{QUERY_FAILED, QueryFailed};
-pub use report::AgentReport;
+pub use report::{AgentReport, LastRun};
 pub use run::{Ran, Runner, RunnerGone, Running};
 pub use wake::{AGENT_DUE, AGENT_REQUESTED, RunRequested, Sources, request_event};
 

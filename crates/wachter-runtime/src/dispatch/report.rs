@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use wachter_config::Agent;
-use wachter_model::AgentName;
+use wachter_model::{AgentName, RunId};
 
 use super::worker::Worker;
 use super::{Dispatcher, Hold, Pause};
@@ -33,11 +33,31 @@ pub struct AgentReport {
     /// Events whose condition could not be worked out.
     pub condition_errors: u64,
     /// The last run.
-    pub last: Option<Box<RunRecord>>,
+    pub last: Option<LastRun>,
     /// Who paused it, where somebody did.
     pub pause: Option<Pause>,
     /// What holds it, where something does: then it takes nothing out of the journal.
     pub waits_for: Option<Hold>,
+}
+
+/// What is known of an agent's last run; all of it is in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    /// The run.
+    pub run: RunId,
+    /// When it was begun.
+    pub started: Timestamp,
+    /// As in its record.
+    pub outcome: String,
+    /// As in its record.
+    pub message: Option<String>,
+}
+
+impl From<&RunRecord> for LastRun {
+    fn from(record: &RunRecord) -> Self {
+        let RunRecord { run, started, outcome, message, .. } = record;
+        Self { run: *run, started: *started, outcome: outcome.clone(), message: message.clone() }
+    }
 }
 
 impl Dispatcher {

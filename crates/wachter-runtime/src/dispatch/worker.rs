@@ -10,6 +10,7 @@ use wachter_protocol::{Grant, Manifest};
 
 use super::input::allow_request;
 use super::listening::Listening;
+use super::report::LastRun;
 use super::wake::Wake;
 use super::{Pause, condition};
 use crate::schedule::{
@@ -39,7 +40,7 @@ pub(super) struct Worker {
 pub(super) struct Counts {
     pub(super) runs: u64,
     pub(super) failures: u64,
-    pub(super) last: Option<Box<RunRecord>>,
+    pub(super) last: Option<LastRun>,
 }
 
 /// A schedule whose ticks are not counted, and where it stood; none where it was new.
@@ -222,7 +223,7 @@ impl Worker {
     /// A run is over.
     pub(super) fn count(&mut self, record: &RunRecord, now: Timestamp) -> Row {
         self.counts.runs += 1;
-        self.counts.last = Some(Box::new(record.clone()));
+        self.counts.last = Some(LastRun::from(record));
         if record.succeeded() {
             self.restarts.succeeded();
             self.told = 0;

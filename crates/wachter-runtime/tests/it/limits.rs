@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wachter_bus::{Bus, DeadLetterId, Options};
+use wachter_bus::{Bus, DeadLetterId, KeyEntry, Options};
 use wachter_runtime::NodeEvent;
-use wachter_runtime::dispatch::{Ran, Runner};
+use wachter_runtime::dispatch::{FINDINGS_BUCKET, Ran, Runner};
 
 use crate::support::{Act, Doing, Node, Setup, TestClock, record, succeed};
 
@@ -91,5 +91,70 @@ async fn more_than_the_queue_holds_is_told_in_parts() {
     node.until_agents(20).await;
     node.until("all are told", async |node| node.events("agent.registered").await.len() == 20)
         .await;
+    node.stop().await.unwrap();
+}
+
+/// Findings that say much of everything, `count` of them from number `from` on.
+fn findings(from: usize, count: usize, evidence: &str) -> Value {
+    let long = "x".repeat(20 << 10);
+    let one = |number: usize| {
+        json!({
+            "type": "probe.done", "severity": if number.is_multiple_of(2) { "high" } else { "low" },
+            "confidence": 1.0, "subject": format!("{number}-{long}"), "message": long,
+            "fingerprint": format!("{number}-{long}"), "evidence": evidence,
+        })
+    };
+    (from..from + count).map(one).collect()
+}
+
+fn number_of(entry: &KeyEntry) -> usize {
+    let open: Value = serde_json::from_slice(&entry.value).unwrap();
+    open["finding"]["subject"].as_str().unwrap().split('-').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn findings_that_say_much_take_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let runner: Runner = Arc::new(|request, _| {
+        let asked = request.event.clone().unwrap()["data"].clone();
+        let number = |name: &str| usize::try_from(asked[name].as_u64().unwrap()).unwrap();
+        let mut record = record(&request, "succeeded", None);
+        let evidence = "e".repeat(number("evidence"));
+        let found = findings(number("from"), number("count"), &evidence);
+        record.findings = serde_json::from_value(found).unwrap();
+        Box::pin(async { Ok(Ran { record, state: None }) })
+    });
+    let bus = Bus::open(Options::new(folder.path())).unwrap();
+    let agents = [("worker", "on: { events: [a.b] }")];
+    let node = Node::start_with(bus, Setup::default(), &agents, runner);
+    node.until_agents(1).await;
+    let kept = async |from: usize, count: usize, evidence: usize, runs: usize| {
+        node.tell("a.b", json!({ "from": from, "count": count, "evidence": evidence })).await;
+        node.until_finished(runs).await;
+        node.bus.keys(FINDINGS_BUCKET, "worker/").await.unwrap()
+    };
+    let found = kept(0, 20, 0, 1).await;
+    let bytes: usize = found.iter().map(|entry| entry.value.len()).sum();
+    assert!(found.len() == 20 && bytes < 20 * (8 << 10), "{bytes}");
+    let open: Value = serde_json::from_slice(&found[0].value).unwrap();
+    let finding = &open["finding"];
+    assert!(finding["subject"].as_str().unwrap().ends_with("x…"));
+    assert!(finding["fingerprint"].as_str().unwrap().starts_with("sha256:"));
+    let last = node.report_of("worker").await.last.unwrap();
+    assert_eq!((last.outcome.as_str(), last.message), ("succeeded", None));
+    // The same again is the same, although what is kept of it is less than what it is known by.
+    let again = kept(0, 20, 0, 2).await;
+    assert!(again.iter().map(|entry| &entry.key).eq(found.iter().map(|entry| &entry.key)));
+    // Evidence takes up what there is; those that were reported longest ago go, the least severe first.
+    kept(0, 1, 0, 3).await;
+    let found = kept(100, 60, 62 << 10, 4).await;
+    let bytes: usize = found.iter().map(|entry| entry.value.len()).sum();
+    assert!((3 << 20..=4 << 20).contains(&bytes), "{bytes}");
+    let numbers: Vec<usize> = found.iter().map(number_of).collect();
+    let has = |number: usize| numbers.contains(&number);
+    assert!((100..160).all(has) && has(0), "{numbers:?}");
+    assert!((1..20).any(has) && !(1..20).all(has), "{numbers:?}");
+    let left_low = (1..20).step_by(2).any(has);
+    assert!(!left_low || (2..20).step_by(2).all(has), "{numbers:?}");
     node.stop().await.unwrap();
 }

@@ -101,7 +101,7 @@ async fn one(handle: &Handle, name: AgentName) -> Result<Agent, Problem> {
 }
 
 fn reported(report: &AgentReport) -> Agent {
-    let last = report.last.as_deref();
+    let last = report.last.as_ref();
     Agent {
         state: match report.state {
             schedule::AgentState::Idle => AgentState::Idle,

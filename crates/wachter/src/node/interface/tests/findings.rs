@@ -156,4 +156,9 @@ async fn what_nobody_looks_after_any_more_says_so() {
     site.deployment.send(Some(super::site::deployment(&[]))).unwrap();
     let found = list(&site, FindingsQuery::default()).await;
     assert_eq!((found.len(), found[0].watched), (1, false));
+    // Whether by all of its identifier or by some of it, it is found all the same.
+    for digits in [16, 4] {
+        let one = site.at::<GetFinding>(&found[0].open.id[..digits]).await.unwrap();
+        assert_eq!(one, found[0]);
+    }
 }
