@@ -1,9 +1,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use wachter_model::{Digest, RunId};
-use wachter_protocol::module::{IdempotencyKey, ModuleIdentity, Request};
+use wachter_protocol::module::{HostViews, IdempotencyKey, ModuleIdentity, Request};
 use wachter_protocol::{Egress, Grant, MODULE_PROTOCOL, Manifest};
-use wachter_sandbox::{HostRoot, RunOrder, sample};
+use wachter_sandbox::RunOrder;
 
 use crate::Cause;
 
@@ -32,10 +32,17 @@ pub struct RunRequest {
     pub dry_run: bool,
 }
 
-/// Makes the order for the sandbox: takes the snapshots of the host that were granted, and sets the
-/// deadline. Reads `/proc` and `/sys`: not for an asynchronous thread.
+/// Makes the order for the sandbox, with the snapshots of the host that were taken for it, and sets the
+/// deadline, counted from `now`. No view is handed on that was not granted.
 #[must_use]
-pub fn order(request: &RunRequest, egress: &Egress, now: Timestamp) -> RunOrder {
+pub fn order(
+    request: &RunRequest,
+    egress: &Egress,
+    mut host: HostViews,
+    now: Timestamp,
+) -> RunOrder {
+    let granted = &request.grant.permissions().host;
+    host.views.retain(|view, _| granted.contains(view));
     let timeout = request.grant.limits().timeout.as_millis();
     let timeout = SignedDuration::from_millis(i64::try_from(timeout).unwrap_or(i64::MAX));
     let deadline = now.saturating_add(timeout).unwrap_or(Timestamp::MAX);
@@ -54,7 +61,7 @@ pub fn order(request: &RunRequest, egress: &Egress, now: Timestamp) -> RunOrder 
             },
             input: request.input.clone(),
             event: request.event.clone(),
-            host: sample(&request.grant.permissions().host, &HostRoot::default()),
+            host,
             state: request.state.clone(),
             dry_run: request.dry_run,
             deadline: deadline.to_string(),
@@ -67,6 +74,7 @@ pub fn order(request: &RunRequest, egress: &Egress, now: Timestamp) -> RunOrder 
 mod tests {
     use super::*;
     use wachter_protocol::HostView;
+    use wachter_sandbox::{HostRoot, sample};
 
     #[test]
     fn a_run_is_handed_the_views_that_it_was_granted_and_no_others() {
@@ -91,7 +99,8 @@ mod tests {
                 state: Value::Null,
                 dry_run: false,
             };
-            let order = order(&request, &Egress::default(), Timestamp::now());
+            let all = sample(&HostView::ALL.into(), &HostRoot::default());
+            let order = order(&request, &Egress::default(), all, Timestamp::now());
             let views: Vec<_> = order.request.host.views.into_keys().collect();
             assert_eq!(views, expected, "{asked}");
         }

@@ -14,7 +14,7 @@ use wachter_model::{Level, RunId};
 use wachter_protocol::module::IdempotencyKey;
 use wachter_protocol::{Egress, Excess, Grant, Python, RuntimeKind};
 use wachter_runtime::{Cause, ModuleFolder, RunRecord, RunRequest, configured_module, order};
-use wachter_sandbox::{Launcher, LauncherOptions, Update, carry_out as run};
+use wachter_sandbox::{HostRoot, Launcher, LauncherOptions, Update, carry_out as run, sample};
 
 use crate::client;
 use crate::doctor::Folder;
@@ -222,7 +222,8 @@ pub(crate) async fn watch_with_state(
     }
     // What building took is none of the run's time.
     let started = Timestamp::now();
-    let order = order(request, &runnable.egress, started);
+    let host = sample(&request.grant.permissions().host, &HostRoot::default());
+    let order = order(request, &runnable.egress, host, started);
     let bar = bar(request.manifest.name.as_str());
     let report = run(&launcher, order, &cancel, |update| show(&bar, update, verbose)).await?;
     interrupted.abort();

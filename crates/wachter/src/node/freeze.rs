@@ -1,11 +1,20 @@
 //! Whether effects are stopped: a file, which needs neither Git nor journal and survives a restart.
+//!
+//! # Invariants
+//! - Stopping comes before the disk, and letting go after it: a disk that is full or hangs keeps no
+//!   effect going, and what a restart would stop again is not let go.
+//! - Whoever puts agents to work makes their handle known first and then has them do as it stands
+//!   ([`Freezer::apply`]), before they have anything to do. So a change finds either the handle or nobody
+//!   that does not ask afterwards.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use wachter_api::shapes::Frozen;
 use wachter_file::{Readers, read_limited, replace_durably};
+use wachter_runtime::dispatch::Handle;
 
 /// The most bytes of the file: a reason, a name and a time.
 const MAX_BYTES: u64 = 64 << 10;
@@ -15,6 +24,13 @@ const MAX_BYTES: u64 = 64 << 10;
 pub(crate) struct Freezer {
     path: PathBuf,
     state: watch::Sender<Option<Frozen>>,
+    /// Who stops effects or lets them go, one after the other: file and state are to say the same.
+    changing: Arc<Mutex<()>>,
+    /// Who tells the agents: what is told last is what stands.
+    telling: Arc<Mutex<()>>,
+    /// Held while the file is written, so that a test can hold it.
+    #[cfg(test)]
+    pub(crate) disk: Arc<Mutex<()>>,
 }
 
 impl Freezer {
@@ -22,7 +38,14 @@ impl Freezer {
     /// wanted that.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let path = path(data);
-        Ok(Self { state: watch::Sender::new(read(&path)?), path })
+        Ok(Self {
+            state: watch::Sender::new(read(&path)?),
+            path,
+            changing: Arc::default(),
+            telling: Arc::default(),
+            #[cfg(test)]
+            disk: Arc::default(),
+        })
     }
 
     /// Whether effects are stopped now.
@@ -30,18 +53,59 @@ impl Freezer {
         self.state.borrow().clone()
     }
 
-    /// Stops effects. Waits for the disk.
-    pub(crate) fn freeze(&self, frozen: Frozen) -> io::Result<()> {
-        write(&self.path, &frozen)?;
-        self.state.send_replace(Some(frozen));
-        Ok(())
+    /// Stops effects of the agents, of those at work now and of those that come.
+    ///
+    /// # Errors
+    /// It cannot be written. Effects are stopped all the same, until the node starts again.
+    pub(crate) async fn freeze(
+        &self,
+        frozen: Frozen,
+        agents: &watch::Receiver<Option<Handle>>,
+    ) -> io::Result<()> {
+        let _one = self.changing.lock().await;
+        self.state.send_replace(Some(frozen.clone()));
+        self.apply_to(agents).await;
+        let freezer = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            #[cfg(test)]
+            let _disk = freezer.disk.blocking_lock();
+            write(&freezer.path, &frozen)
+        });
+        let written = written.await.map_err(io::Error::other).and_then(|written| written);
+        // Who was put to work while it was written.
+        self.apply_to(agents).await;
+        written
     }
 
-    /// Lets effects happen again; says whether they were stopped. Waits for the disk.
-    pub(crate) fn thaw(&self) -> io::Result<bool> {
-        let was = remove(&self.path)?;
-        self.state.send_replace(None);
-        Ok(was)
+    /// Lets effects happen again; says whether they were stopped.
+    ///
+    /// # Errors
+    /// The file cannot be removed. Effects stay stopped.
+    pub(crate) async fn thaw(&self, agents: &watch::Receiver<Option<Handle>>) -> io::Result<bool> {
+        let _one = self.changing.lock().await;
+        let freezer = self.clone();
+        let removed = tokio::task::spawn_blocking(move || remove(&freezer.path));
+        let was = removed.await.map_err(io::Error::other).and_then(|removed| removed)?;
+        let stood = self.state.send_replace(None).is_some();
+        self.apply_to(agents).await;
+        Ok(was || stood)
+    }
+
+    /// Has agents do as it stands now.
+    pub(crate) async fn apply(&self, agents: &Handle) {
+        let _one = self.telling.lock().await;
+        // Who is away starts nothing, and is told when it is back.
+        let _ = match self.frozen() {
+            Some(_) => agents.freeze().await,
+            None => agents.thaw().await,
+        };
+    }
+
+    async fn apply_to(&self, agents: &watch::Receiver<Option<Handle>>) {
+        let agents = agents.borrow().clone();
+        if let Some(agents) = agents {
+            self.apply(&agents).await;
+        }
     }
 }
 

@@ -2,25 +2,29 @@
 
 #[cfg(test)]
 pub(in crate::node) mod stand_in;
+#[cfg(test)]
+mod tests;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wachter_bus::Bus;
 use wachter_model::{AgentName, Level, NodeName};
 use wachter_protocol::launcher::{Hello, RefusalKind};
-use wachter_protocol::module::LogLine;
+use wachter_protocol::module::{HostViews, LogLine};
 use wachter_protocol::{Egress, LocalFile};
 use wachter_runtime::dispatch::{Dispatcher, DispatcherOptions, Handle, Ran, Runner, RunnerGone};
 use wachter_runtime::{Deployment, NodeEvent, RunRecord, RunRequest, order};
 use wachter_sandbox::{
-    Failure, Launcher, LauncherGone, LauncherOptions, Update, Verdict, carry_out,
+    Failure, HostRoot, Launcher, LauncherGone, LauncherOptions, Update, Verdict, carry_out, sample,
 };
 
+use self::views::Views;
 use super::freeze::Freezer;
 use crate::failure::{CommandResult, chain};
 use crate::output::{self, Format};
@@ -46,19 +50,25 @@ pub(crate) struct Work {
 /// The first pause after a launcher that went away, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
+/// How long a launcher may take to introduce itself.
+const FIRST_WORDS: Duration = Duration::from_secs(30);
+
 /// How long a launcher that lost a run may take to be seen to be gone.
 const LAST_SIGN: Duration = Duration::from_millis(500);
 
 /// Keeps the agents going until shutdown, with one launcher after the other.
 pub(crate) async fn work(work: Work, shutdown: CancellationToken) -> CommandResult {
     let mut pause = PAUSES.0;
+    // Of all launchers together: a look that hangs outlives them.
+    let views = Views::start(views::LIMIT, |views| sample(views, &HostRoot::default()))?;
     while !shutdown.is_cancelled() {
         let began = Instant::now();
-        let trouble = match Launcher::open(&work.options).await {
-            Ok(launcher) => {
+        let trouble = match open(&work.options, &shutdown).await {
+            None => return Ok(()),
+            Some(Ok(launcher)) => {
                 work.launcher.send_replace(Some(launcher.hello().clone()));
                 work.runner.send_replace(Some(launcher.clone()));
-                let ended = with_launcher(&work, launcher, &shutdown).await;
+                let ended = with_launcher(&work, launcher, &views, &shutdown).await;
                 work.agents.send_replace(None);
                 work.launcher.send_replace(None);
                 work.runner.send_replace(None);
@@ -67,7 +77,7 @@ pub(crate) async fn work(work: Work, shutdown: CancellationToken) -> CommandResu
                 }
                 "the launcher is gone; it is started again".to_owned()
             }
-            Err(error) => format!("modules cannot be run: {}", chain(&error)),
+            Some(Err(reason)) => format!("modules cannot be run: {reason}"),
         };
         // Whoever was there for a while has earned a quick start.
         if began.elapsed() > PAUSES.1 {
@@ -84,12 +94,31 @@ pub(crate) async fn work(work: Work, shutdown: CancellationToken) -> CommandResu
     Ok(())
 }
 
+/// Reaches a launcher, or says why not; none where the node ends.
+async fn open(
+    options: &LauncherOptions,
+    shutdown: &CancellationToken,
+) -> Option<Result<Launcher, String>> {
+    tokio::select! {
+        opened = tokio::time::timeout(FIRST_WORDS, Launcher::open(options)) => Some(match opened {
+            Ok(opened) => opened.map_err(|error| chain(&error)),
+            Err(_) => Err(format!(
+                "the launcher has said nothing for {} s; see what it does, or restart it",
+                FIRST_WORDS.as_secs()
+            )),
+        }),
+        () = shutdown.cancelled() => None,
+    }
+}
+
 async fn with_launcher(
     work: &Work,
     launcher: Launcher,
+    views: &Views,
     shutdown: &CancellationToken,
 ) -> Result<(), RunnerGone> {
-    let runner = runner(launcher.clone(), work.local.clone(), Arc::clone(&work.missing));
+    let runner =
+        runner(launcher.clone(), work.local.clone(), Arc::clone(&work.missing), views.clone());
     let scheduler = work.settings.borrow().scheduler.clone();
     let options = DispatcherOptions {
         frozen: work.freezer.frozen().is_some(),
@@ -101,7 +130,9 @@ async fn with_launcher(
     let format = work.format;
     let working = dispatcher.run(deployments, move |event| tell(&event, format));
     let reloading = async {
-        work.agents.send_replace(Some(handle));
+        work.agents.send_replace(Some(handle.clone()));
+        // Who stopped effects, or let them go, just before that found nobody to tell.
+        work.freezer.apply(&handle).await;
         reload(&launcher, work.deployments.clone(), &reloaded).await
     };
     tokio::select! {
@@ -135,12 +166,12 @@ fn runner(
     launcher: Launcher,
     local: watch::Receiver<Arc<LocalFile>>,
     missing: Arc<Notify>,
+    views: Views,
 ) -> Runner {
-    let turn = Arc::new(Mutex::new(()));
     Arc::new(move |request: RunRequest, cancel: CancellationToken| {
         let (launcher, egress) = (launcher.clone(), local.borrow().egress.clone());
-        let (missing, turn) = (Arc::clone(&missing), Arc::clone(&turn));
-        Box::pin(async move { run(&launcher, egress, request, &cancel, &missing, &turn).await })
+        let (missing, views) = (Arc::clone(&missing), views.clone());
+        Box::pin(async move { run(&launcher, egress, request, &cancel, &missing, &views).await })
     })
 }
 
@@ -150,24 +181,22 @@ async fn run(
     request: RunRequest,
     cancel: &CancellationToken,
     missing: &Notify,
-    turn: &Mutex<()>,
+    views: &Views,
 ) -> Result<Ran, RunnerGone> {
-    let (agent, started) = (request.cause.agent().cloned(), Timestamp::now());
-    let (request, order) = if request.grant.permissions().host.is_empty() {
-        let order = order(&request, &egress, started);
-        (request, order)
+    let agent = request.cause.agent().cloned();
+    let granted = &request.grant.permissions().host;
+    let host = if granted.is_empty() {
+        HostViews::default()
     } else {
-        // Agents of the same interval are due at once. Each thread that reads all of `/proc` beside another
-        // takes an arena of memory of its own, which is never given back whole: so they take turns.
-        let _turn = turn.lock().await;
-        let prepared = tokio::task::spawn_blocking(move || {
-            let order = order(&request, &egress, started);
-            (request, order)
-        });
-        // Only a shutdown of the runtime itself ends that task early.
-        let Ok(prepared) = prepared.await else { return Err(RunnerGone) };
-        prepared
+        tokio::select! {
+            host = views.take(granted) => host,
+            // It is not begun any more.
+            () = cancel.cancelled() => HostViews::default(),
+        }
     };
+    // What waiting for views took is none of the run's time.
+    let started = Timestamp::now();
+    let order = order(&request, &egress, host, started);
     let observe = |update| {
         if let (Update::Log(line), Some(agent)) = (update, &agent) {
             log(agent, &line);

@@ -24,15 +24,7 @@ async fn freeze(node: Arc<Node>, call: Call<FreezeEffects>) -> Result<Frozen, Pr
     let doing = {
         let frozen = frozen.clone();
         async move {
-            // The agents first: a disk that is full must not keep effects from being stopped.
-            let handle = node.agents.borrow().clone();
-            if let Some(handle) = handle {
-                // Who is away starts nothing, and asks the file when it is back.
-                let _ = handle.freeze().await;
-            }
-            let (freezer, kept) = (node.freezer.clone(), frozen.clone());
-            let written = tokio::task::spawn_blocking(move || freezer.freeze(kept)).await;
-            let written = written.map_err(std::io::Error::other).and_then(|written| written);
+            let written = node.freezer.freeze(frozen.clone(), &node.agents).await;
             let data = json!({ "reason": frozen.reason, "by": frozen.by });
             drop(tokio::spawn(async move {
                 node.announcer.tell(EFFECTS_FROZEN, "", &data).await;
@@ -43,7 +35,7 @@ async fn freeze(node: Arc<Node>, call: Call<FreezeEffects>) -> Result<Frozen, Pr
     to_its_end(doing).await?.map_err(|error| {
         Problem::new(
             ProblemKind::Unavailable,
-            format!("effects are stopped until the launcher or the node starts again: that cannot be written: {error}; make room and freeze once more"),
+            format!("effects are stopped until the node starts again: that cannot be written: {error}; make room and freeze once more"),
         )
     })?;
     Ok(frozen)
@@ -52,15 +44,7 @@ async fn freeze(node: Arc<Node>, call: Call<FreezeEffects>) -> Result<Frozen, Pr
 async fn thaw(node: Arc<Node>, call: Call<ThawEffects>) -> Result<Nothing, Problem> {
     let by = call.caller.name;
     let doing = async move {
-        // The file first: what a restart would stop again is not let go.
-        let freezer = node.freezer.clone();
-        let thawed = tokio::task::spawn_blocking(move || freezer.thaw()).await;
-        let was_frozen = thawed.map_err(std::io::Error::other).and_then(|thawed| thawed)?;
-        let handle = node.agents.borrow().clone();
-        if let Some(handle) = handle {
-            let _ = handle.thaw().await;
-        }
-        if was_frozen {
+        if node.freezer.thaw(&node.agents).await? {
             drop(tokio::spawn(async move {
                 node.announcer.tell(EFFECTS_THAWED, "", &json!({ "by": by })).await;
             }));

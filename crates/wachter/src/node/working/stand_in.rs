@@ -26,6 +26,13 @@ pub(in crate::node) struct StandIn {
     _pipes: Vec<OwnedFd>,
 }
 
+/// It goes.
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        let _ = rustix::net::shutdown(&self.client, rustix::net::Shutdown::Both);
+    }
+}
+
 impl Door {
     pub(in crate::node) fn open(folder: &Path) -> Self {
         use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
