@@ -10,8 +10,9 @@
 //! what came of it. So nothing is lost when the node dies at any point, and what was under way is
 //! delivered again, under the same identity.
 //!
-//! An agent that is held — paused, frozen, outside of its window, or failing over and over — takes
-//! nothing out of the journal: there it waits, over restarts too, and takes no memory.
+//! An agent that is held — paused, frozen, outside of its window, failing over and over, or without
+//! what its module needs first — takes nothing out of the journal: there it waits, over restarts too,
+//! and takes no memory.
 //!
 //! # Invariants
 //! - One task owns all of this state; what it does not own is asked of it by [`Handle`].
@@ -88,7 +89,7 @@ pub use run::{Ran, Runner, RunnerGone, Running};
 pub use wake::{AGENT_DUE, AGENT_REQUESTED, RunRequested, Sources, request_event};
 
 use handle::Command;
-use journal::Journal;
+use journal::Stuck;
 use lease::Leases;
 use outbox::Outbox;
 use registry::Registry;
@@ -127,7 +128,7 @@ pub struct Dispatcher {
     /// The time at which was last looked, to see that the clock went back.
     seen: Option<Timestamp>,
     beats: Beats,
-    journal: Journal,
+    stuck: Stuck,
     /// What the caller is to be told.
     notes: Vec<NodeEvent>,
     deliveries: mpsc::Sender<(AgentName, Delivery)>,
@@ -157,7 +158,7 @@ impl Dispatcher {
             timetable: Timetable::new(options.scheduler.catch_up.get()),
             admission,
             beats: Beats::new(options.clock.elapsed()),
-            journal: Journal::new(options.bus.clone()),
+            stuck: Stuck::default(),
             options,
             workers: BTreeMap::new(),
             leaving: BTreeMap::new(),
