@@ -1,52 +1,38 @@
-//! Whether the journal can be written. While it cannot, no run begins: what would come of it could not
-//! be kept, and what it does to the world would be done once more.
+//! A journal that cannot be written. What came of a run waits for it then, and no other run begins: what
+//! would come of that could not be kept either.
+//!
+//! That the bus says of itself that something fails is no reason to stop: it says so of what it reads,
+//! too, and of damage in a page that nobody needs.
 
-use tokio::sync::broadcast::{self, error::RecvError};
-use wachter_bus::{Bus, Notice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::Dispatcher;
+/// Counts the runs that are over and wait for the journal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stuck(Arc<AtomicUsize>);
 
-/// What is known of the journal.
-pub(super) struct Journal {
-    bus: Bus,
-    notices: broadcast::Receiver<Notice>,
-    fails: bool,
+/// One of them, as long as it is held.
+#[derive(Debug)]
+pub(super) struct StuckRun {
+    all: Stuck,
+    /// Since when, by the time that only passes.
+    pub(super) since: Duration,
 }
 
-impl Journal {
-    pub(super) fn new(bus: Bus) -> Self {
-        let notices = bus.notices();
-        let fails = bus.status().failing.is_some();
-        Self { bus, notices, fails }
+impl Stuck {
+    pub(super) fn one(&self, since: Duration) -> StuckRun {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        StuckRun { all: self.clone(), since }
     }
 
-    /// Waits until writing begins to fail, or works again; says which. None once the bus is closed.
-    pub(super) async fn changed(&mut self) -> Option<bool> {
-        loop {
-            let fails = match self.notices.recv().await {
-                Ok(Notice::Failing(_)) => true,
-                Ok(Notice::Recovered) => false,
-                Ok(_) => continue,
-                Err(RecvError::Lagged(_)) => self.bus.status().failing.is_some(),
-                Err(RecvError::Closed) => return None,
-            };
-            if fails != self.fails {
-                return Some(fails);
-            }
-        }
-    }
-
-    pub(super) const fn fails(&self) -> bool {
-        self.fails
+    pub(super) fn is_any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
     }
 }
 
-impl Dispatcher {
-    /// Begins nothing while the journal cannot be written, and goes on afterwards.
-    pub(super) async fn heed(&mut self, fails: bool) {
-        self.journal.fails = fails;
-        if !fails {
-            self.offer_again().await;
-        }
+impl Drop for StuckRun {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

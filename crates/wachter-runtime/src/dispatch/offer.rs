@@ -38,7 +38,7 @@ impl Dispatcher {
 
     /// Whether nothing of it begins now.
     pub(super) fn is_held(&self, name: &AgentName) -> bool {
-        self.journal.fails()
+        self.stuck.is_any()
             || self.workers.get(name).and_then(|worker| self.hold_of(worker)).is_some()
     }
 

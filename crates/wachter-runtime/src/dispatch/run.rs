@@ -12,6 +12,7 @@ use wachter_config::Agent;
 use wachter_model::{AgentName, Event, RunId, chain};
 
 use super::DispatcherOptions;
+use super::journal::{Stuck, StuckRun};
 use super::outputs::STATE_BUCKET;
 use super::settle::TROUBLE;
 use super::wake::{Sources, Wake};
@@ -70,22 +71,30 @@ pub(super) struct Admitted {
     pub(super) cancel: CancellationToken,
     /// Set before `cancel`, when another run takes its place: then it is not done again.
     pub(super) replaced: Arc<AtomicBool>,
+    /// Set while it is over and waits for the journal.
+    pub(super) stuck: Option<StuckRun>,
 }
 
 /// Where a run's work goes.
 pub(super) struct Rim {
     pub(super) options: DispatcherOptions,
     pub(super) sources: Sources,
+    pub(super) stuck: Stuck,
     /// What the state must be for it to be changed: what the run has read.
     pub(super) state: Expect,
 }
 
 impl Admitted {
     /// Runs the module and settles the delivery.
-    pub(super) async fn carry_out(self, options: DispatcherOptions, sources: Sources) -> Ended {
+    pub(super) async fn carry_out(
+        self,
+        options: DispatcherOptions,
+        sources: Sources,
+        stuck: Stuck,
+    ) -> Ended {
         let (run, agent) = (self.request.run, self.agent.name.clone());
         let cause = Arc::clone(self.delivery.event());
-        let mut rim = Rim { options, sources, state: Expect::Absent };
+        let mut rim = Rim { options, sources, stuck, state: Expect::Absent };
         let (settled, keeps_state) = self.run(&mut rim).await;
         let keeps_state = keeps_state || rim.state != Expect::Absent;
         Ended { run, agent, cause, settled, keeps_state }

@@ -15,6 +15,9 @@ use super::wake::Wake;
 use super::{findings, outputs};
 use crate::{Aftermath, RunRecord};
 
+/// How long a run waits for a journal that says nothing of its disk.
+const LONGEST_DOUBT: Duration = Duration::from_secs(60);
+
 /// How long an event is left alone that could not be worked on through no fault of its own.
 pub(super) const TROUBLE: Duration = Duration::from_secs(5);
 
@@ -146,9 +149,17 @@ impl Admitted {
         // Of one that is held no more, settling says so.
         let _ = self.delivery.extend(LEASE);
         let clock = &rim.options.clock;
-        error.passes()
+        let elapsed = clock.elapsed();
+        let since = self.stuck.get_or_insert_with(|| rim.stuck.one(elapsed)).since;
+        let passes = match error {
+            WriteError::DiskFull | WriteError::ReadOnly | WriteError::Disk(_) => true,
+            // It may be this very record: others are not to wait for it for ever.
+            WriteError::Other(_) => elapsed.saturating_sub(since) < LONGEST_DOUBT,
+            WriteError::Damaged(_) | WriteError::Closed => false,
+        };
+        passes
             && tokio::select! {
-                () = clock.wait_until(clock.elapsed() + PAUSE) => true,
+                () = clock.wait_until(elapsed + PAUSE) => true,
                 () = self.cancel.cancelled() => false,
             }
     }
@@ -157,7 +168,9 @@ impl Admitted {
     fn not_kept(self, error: &AckError) -> Settled {
         match error {
             // Nor is anything wrong with the event.
-            AckError::Write(_) => self.delivery.put_back(TROUBLE),
+            AckError::Write(error) if !matches!(error, WriteError::Other(_)) => {
+                self.delivery.put_back(TROUBLE);
+            }
             _ => self.delivery.give_back(None),
         }
         Settled::NotKept(chain(error))

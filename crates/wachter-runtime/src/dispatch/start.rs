@@ -64,9 +64,9 @@ impl Dispatcher {
         let (cancel, replaced) = (self.shutdown.child_token(), Arc::new(AtomicBool::new(false)));
         let underway = Underway { cancel: cancel.clone(), replaced: Arc::clone(&replaced) };
         self.running.insert(run, underway);
-        let admitted = Admitted { agent, wake, delivery, request, cancel, replaced };
+        let admitted = Admitted { agent, wake, delivery, request, cancel, replaced, stuck: None };
         let (options, sources) = (self.options.clone(), self.sources.clone());
-        self.runs.spawn(admitted.carry_out(options, sources));
+        self.runs.spawn(admitted.carry_out(options, sources, self.stuck.clone()));
     }
 }
 

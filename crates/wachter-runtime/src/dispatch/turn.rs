@@ -68,7 +68,6 @@ impl Dispatcher {
                     // all is begun anew.
                     Err(_) => break Err(RunnerGone),
                 },
-                Some(fails) = self.journal.changed() => self.heed(fails).await,
                 Some(command) = self.commands.recv() => self.carry_out(command).await,
                 () = clock.wait_until(until) => {}
                 () = shutdown.cancelled() => break Ok(()),

@@ -90,23 +90,26 @@ async fn what_came_of_a_run_waits_for_a_journal_that_takes_nothing() {
 #[tokio::test]
 async fn nothing_begins_while_the_journal_takes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let agents = [("worker", "on: { events: [a.b] }\nconcurrency: { limit: 1 }")];
+    let agents = [
+        ("looker", "role: scanner\non: { events: [a.b] }"),
+        ("fixer", "role: remediation\non: { events: [a.b] }"),
+    ];
     let gate = Arc::new(Semaphore::new(0));
     let opened = Arc::clone(&gate);
     let act: Act = Arc::new(move |_| Doing::Until(Arc::clone(&opened), None));
     let node = Node::start(folder.path(), &agents, act);
-    node.until_agents(1).await;
-    for number in 0..3 {
-        node.tell("a.b", json!(number)).await;
-    }
-    node.until("the others wait", async |node| {
-        let report = node.report_of("worker").await;
-        report.running == 1 && report.queued == 2
-    })
-    .await;
+    node.until_agents(2).await;
+    node.handle.freeze().await.unwrap();
+    node.tell("a.b", json!(1)).await;
+    node.until("one has begun", async |node| node.begun() == 1).await;
     fail(folder.path(), true);
-    until_failing(&node, true).await;
-    gate.add_permits(3);
+    gate.add_permits(1);
+    // The bus says so first, once the end of the run cannot be written.
+    node.until("it fails", async |node| node.bus.status().failing.is_some()).await;
+    for _ in 0..5 {
+        time_passes(&node).await;
+    }
+    node.handle.thaw().await.unwrap();
     for _ in 0..20 {
         time_passes(&node).await;
         assert_eq!(node.begun(), 1);
@@ -115,8 +118,8 @@ async fn nothing_begins_while_the_journal_takes_nothing() {
     node.stop().await.unwrap();
     fail(folder.path(), false);
     let node = Node::start(folder.path(), &agents, Arc::new(|_| succeed()));
-    node.until_finished(3).await;
-    assert_eq!(node.begun(), 3);
+    node.until_finished(2).await;
+    assert_eq!(node.begun(), 2);
     node.stop().await.unwrap();
 }
 
