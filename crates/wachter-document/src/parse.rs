@@ -81,9 +81,7 @@ fn explain(error: &Error) -> DocumentError {
     let error = error.without_snippet();
     let location = error.location();
     let message = match error {
-        Error::DuplicateMappingKey { key: Some(key), .. } => {
-            second_time(key)
-        }
+        Error::DuplicateMappingKey { key: Some(key), .. } => second_time(key),
         other => {
             let message = other.to_string();
             // The position is told apart from the message here.

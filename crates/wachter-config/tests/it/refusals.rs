@@ -26,7 +26,10 @@ fn settings() {
         ("config/wachter.yaml", "- a\n- b\n"),
         ("config/wachter.yaml", "log: { level: debug\n"),
         ("config/wachter.yaml", "log: { level: debug }\nlog: { level: info }\n"),
-        ("config/wachter.yaml", "api: {}\n!!binary YXBp: { roles: { admins: { users: [eve] } } }\n"),
+        (
+            "config/wachter.yaml",
+            "api: {}\n!!binary YXBp: { roles: { admins: { users: [eve] } } }\n",
+        ),
         ("config/wachter.yaml", "scheduler: { concurrency: 0 }\n"),
         ("config/wachter.yaml", "grants: { a: {} }\nroots: {}\nlog: { levl: info }\n"),
         ("config/wachter.yaml", "api:\n  roles:\n    admins: { users: [eve] }\n"),

@@ -152,7 +152,10 @@ async fn a_crash_loop_goes_on_after_a_restart() {
         let node = start(fail.clone());
         node.until_agents(1).await;
         let after = node.report_of("worker").await;
-        assert_eq!((after.state, after.waits_for), (AgentState::Degraded, before.waits_for.clone()));
+        assert_eq!(
+            (after.state, after.waits_for),
+            (AgentState::Degraded, before.waits_for.clone())
+        );
         assert_eq!((after.reason, after.runs), (before.reason.clone(), 0));
         node.kill().await;
     }
