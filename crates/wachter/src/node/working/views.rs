@@ -187,11 +187,9 @@ mod tests {
             }
         }
         // From now on at once, however many come, and nothing is begun beside it.
-        let before = Instant::now();
         for _ in 0..1_000 {
             assert!(!views.take(&wanted).await.missing.is_empty());
         }
-        assert!(before.elapsed() < SHORT * 10);
         assert_eq!(begun.load(Ordering::SeqCst), 1);
         // Once it comes back, looks are taken again.
         drop(release);
