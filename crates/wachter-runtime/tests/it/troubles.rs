@@ -1,35 +1,17 @@
 //! What is nothing that an event did: a disk that is full, and a launcher that dies for another.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use wachter_bus::{Bus, DeadLetterId, Options, SubscriptionOptions};
 use wachter_runtime::dispatch::{Ran, Runner, RunnerGone};
+use wachter_testkit::fail_journal;
 
 use crate::support::{Act, Doing, Node, Setup, TestClock, record, succeed};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Has every write to a journal fail, or none.
-fn fail(folder: &Path, fails: bool) {
-    let connection = Connection::open(folder.join("journal.db")).unwrap();
-    for write in
-        ["INSERT ON facts", "INSERT ON events", "INSERT ON keys", "UPDATE ON subscriptions"]
-    {
-        let name = write.replace(' ', "_");
-        let statement = match fails {
-            true => format!(
-                "CREATE TRIGGER {name} BEFORE {write} BEGIN SELECT RAISE(ABORT, 'no room'); END"
-            ),
-            false => format!("DROP TRIGGER {name}"),
-        };
-        connection.execute_batch(&statement).unwrap();
-    }
-}
 
 /// Whatever was to be written has been tried, and whoever waited for it had a turn.
 async fn time_passes(node: &Node) {
@@ -66,7 +48,7 @@ async fn what_came_of_a_run_waits_for_a_journal_that_takes_nothing() {
     node.until_finished(1).await;
     node.handle.pause("quick".parse().unwrap(), String::new()).await.unwrap();
     node.tell("c.d", json!(2)).await;
-    fail(folder.path(), true);
+    fail_journal(folder.path(), true).unwrap();
     until_failing(&node, true).await;
     gate.add_permits(1);
     for _ in 0..20 {
@@ -74,7 +56,7 @@ async fn what_came_of_a_run_waits_for_a_journal_that_takes_nothing() {
         clock.advance(SECOND);
         assert_eq!((node.begun(), node.report_of("slow").await.running), (2, 1));
     }
-    fail(folder.path(), false);
+    fail_journal(folder.path(), false).unwrap();
     node.until("it is kept", async |node| {
         clock.advance(SECOND);
         node.events("run.finished").await.len() == 2
@@ -102,7 +84,7 @@ async fn nothing_begins_while_the_journal_takes_nothing() {
     node.handle.freeze().await.unwrap();
     node.tell("a.b", json!(1)).await;
     node.until("one has begun", async |node| node.begun() == 1).await;
-    fail(folder.path(), true);
+    fail_journal(folder.path(), true).unwrap();
     gate.add_permits(1);
     // The bus says so first, once the end of the run cannot be written.
     node.until("it fails", async |node| node.bus.status().failing.is_some()).await;
@@ -116,7 +98,7 @@ async fn nothing_begins_while_the_journal_takes_nothing() {
     }
     // A node that stops meanwhile does not wait for room, and loses nothing.
     node.stop().await.unwrap();
-    fail(folder.path(), false);
+    fail_journal(folder.path(), false).unwrap();
     let node = Node::start(folder.path(), &agents, Arc::new(|_| succeed()));
     node.until_finished(2).await;
     assert_eq!(node.begun(), 2);
