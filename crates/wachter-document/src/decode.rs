@@ -48,6 +48,8 @@ impl Node {
     ///
     /// # Errors
     /// The first fault: the tree does not have the shape of `T`.
+    // Else two copies of what reads a type: 12 KB of the launcher.
+    #[inline(never)]
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, DocumentError> {
         T::deserialize(Cursor(self)).map_err(|error| error.fault(self).into())
     }

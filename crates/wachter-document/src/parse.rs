@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -38,13 +39,11 @@ fn repeated(node: &Node) -> Option<&Entry> {
         return nodes.iter().find_map(repeated);
     }
     let entries = node.entries();
-    let mut order: Vec<_> = (0..entries.len()).collect();
-    order.sort_by_key(|index| &entries[*index].key);
-    let pair = order.windows(2).find(|pair| entries[pair[0]].key == entries[pair[1]].key);
-    match pair {
-        Some(pair) => Some(&entries[pair[1]]),
-        None => entries.iter().find_map(|entry| repeated(&entry.value)),
-    }
+    let mut keys = HashSet::with_capacity(entries.len());
+    entries
+        .iter()
+        .find(|entry| !keys.insert(entry.key.as_str()))
+        .or_else(|| entries.iter().find_map(|entry| repeated(&entry.value)))
 }
 
 fn second_time(key: &str) -> String {
