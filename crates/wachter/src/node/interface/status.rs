@@ -139,7 +139,7 @@ async fn warnings(
         if matches!(report.state, AgentState::Degraded | AgentState::Stopped) {
             let name = &report.agent.name;
             let reason = report.reason.as_deref().unwrap_or("for no reason that is known");
-            warnings.push(format!("agent {name} is {}: {reason}", word(report.state)));
+            warnings.push(format!("agent {name} is {}: {reason}", report.state));
         }
     }
     for (name, module) in deployment.iter().flat_map(|deployment| &deployment.modules) {
@@ -167,16 +167,6 @@ async fn warnings(
     }
     warnings.extend(of_disk(&node.data, health.disk_free).await);
     Ok(warnings)
-}
-
-const fn word(state: AgentState) -> &'static str {
-    match state {
-        AgentState::Idle => "idle",
-        AgentState::Running => "running",
-        AgentState::Degraded => "degraded",
-        AgentState::Paused => "paused",
-        AgentState::Stopped => "stopped",
-    }
 }
 
 /// What there is to say about following the repository at this moment.
