@@ -109,15 +109,21 @@ async fn a_module_that_does_not_read_is_ended_for_what_it_writes() {
     }
 }
 
+/// Cancels a run that was asked for, and says which.
+async fn cancel_before_it_begins(stand_in: &mut StandIn, cancel: &CancellationToken) -> Value {
+    let run = stand_in.request().await["launch"]["run"].clone();
+    cancel.cancel();
+    assert_eq!(stand_in.request().await, stop(&run, true, "cancelled"));
+    run
+}
+
 #[tokio::test]
 async fn a_run_that_has_not_begun_is_cancelled_too() {
     let folder = tempfile::tempdir().unwrap();
     let (launcher, mut stand_in) = StandIn::open(folder.path()).await;
     let cancel = CancellationToken::new();
     let play = async {
-        let run = stand_in.request().await["launch"]["run"].clone();
-        cancel.cancel();
-        assert_eq!(stand_in.request().await, stop(&run, true, "cancelled"));
+        let run = cancel_before_it_begins(&mut stand_in, &cancel).await;
         stand_in.say(&json!({ "refused": { "run": run, "kind": "setup", "reason": "ended" } }));
     };
     let (report, ()) = tokio::join!(carry_out(&launcher, order(), &cancel, |_| {}), play);
@@ -134,9 +140,7 @@ async fn a_run_that_begins_although_it_was_cancelled_is_seen_to_its_end() {
     let (launcher, mut stand_in) = StandIn::open(folder.path()).await;
     let cancel = CancellationToken::new();
     let play = async {
-        let run = stand_in.request().await["launch"]["run"].clone();
-        cancel.cancel();
-        assert_eq!(stand_in.request().await, stop(&run, true, "cancelled"));
+        let run = cancel_before_it_begins(&mut stand_in, &cancel).await;
         drop(stand_in.begin(&run));
         stand_in.end(&run, &json!({ "stopped": "cancelled" }));
     };
