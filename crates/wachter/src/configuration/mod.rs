@@ -32,7 +32,11 @@ pub(crate) struct HostChoice {
     labels: Vec<(String, String)>,
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+/// Reads a label as an option gives it.
+///
+/// # Errors
+/// It has no `=`.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a label is written KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -10,6 +10,7 @@ use wachter_protocol::LocalFile;
 use wachter_trust::{RepositoryId, Ring, Roots};
 
 use super::local_file::{self, Decisions};
+use crate::configuration::label;
 use crate::failure::{CommandError, CommandResult, chain};
 use crate::output;
 use crate::place::{HostOptions, is_root};
@@ -38,11 +39,6 @@ pub(crate) struct JoinArguments {
     /// Print the command with which other hosts join the repository of this one
     #[arg(long, conflicts_with_all = ["url", "id", "roots", "labels", "rings"])]
     print: bool,
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 pub(crate) fn join(arguments: JoinArguments, host: &HostOptions) -> CommandResult {
